@@ -1,0 +1,13 @@
+"""mmiam: weakly supervised instance segmentation with Instance Activation Maps, for MMDetection.
+
+``import mmiam`` registers every component in mmdet's registries.
+"""
+from .compat import check_versions, install_mmcv_stand_in
+from .version import __version__
+
+check_versions()
+install_mmcv_stand_in()
+
+from . import datasets, engine, evaluation, models  # noqa: E402
+
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
