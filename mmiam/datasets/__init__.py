@@ -1,1 +1,4 @@
 from . import transforms  # noqa: F401
+from .voc_instance import VOCInstanceDataset
+
+__all__ = ['VOCInstanceDataset']

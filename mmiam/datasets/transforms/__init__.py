@@ -1,0 +1,4 @@
+from .formatting import PackWeakInputs
+from .instances import LoadVOCInstances
+
+__all__ = ['LoadVOCInstances', 'PackWeakInputs']

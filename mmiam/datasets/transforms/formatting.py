@@ -1,0 +1,57 @@
+"""From a pipeline's dict to what the model takes: image-level labels and proposals, never boxes or masks."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+
+#: keys of every sample
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+#: keys packed besides, where the sample has them
+WEAK_KEYS = ('image_labels', 'instances', 'void_mask')
+
+
+@TRANSFORMS.register_module()
+class PackWeakInputs(BaseTransform):
+    """Pack an image, its image-level labels and its segment proposals.
+
+    There is no way through this transform for ``gt_bboxes`` or ``gt_masks``. Ground truth for evaluation
+    (``instances``, ``void_mask``) exists only in test samples and is packed as meta information, which no
+    loss reads.
+
+    Args:
+        meta_keys (Sequence[str]): Meta information to pack; keys that a sample does not have are left out.
+            ``image_labels``, ``instances`` and ``void_mask`` are always packed where present.
+
+    Returns of ``transform``: dict with ``inputs`` (Tensor uint8 (3, H, W), channels as loaded) and
+    ``data_samples`` (:obj:`DetDataSample`), whose field ``segment_proposals`` is the very
+    :class:`mmiam.proposals.SegmentProposals` of the sample (not copied), if there is one.
+    """
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack one sample."""
+        sample = DetDataSample()
+        for key in dict.fromkeys(self.meta_keys + WEAK_KEYS):
+            if key in results:
+                sample.set_field(results[key], key, field_type='metainfo')
+        if results.get('segment_proposals') is not None:
+            sample.set_field(results['segment_proposals'], 'segment_proposals')
+        packed = dict(data_samples=sample)
+        if 'img' in results:
+            packed['inputs'] = image_tensor(results['img'])
+        return packed
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(meta_keys={self.meta_keys})'
+
+
+def image_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W) or (H, W, channels) array -> contiguous tensor (channels, H, W) of the same type."""
+    if image.ndim == 2:
+        image = image[..., None]
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,47 @@
+"""Ground-truth instances for evaluation."""
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+
+from ..voc_masks import read_index_mask, voc_instances
+
+
+@TRANSFORMS.register_module()
+class LoadVOCInstances(BaseTransform):
+    """Read VOC's two mask files of an image, for evaluation.
+
+    A sample without mask paths passes unchanged: training samples (which name no mask file) and single images
+    handed in by an inferencer.
+
+    Required keys: none. Read if present: ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels``,
+    ``ori_shape``.
+
+    Added keys, in pixels of the original image: ``instances`` (list of dict: ``bbox`` xyxy, ``bbox_label``,
+    ``mask`` RLE, ``ignore_flag``) and ``void_mask`` (RLE of the pixels marked 255, or None).
+
+    Raises:
+        FileNotFoundError: if a mask file is missing.
+        ValueError: if a mask is damaged, or its size is not the image's.
+    """
+
+    #: lets a data set check the files once at the start
+    reads_instance_masks = True
+
+    def transform(self, results: dict) -> dict:
+        """Add the ground truth to ``results``."""
+        if 'semantic_mask_path' not in results or 'instance_mask_path' not in results:
+            return results
+        paths = results['semantic_mask_path'], results['instance_mask_path']
+        masks = [read_index_mask(path) for path in paths]
+        for path, mask in zip(paths, masks):
+            if 'ori_shape' in results and tuple(mask.shape) != tuple(results['ori_shape'][:2]):
+                raise ValueError(f"mask {path} has {mask.shape} pixels, its image {tuple(results['ori_shape'][:2])}; "
+                                 'take mask and image from the same release')
+        labels = results.get('mask_labels') or {index: index - 1 for index in range(1, 255)}
+        try:
+            results['instances'], results['void_mask'] = voc_instances(*masks, labels)
+        except ValueError as error:
+            raise ValueError(f'{paths[1]} (with {paths[0]}): {error}') from error
+        return results
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}()'

@@ -1,0 +1,193 @@
+"""Instance segmentation data sets in PASCAL VOC's own layout, seen through image-level labels."""
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS
+from mmengine.logging import print_log
+
+from .image_files import check_image_file, image_size
+from .image_labels import ImageLabels, labels_from_imagesets, labels_from_xml, read_image_list
+from .voc_palette import VOC_CLASSES, VOC_PALETTE, class_palette
+
+
+@DATASETS.register_module()
+class VOCInstanceDataset(BaseDetDataset):
+    """PASCAL VOC with instance masks, or any data set in the same layout.
+
+    A training sample holds its image and the classes present in it. No box is read, and no mask file is
+    named in it, so that no transform can open one. With ``test_mode=True`` a sample names its two mask
+    files, which :class:`LoadVOCInstances` reads.
+
+    A sample: ``img_id`` str, ``img_path``, ``height``, ``width`` (pixels), ``image_labels`` (sorted list of
+    int); at test also ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels`` (class index in the
+    PNG -> label).
+
+    Args:
+        data_root (str): The folder with ``JPEGImages`` and so on.
+        ann_file (str): Image list below ``data_root``, one id a line. train_aug is such a list too.
+        data_prefix (dict, optional): Folders below ``data_root``: ``img``, ``ann``, ``semantic``,
+            ``instance``, ``labels``. Defaults to VOC's names.
+        label_source (str): ``'annotations'`` (xml) or ``'imagesets'`` (``ImageSets/Main/<class>_<split>.txt``).
+        label_split (str, optional): ``<split>`` for ``'imagesets'``. Defaults to the list's own name.
+        img_suffix (str): Suffix of image files.
+        mask_classes (Sequence[str], optional): Class names in the order of the indices 1, 2, … in
+            ``semantic``. Defaults to VOC's twenty if all classes are among them, else to the classes.
+        metainfo (dict, optional): ``classes`` (a subset of VOC's, or other names) and ``palette``.
+        filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images without
+            any label, ``min_size`` (default 0) those with a shorter side. The numbers are logged.
+        **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
+
+    Raises:
+        FileNotFoundError, ValueError: naming the list, image, annotation or mask at fault, and the remedy.
+    """
+
+    METAINFO = dict(classes=VOC_CLASSES, palette=VOC_PALETTE)
+    PREFIX = dict(img='JPEGImages', ann='Annotations', semantic='SegmentationClass', instance='SegmentationObject',
+                  labels='ImageSets/Main')
+
+    def __init__(self, data_root: str = 'data/VOCdevkit/VOC2012', ann_file: str = 'ImageSets/Segmentation/train.txt',
+                 data_prefix: Mapping[str, str] | None = None, label_source: str = 'annotations',
+                 label_split: str | None = None, img_suffix: str = '.jpg',
+                 mask_classes: Sequence[str] | None = None, **kwargs) -> None:
+        if label_source not in ('annotations', 'imagesets'):
+            raise ValueError(f"label_source must be 'annotations' or 'imagesets', got {label_source!r}")
+        unknown = set(data_prefix or ()) - set(self.PREFIX)
+        if unknown:
+            raise ValueError(f'data_prefix has no {sorted(unknown)}; its keys are {sorted(self.PREFIX)}')
+        self.label_source = label_source
+        self.label_split = label_split
+        self.img_suffix = img_suffix
+        self.mask_classes = mask_classes
+        super().__init__(data_root=data_root, ann_file=ann_file,
+                         data_prefix={**self.PREFIX, **(data_prefix or {})}, **kwargs)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo=None) -> dict:
+        """As of BaseDataset; classes without a palette get the palette of those very classes."""
+        loaded = super()._load_metainfo(metainfo)
+        classes = loaded['classes']
+        loaded['classes'] = (classes, ) if isinstance(classes, str) else tuple(classes)
+        if len(set(loaded['classes'])) != len(loaded['classes']):
+            raise ValueError(f"metainfo['classes'] names a class twice: {loaded['classes']}")
+        if metainfo is not None and 'classes' in metainfo and 'palette' not in metainfo:
+            loaded['palette'] = class_palette(loaded['classes'])
+        return loaded
+
+    def load_data_list(self) -> list[dict]:
+        """Read the list and the image-level labels.
+
+        Returns:
+            list[dict]: One entry an image, in the order of the list.
+        """
+        image_ids = read_image_list(self.ann_file)
+        self._check_files('img', image_ids, self.img_suffix)
+        if self.test_mode and self._reads_masks():
+            self._check_files('semantic', image_ids, '.png')
+            self._check_files('instance', image_ids, '.png')
+        labels = self._load_labels(image_ids)
+        return [self._entry(image_id, found) for image_id, found in zip(image_ids, labels)]
+
+    def _entry(self, image_id: str, found: ImageLabels) -> dict:
+        """The entry of one image."""
+        entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix), height=found.height,
+                     width=found.width, image_labels=found.labels)
+        if self.test_mode:
+            entry.update(semantic_mask_path=self._path('semantic', image_id, '.png'),
+                         instance_mask_path=self._path('instance', image_id, '.png'))
+        return entry
+
+    def _path(self, prefix: str, image_id: str, suffix: str) -> str:
+        return os.path.join(self.data_prefix[prefix], image_id + suffix)
+
+    def _reads_masks(self) -> bool:
+        """Whether the pipeline holds a transform that reads the masks."""
+        return any(getattr(step, 'reads_instance_masks', False) for step in self.pipeline.transforms)
+
+    def _check_files(self, prefix: str, image_ids: Sequence[str], suffix: str) -> None:
+        """Raise FileNotFoundError for the first image without its file, by one listing of the folder."""
+        folder = self.data_prefix[prefix]
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f'folder {folder} does not exist; check data_root and data_prefix[{prefix!r}], '
+                                    'or see docs/data.md for the expected layout')
+        present = set(os.listdir(folder))
+        missing = [image_id for image_id in image_ids if image_id + suffix not in present]
+        if missing:
+            raise FileNotFoundError(
+                f'{os.path.join(folder, missing[0] + suffix)} does not exist ({len(missing)} of the {len(image_ids)} '
+                f'files that {self.ann_file} needs are missing); restore them or shorten the list')
+
+    def _load_labels(self, image_ids: Sequence[str]) -> list[ImageLabels]:
+        """Image-level labels in the order of ``image_ids``."""
+        classes = self._metainfo['classes']
+        if self.label_source == 'imagesets':
+            split = self.label_split or os.path.splitext(os.path.basename(self.ann_file))[0]
+            labels = labels_from_imagesets(self.data_prefix['labels'], split, classes, image_ids)
+            return [ImageLabels(labels[image_id]) for image_id in image_ids]
+        found = [labels_from_xml(self._path('ann', image_id, '.xml'), classes) for image_id in image_ids]
+        others = sum((item.unknown for item in found), Counter())
+        if others:
+            print_log(f'{self.ann_file}: objects of classes that are not in use were left out: {dict(others)}',
+                      logger='current')
+        return found
+
+    def filter_data(self) -> list[dict]:
+        """Leave out, at training only, images without labels and images that are too small; log how many."""
+        if self.test_mode:
+            return self.data_list
+        config = self.filter_cfg or {}
+        kept, empty, small = [], 0, 0
+        for entry in self.data_list:
+            if config.get('filter_empty_gt', True) and not entry['image_labels']:
+                empty += 1
+            elif config.get('min_size', 0) > 0 and min(self._size(entry)) < config['min_size']:
+                small += 1
+            else:
+                kept.append(entry)
+        for number, reason in ((empty, 'no image-level label (filter_empty_gt)'), (small, 'too small (min_size)')):
+            if number:
+                print_log(f'{self.ann_file}: {number} of {len(self.data_list)} images left out: {reason}',
+                          logger='current')
+        if not kept:
+            raise ValueError(f"{self.ann_file}: none of the {len(self.data_list)} images has a label of the classes "
+                             f"{self._metainfo['classes']}; check the classes and label_source")
+        return kept
+
+    @staticmethod
+    def _size(entry: dict) -> tuple[int, int]:
+        """(height, width) of an entry, from the image's header where the annotation does not tell."""
+        if entry['height'] is None or entry['width'] is None:
+            return image_size(entry['img_path'])
+        return entry['height'], entry['width']
+
+    def get_data_info(self, idx: int) -> dict:
+        """The entry of an image, its size filled in; at test with ``mask_labels``."""
+        entry = super().get_data_info(idx)
+        entry['height'], entry['width'] = self._size(entry)
+        if self.test_mode:
+            entry['mask_labels'] = self._mask_labels()
+        return entry
+
+    def _mask_labels(self) -> dict[int, int]:
+        """Class index in the PNG -> label."""
+        classes = self._metainfo['classes']
+        named = self.mask_classes
+        if named is None:
+            named = VOC_CLASSES if set(classes) <= set(VOC_CLASSES) else classes
+        return {index: classes.index(name) for index, name in enumerate(named, 1) if name in classes}
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of an image (for class-balanced sampling)."""
+        return self.get_data_info(idx)['image_labels']
+
+    def prepare_data(self, idx: int) -> dict:
+        """A sample through the pipeline; an error names the image."""
+        entry = self.get_data_info(idx)
+        check_image_file(entry['img_path'])
+        try:
+            return self.pipeline(entry)
+        except Exception as error:
+            error.add_note(f"while preparing image {entry['img_id']!r} of {self.ann_file} ({entry['img_path']}); if the "
+                           'file is damaged, download it again')
+            raise

@@ -1,0 +1,29 @@
+"""Names of VOC's twenty classes and colours (RGB, 0..255) for them and for others."""
+import colorsys
+from collections.abc import Sequence
+
+VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
+               'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
+
+
+def index_colour(index: int) -> tuple[int, int, int]:
+    """The colour of an index in VOC's mask files: bit j of the index, in threes, sets bit 7 - j of R, G, B."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+    return tuple(channels)
+
+
+VOC_PALETTE = [index_colour(index) for index in range(1, 21)]
+
+
+def class_palette(classes: Sequence[str]) -> list[tuple[int, int, int]]:
+    """VOC's colours for VOC's classes, evenly spaced hues for others."""
+    colours = []
+    for position, name in enumerate(classes):
+        if name in VOC_CLASSES:
+            colours.append(VOC_PALETTE[VOC_CLASSES.index(name)])
+        else:
+            colours.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(position / len(classes), .75, .9)))
+    return colours

@@ -1,0 +1,82 @@
+"""COCO run-length encodings of binary masks, by pycocotools.
+
+Shapes: n masks of H x W pixels. An RLE is ``{'size': [H, W], 'counts': str}`` (column-major, compressed),
+the form that mmdet's CocoMetric and json files take.
+"""
+import numpy as np
+from pycocotools import mask as coco_mask
+
+
+def encode_masks(masks) -> list[dict]:
+    """Encode boolean masks.
+
+    Args:
+        masks (Tensor | ndarray): Binary masks, has shape (n, H, W); non-zero is foreground.
+
+    Returns:
+        list[dict]: n RLEs whose ``counts`` are str, so that json can hold them.
+
+    Raises:
+        ValueError: if ``masks`` does not have three axes.
+    """
+    if hasattr(masks, 'detach'):
+        masks = masks.detach().cpu().numpy()
+    masks = np.asarray(masks)
+    if masks.ndim != 3:
+        raise ValueError(f'masks must have shape (n, H, W), got {masks.shape}')
+    number, height, width = masks.shape
+    if number == 0:
+        return []
+    if height == 0 or width == 0:
+        raise ValueError(f'masks of {height} x {width} pixels cannot be encoded')
+    columns = np.ascontiguousarray((masks != 0).transpose(0, 2, 1)).view(np.uint8)
+    return [text_rle(rle) for rle in coco_mask.encode(columns.transpose(2, 1, 0))]
+
+
+def decode_masks(rles: list[dict], size: tuple[int, int]) -> np.ndarray:
+    """Decode RLEs to booleans of shape (n, H, W); ``size`` = (H, W) gives the shape when n is 0."""
+    if not rles:
+        return np.zeros((0, *size), dtype=bool)
+    return np.ascontiguousarray(coco_mask.decode([byte_rle(r) for r in rles]).transpose(2, 0, 1)).astype(bool)
+
+
+def text_rle(rle: dict) -> dict:
+    """The same RLE with plain ints and str counts (as json needs)."""
+    counts = rle['counts']
+    return dict(size=[int(s) for s in rle['size']],
+                counts=counts.decode('ascii') if isinstance(counts, bytes) else counts)
+
+
+def byte_rle(rle: dict) -> dict:
+    """The same RLE with bytes counts (as pycocotools prefers)."""
+    counts = rle['counts']
+    return dict(size=rle['size'], counts=counts.encode('ascii') if isinstance(counts, str) else counts)
+
+
+def rle_areas(rles: list[dict]) -> np.ndarray:
+    """Foreground pixels of each RLE, float64 (n,)."""
+    if not rles:
+        return np.zeros(0)
+    return np.asarray(coco_mask.area([byte_rle(r) for r in rles]), dtype=np.float64)
+
+
+def rle_iou(first: list[dict], second: list[dict]) -> np.ndarray:
+    """Intersection over union of every pair, float64 (len(first), len(second)) in [0, 1].
+
+    Two empty masks have IoU 0.
+    """
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    iou = coco_mask.iou([byte_rle(r) for r in first], [byte_rle(r) for r in second], [0] * len(second))
+    return np.nan_to_num(np.asarray(iou, dtype=np.float64))
+
+
+def remove_region(rles: list[dict], region: dict | None) -> list[dict]:
+    """Each mask without the pixels of ``region`` (None: nothing is removed)."""
+    if region is None or not rles:
+        return rles
+    inside = coco_mask.decode(byte_rle(region))
+    if not inside.any():
+        return rles
+    outside = coco_mask.encode(np.asfortranarray(1 - inside))
+    return [text_rle(coco_mask.merge([byte_rle(rle), outside], intersect=True)) for rle in rles]
