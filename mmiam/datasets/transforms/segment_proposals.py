@@ -1,0 +1,117 @@
+"""Segment proposals in a data pipeline: load them, then bring them where the image went.
+
+Legend: H, W size of the original image; H', W' size after Resize.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+
+from mmiam.proposals import SegmentProposals
+
+
+@TRANSFORMS.register_module()
+class LoadSegmentProposals(BaseTransform):
+    """Loads the class-agnostic segment proposals of an image, by the stem of its file name.
+
+    Required keys: ``img_path``, ``ori_shape`` (after LoadImageFromFile). Added key: ``segment_proposals``
+    (:class:`~mmiam.proposals.SegmentProposals` of the original size).
+
+    Args:
+        proposal_root (str): Folder with one file an image.
+        file_suffix (str): What follows the image's stem. Defaults to '.npz', as tools/proposals writes it; other
+            formats of :func:`mmiam.proposals.io.load_proposals` work too, slower.
+        max_proposals (int, optional): Keep the first ones only; by default all.
+        on_missing (str): 'error', or 'empty' to go on without proposals where an image has no file.
+
+    Raises:
+        FileNotFoundError: if the file is missing and ``on_missing`` is 'error'.
+        ValueError: if the file is broken or of another size than the image.
+    """
+
+    def __init__(self, proposal_root: str, file_suffix: str = '.npz', max_proposals: int | None = None,
+                 on_missing: str = 'error') -> None:
+        if on_missing not in ('error', 'empty'):
+            raise ValueError(f"on_missing must be 'error' or 'empty', got {on_missing!r}")
+        self.proposal_root = Path(proposal_root)
+        self.file_suffix = file_suffix
+        self.max_proposals = max_proposals
+        self.on_missing = on_missing
+
+    def transform(self, results: dict) -> dict:
+        """Adds ``segment_proposals``."""
+        path = self.proposal_root / (Path(results['img_path']).stem + self.file_suffix)
+        size = tuple(results['ori_shape'][:2])
+        results['segment_proposals'] = self._load(path, size, results['img_path'])
+        return results
+
+    def _load(self, path: Path, size: tuple[int, int], image: str) -> SegmentProposals:
+        if not path.is_file():
+            if self.on_missing == 'empty':
+                return SegmentProposals.empty(size, origin='missing')
+            raise FileNotFoundError(f'no proposals for {image}: {path} does not exist. Make them with '
+                                    "tools/proposals/generate.py, or set on_missing='empty'")
+        if self.file_suffix == '.npz':
+            proposals = SegmentProposals.load(path)
+        else:
+            from mmiam.proposals.io import load_proposals
+            proposals = load_proposals(path, size=size)
+        if proposals.size != size:
+            raise ValueError(f'{path}: proposals of size {proposals.size} (H, W), but {image} is {size}'
+                             + (': transposed' if proposals.size == size[::-1] else ''))
+        if self.max_proposals is not None and len(proposals) > self.max_proposals:
+            proposals = proposals.select(range(self.max_proposals))
+        return proposals
+
+    def __repr__(self) -> str:
+        return (f'{type(self).__name__}(proposal_root={str(self.proposal_root)!r}, '
+                f'file_suffix={self.file_suffix!r}, max_proposals={self.max_proposals}, '
+                f'on_missing={self.on_missing!r})')
+
+
+@TRANSFORMS.register_module()
+class AlignSegmentProposals(BaseTransform):
+    """Brings the proposals where mmdet's Resize and RandomFlip brought the image. Goes after both.
+
+    Required keys: ``segment_proposals``, ``img_shape``; read if present: ``flip``, ``flip_direction``. Crops are
+    not recorded in the results by mmdet and are therefore refused, not ignored: see ``Raises``.
+
+    Args:
+        prepare_contour (int, optional): Side of the contour that will be matched; what the matching derives from
+            the image alone is then computed here, in the data loader's worker. By default nothing is prepared.
+
+    Raises:
+        ValueError: if the image's ratio of sides changed otherwise than ``scale_factor`` says (a crop).
+    """
+
+    def __init__(self, prepare_contour: int | None = None) -> None:
+        self.prepare_contour = prepare_contour
+
+    def transform(self, results: dict) -> dict:
+        """Replaces ``segment_proposals`` by the aligned ones."""
+        proposals = results['segment_proposals']
+        size = tuple(results['img_shape'][:2])
+        self._refuse_crops(proposals.size, size, results.get('scale_factor'))
+        proposals = proposals.resize(size)
+        if results.get('flip'):
+            proposals = proposals.flip(results.get('flip_direction') or 'horizontal')
+        if self.prepare_contour is not None:
+            from mmiam.proposals.matching import prepare_matching
+            prepare_matching(proposals, self.prepare_contour)
+        results['segment_proposals'] = proposals
+        return results
+
+    @staticmethod
+    def _refuse_crops(before: tuple[int, int], after: tuple[int, int], scale_factor) -> None:
+        if scale_factor is None:
+            return
+        expected = (before[0] * scale_factor[1], before[1] * scale_factor[0])
+        if abs(expected[0] - after[0]) > 1 or abs(expected[1] - after[1]) > 1:
+            raise ValueError(f'the image is {after} (H, W), but resizing {before} by scale_factor {scale_factor} '
+                             f'gives {tuple(round(e) for e in expected)}: AlignSegmentProposals follows Resize and '
+                             'RandomFlip, not crops or padding')
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prepare_contour={self.prepare_contour})'

@@ -1,0 +1,223 @@
+"""Hierarchical merging of superpixels, vectorised over regions.
+
+Legend: H, W image size, K superpixels, N = 2K - 1 regions of the tree at most, E pairs of touching regions,
+B histogram bins.
+
+Region similarity follows selective search (Uijlings et al., IJCV 2013): intersection of colour and of texture
+histograms, small regions first, pairs that fill their common box first; here with the mean edge strength along the
+common boundary as a fifth cue. Instead of one pair at a time, each round merges every pair of regions that are
+each other's most similar neighbours, so that a tree takes tens of numpy calls instead of hundreds of heap steps.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class RegionStats:
+    """What a region is described by; every field has the regions as its first axis.
+
+    Attributes:
+        area (ndarray): (K,) share of the image.
+        box (ndarray): (K, 4) x1, y1, x2, y2 as shares of the image's sides.
+        colour (ndarray): (K, B) histogram of sum 1.
+        texture (ndarray): (K, B') histogram of sum 1.
+    """
+    area: np.ndarray
+    box: np.ndarray
+    colour: np.ndarray
+    texture: np.ndarray
+
+    def merged(self, a: np.ndarray, b: np.ndarray) -> RegionStats:
+        """Statistics of the unions of regions ``a`` and ``b``, (m,) each."""
+        area = self.area[a] + self.area[b]
+        wa, wb = (self.area[a] / area)[:, None], (self.area[b] / area)[:, None]
+        box = np.concatenate([np.minimum(self.box[a, :2], self.box[b, :2]),
+                              np.maximum(self.box[a, 2:], self.box[b, 2:])], 1)
+        return RegionStats(area, box, wa * self.colour[a] + wb * self.colour[b],
+                           wa * self.texture[a] + wb * self.texture[b])
+
+    def append(self, other: RegionStats) -> None:
+        """Adds the regions of ``other`` after these."""
+        for name in ('area', 'box', 'colour', 'texture'):
+            setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
+
+
+@dataclass(frozen=True)
+class MergeTree:
+    """A binary (or, for a disconnected image, several) tree of regions.
+
+    Attributes:
+        num_leaves (int): K; the superpixels are regions 0 .. K - 1.
+        children (ndarray): (M, 2) children of regions K .. K + M - 1.
+        height (ndarray): (K + M,) dissimilarity at which a region was made, 0 for leaves; never decreasing towards
+            the root.
+    """
+    num_leaves: int
+    children: np.ndarray
+    height: np.ndarray
+
+    @property
+    def parents(self) -> np.ndarray:
+        """(K + M,) parent of each region, -1 for a root."""
+        parents = np.full(self.num_leaves + len(self.children), -1, np.int64)
+        parents[self.children.ravel()] = np.repeat(np.arange(len(self.children)) + self.num_leaves, 2)
+        return parents
+
+    def membership(self) -> np.ndarray:
+        """(K + M, K) bool: which leaves lie under each region."""
+        table = np.zeros((self.num_leaves + len(self.children), self.num_leaves), bool)
+        table[np.arange(self.num_leaves), np.arange(self.num_leaves)] = True
+        for i, (a, b) in enumerate(self.children):  # children come before their parent
+            np.logical_or(table[a], table[b], out=table[self.num_leaves + i])
+        return table
+
+    def leaf_order(self) -> np.ndarray:
+        """(K,) leaves in depth-first order: under every region they are consecutive."""
+        order: list[int] = []
+        stack = np.flatnonzero(self.parents < 0)[::-1].tolist()
+        while stack:
+            node = stack.pop()
+            if node < self.num_leaves:
+                order.append(node)
+            else:
+                stack.extend(self.children[node - self.num_leaves].tolist())
+        return np.array(order)
+
+
+def region_stats(label_map: np.ndarray, colour_bins: np.ndarray, texture_bins: np.ndarray) -> RegionStats:
+    """Describes the K labels of a map.
+
+    Args:
+        label_map (ndarray): (H, W) labels 0 .. K - 1, each of them present.
+        colour_bins (ndarray): (C, H, W) integers: the histogram bin of each pixel in each channel.
+        texture_bins (ndarray): (C', H, W), likewise.
+
+    Returns:
+        RegionStats: of K regions.
+    """
+    height, width = label_map.shape
+    k = int(label_map.max()) + 1
+    flat = label_map.ravel()
+    area = np.bincount(flat, minlength=k).astype(np.float64)
+    box = np.empty((k, 4))
+    for axis, (lines, length) in enumerate([(label_map.T, width), (label_map, height)]):
+        present = np.zeros((length, k), bool)
+        present[np.arange(length)[:, None], lines] = True
+        box[:, axis] = present.argmax(0) / length
+        box[:, 2 + axis] = 1 - present[::-1].argmax(0) / length
+    return RegionStats(area / flat.size, box, _histograms(flat, colour_bins, area),
+                       _histograms(flat, texture_bins, area))
+
+
+def _histograms(labels: np.ndarray, bins: np.ndarray, area: np.ndarray) -> np.ndarray:
+    tables = []
+    for channel in bins:
+        size = int(channel.max()) + 1
+        counts = np.bincount(labels * size + channel.ravel(), minlength=len(area) * size)
+        tables.append(counts.reshape(len(area), size) / area[:, None])
+    return np.concatenate(tables, 1) / len(bins)
+
+
+def adjacency(label_map: np.ndarray, edge_strength: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of labels that touch (4-neighbours).
+
+    Args:
+        label_map (ndarray): (H, W) labels.
+        edge_strength (ndarray): (H, W) strength of an edge at each pixel, in [0, 1].
+
+    Returns:
+        tuple: (E, 2) pairs with the smaller label first, (E,) length of the boundary in pixels, and (E,) sum of
+        the edge strength along it (mean of the two pixels that face each other).
+    """
+    k = int(label_map.max()) + 1
+    keys, weights = [], []
+    for first, second in [(np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])]:
+        a, b = label_map[first], label_map[second]
+        cut = a != b
+        a, b = a[cut].astype(np.int64), b[cut].astype(np.int64)
+        keys.append(np.minimum(a, b) * k + np.maximum(a, b))
+        weights.append((edge_strength[first][cut] + edge_strength[second][cut]) / 2)
+    pairs, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+    length = np.bincount(inverse, minlength=len(pairs)).astype(np.float64)
+    strength = np.bincount(inverse, weights=np.concatenate(weights), minlength=len(pairs))
+    return np.stack([pairs // k, pairs % k], 1), length, strength
+
+
+def merge_regions(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, strength: np.ndarray,
+                  weights: dict[str, float]) -> MergeTree:
+    """Merges touching regions until none touch.
+
+    Args:
+        stats (RegionStats): K regions; extended in place by those that are made.
+        pairs (ndarray): (E, 2) touching regions.
+        length (ndarray): (E,) boundary lengths.
+        strength (ndarray): (E,) sums of edge strength along the boundaries.
+        weights (dict): Weight of each cue: 'colour', 'texture', 'size', 'fill', 'edge'; a missing one is 0.
+
+    Returns:
+        MergeTree: the tree.
+    """
+    num_leaves = len(stats.area)
+    children, heights = [], [np.zeros(num_leaves)]
+    similarity = _similarity(stats, pairs, length, strength, weights)
+    while len(pairs):
+        total = len(stats.area)
+        chosen = _mutually_best(pairs, similarity, total)
+        a, b = pairs[chosen].T
+        new = np.arange(total, total + len(a))
+        stats.append(stats.merged(a, b))
+        children.append(np.stack([a, b], 1))
+        below = np.concatenate(heights)
+        heights.append(np.maximum(sum(weights.values()) - similarity[chosen], np.maximum(below[a], below[b])))
+        renamed = np.arange(total + len(a))
+        renamed[a] = renamed[b] = new
+        pairs, length, strength, similarity = _contract(renamed, pairs, length, strength, similarity)
+        stale = np.isnan(similarity)
+        similarity[stale] = _similarity(stats, pairs[stale], length[stale], strength[stale], weights)
+    made = np.concatenate(children) if children else np.zeros((0, 2), np.int64)
+    return MergeTree(num_leaves, made, np.concatenate(heights))
+
+
+def _similarity(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, strength: np.ndarray,
+                weights: dict[str, float]) -> np.ndarray:
+    a, b = pairs.T
+    area = stats.area[a] + stats.area[b]
+    result = weights.get('size', 0.) * (1 - area)
+    for cue in ('colour', 'texture'):
+        if weights.get(cue):
+            table = getattr(stats, cue)
+            result = result + weights[cue] * np.minimum(table[a], table[b]).sum(1)
+    if weights.get('fill'):
+        corner = np.minimum(stats.box[a, :2], stats.box[b, :2]), np.maximum(stats.box[a, 2:], stats.box[b, 2:])
+        result = result + weights['fill'] * (1 - (np.prod(corner[1] - corner[0], 1) - area))
+    if weights.get('edge'):
+        result = result + weights['edge'] * (1 - strength / length)
+    return result
+
+
+def _mutually_best(pairs: np.ndarray, similarity: np.ndarray, num_regions: int) -> np.ndarray:
+    """Indices of the pairs whose regions are each other's most similar neighbour; at least one, none shared."""
+    rank = np.empty(len(pairs), np.int64)  # ranks break ties, so that no region is in two chosen pairs
+    rank[np.argsort(similarity, kind='stable')] = np.arange(len(pairs))
+    best = np.full(num_regions, -1)
+    np.maximum.at(best, pairs[:, 0], rank)
+    np.maximum.at(best, pairs[:, 1], rank)
+    return np.flatnonzero((best[pairs[:, 0]] == rank) & (best[pairs[:, 1]] == rank))
+
+
+def _contract(renamed: np.ndarray, pairs: np.ndarray, length: np.ndarray, strength: np.ndarray,
+              similarity: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Pairs after merging; ``similarity`` is NaN where it must be computed anew."""
+    after = renamed[pairs]
+    changed = (after != pairs).any(1)
+    after.sort(axis=1)
+    outside = after[:, 0] != after[:, 1]
+    keys, first, inverse = np.unique(after[outside, 0] * len(renamed) + after[outside, 1], return_index=True,
+                                     return_inverse=True)
+    similarity = np.where(changed, np.nan, similarity)[outside][first]
+    return (np.stack([keys // len(renamed), keys % len(renamed)], 1),
+            np.bincount(inverse, weights=length[outside], minlength=len(keys)),
+            np.bincount(inverse, weights=strength[outside], minlength=len(keys)), similarity)

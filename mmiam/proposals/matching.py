@@ -1,0 +1,104 @@
+"""Matching Peak Response Maps with segment proposals, Sec. 3.2 of the paper.
+
+Legend: P maps, n proposals, K labels of a level, T distinct window sets, H, W image size.
+
+    f_ij = alpha * <M_i, S_j> + <M_i, contour(S_j)>
+
+with contour(S) the 5x5 morphological gradient of the mask. No mask is expanded: <M, S> is the map's mass per
+superpixel times the membership table, and <M, contour(S)> is its mass per window set, summed over the sets that S
+cuts (see :mod:`mmiam.proposals.window_sets`). Both are exact.
+"""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .container import SegmentProposals
+from .window_sets import WindowSets, group_by_window_set
+
+
+def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.8,
+                    contour_size: int = 5) -> tuple[Tensor, Tensor]:
+    """Scores every proposal against every Peak Response Map.
+
+    Args:
+        prms (Tensor): Maps of shape (P, H, W), non-negative and of sum 1; at the size of the proposals.
+        proposals (SegmentProposals): n proposals of size (H, W). What depends on the image only is kept in
+            ``proposals.cache``, so that a second call with other maps is faster.
+        alpha (float): Weight of the mass inside the proposal. Not stated in the paper; 0.8 as in PRM's demo.
+        contour_size (int): Side of the structuring element of the contour. 5 as in PRM's code.
+
+    Returns:
+        tuple[Tensor, Tensor]: scores f (P, n) and mass <M, S> (P, n), of the type and on the device of ``prms``.
+
+    Raises:
+        ValueError: if the maps are not (P, H, W) at the size of the proposals.
+    """
+    if prms.ndim != 3 or tuple(prms.shape[1:]) != proposals.size:
+        raise ValueError(f'prms must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
+                         f'got {tuple(prms.shape)}')
+    # Sums over superpixels are made in float64 on the CPU: a few small maps travel, no mask does.
+    maps = prms.detach().to('cpu', torch.float64).reshape(len(prms), -1).numpy()
+    mass = np.zeros((len(maps), len(proposals)))
+    contour = np.zeros_like(mass)
+    for l, positions, membership in proposals.by_level():
+        per_label = _bin(maps, proposals.label_maps[l].ravel(), proposals.num_labels[l])
+        mass[:, positions] = per_label @ membership.T.astype(np.float64)
+        sets = _window_sets(proposals, l, contour_size)
+        per_set = _bin(maps[:, sets.pixels], sets.set_ids, len(sets))
+        contour[:, positions] = _sum_over_cut_sets(per_set, sets, membership)
+    return prms.new_tensor(alpha * mass + contour), prms.new_tensor(mass)
+
+
+def prepare_matching(proposals: SegmentProposals, contour_size: int = 5) -> SegmentProposals:
+    """Fills the cache that :func:`match_proposals` uses, for instance in a data loader's worker."""
+    for l in np.unique(proposals.level):
+        _window_sets(proposals, int(l), contour_size)
+    return proposals
+
+
+def _window_sets(proposals: SegmentProposals, level: int, contour_size: int) -> WindowSets:
+    key = ('window_sets', level, contour_size)
+    if key not in proposals.cache:
+        proposals.cache[key] = group_by_window_set(proposals.label_maps[level], contour_size)
+    return proposals.cache[key]
+
+
+def _bin(maps: np.ndarray, bins: np.ndarray, num_bins: int) -> np.ndarray:
+    """Sums each map (P, m) over the pixels of each bin: (P, num_bins)."""
+    return np.stack([np.bincount(bins, weights=m, minlength=num_bins) for m in maps]) if len(maps) else \
+        np.zeros((0, num_bins))
+
+
+def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.ndarray) -> np.ndarray:
+    """Sums mass per set (P, T) over the sets that each proposal cuts: (P, n).
+
+    A proposal cuts a set if it holds some of its labels but not all. The test runs on 64 proposals at once, as
+    bitwise or / and over the labels of a set.
+    """
+    words = _words_by_label(membership)
+    result = np.zeros((len(per_set), membership.shape[0]))
+    start = 0
+    for table in sets.tables:
+        if not len(table):
+            continue
+        some = words[table[:, 0]]
+        every = some.copy()
+        for column in table.T[1:]:
+            some |= words[column]
+            every &= words[column]
+        some &= ~every
+        bits = np.unpackbits(some.view(np.uint8), axis=1, count=membership.shape[0])
+        set_index, proposal = np.nonzero(bits)
+        for i, mass in enumerate(per_set[:, start:start + len(table)]):
+            result[i] += np.bincount(proposal, weights=mass[set_index], minlength=membership.shape[0])
+        start += len(table)
+    return result
+
+
+def _words_by_label(membership: np.ndarray) -> np.ndarray:
+    """Which proposals hold a label, packed in 64-bit words: (K, ceil(n/64)) uint64 from bool (n, K)."""
+    bits = np.packbits(membership.T, axis=1)
+    width = -(-bits.shape[1] // 8) * 8
+    return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, width - bits.shape[1])))).view(np.uint64)
