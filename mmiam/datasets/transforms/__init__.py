@@ -1,4 +1,5 @@
 from .formatting import PackWeakInputs
 from .instances import LoadVOCInstances
+from .segment_proposals import AlignSegmentProposals, LoadSegmentProposals
 
-__all__ = ['LoadVOCInstances', 'PackWeakInputs']
+__all__ = ['AlignSegmentProposals', 'LoadSegmentProposals', 'LoadVOCInstances', 'PackWeakInputs']
