@@ -1,0 +1,59 @@
+"""Makes segment proposals of images with the built-in generator (CPU, no learning).
+
+    python tools/proposals/generate.py data/VOCdevkit/VOC2012/JPEGImages data/proposals/builtin --workers 8
+
+One .npz an image, named after it. Start it again after an interruption: files that exist are kept.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import mmcv
+
+from mmiam.proposals.batch import list_images, report, run_jobs, take_shard
+from mmiam.proposals.generators import SelectiveMerging
+
+
+class MakeFile:
+    """Callable that makes one image's file; an object of the module, so that processes can receive it."""
+
+    def __init__(self, generator: SelectiveMerging) -> None:
+        self.generator = generator
+
+    def __call__(self, source: Path, target: Path) -> None:
+        if not source.stat().st_size:
+            raise ValueError('the image is empty')
+        image = mmcv.imread(str(source), channel_order='rgb')
+        if image is None:
+            raise ValueError('not an image, or a broken one')
+        self.generator(image).save(target)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('images', type=Path, help='folder of images')
+    parser.add_argument('out', type=Path, help='folder for the .npz files')
+    parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
+    parser.add_argument('--workers', type=int, default=1, help='processes, one thread each')
+    parser.add_argument('--shard', help="part of the images for this machine, as '0/4' .. '3/4'")
+    parser.add_argument('--max-proposals', type=int, default=SelectiveMerging.max_proposals)
+    parser.add_argument('--overwrite', action='store_true', help='make files anew that exist')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    try:
+        images = take_shard(list_images(args.images, args.ids), args.shard)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    args.out.mkdir(parents=True, exist_ok=True)
+    jobs = [(image, args.out / f'{image.stem}.npz') for image in images]
+    make = MakeFile(SelectiveMerging(max_proposals=args.max_proposals))
+    failed = run_jobs(make, jobs, args.workers, args.overwrite, 'generating')
+    return report(failed, len(jobs), args.out)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
