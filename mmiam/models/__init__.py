@@ -1,0 +1,1 @@
+from . import detectors, fillers, heads, postprocessors, samplers  # noqa: F401

@@ -1,0 +1,3 @@
+from .iam_net import IAMNet
+
+__all__ = ['IAMNet']

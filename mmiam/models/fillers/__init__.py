@@ -1,0 +1,3 @@
+from .instance_extent_filler import InstanceExtentFiller
+
+__all__ = ['InstanceExtentFiller']

@@ -1,0 +1,3 @@
+from .peak_stimulation_head import PeakStimulationHead
+
+__all__ = ['PeakStimulationHead']

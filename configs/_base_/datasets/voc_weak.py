@@ -1,0 +1,47 @@
+# VOC 2012 seen through image-level labels; masks are read at test time only.
+dataset_type = 'VOCInstanceDataset'
+data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
+proposal_root = '{{$VOC_PROPOSALS:data/proposals/voc2012}}'
+scale = (448, 448)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegmentProposals', proposal_root=proposal_root),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='AlignSegmentProposals', prepare_contour=5),
+    dict(type='PackWeakInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='LoadVOCInstances'),
+    dict(type='PackWeakInputs')
+]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/train_aug.txt',
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        ann_file='ImageSets/Segmentation/val.txt',
+        test_mode=True,
+        pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = [
+    dict(type='ImageLabelMetric'),
+    dict(type='VOCInstanceMetric', iou_thrs=(0.25, 0.5, 0.75)),
+]
+test_evaluator = val_evaluator

@@ -1,0 +1,60 @@
+"""Classifier first, filling module second, in one run (Sec. 3.3)."""
+import os.path as osp
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmdet.registry import HOOKS
+from mmiam.models.cues import CueCache
+
+
+@HOOKS.register_module()
+class TrainingStageHook(Hook):
+    """Switch :class:`IAMNet` from stage 'classify' to stage 'fill'.
+
+    The stage follows from the epoch alone, so a resumed run is in the right one.
+
+    Args:
+        fill_begin (int): first epoch (from 0) of the filling stage. 0 trains the filling
+            module on a classifier given by ``load_from``.
+        cache_cues (bool): keep the Peak Response Maps of the frozen classifier in
+            ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
+            taken as independent of everything but image, size and flip, so switch it
+            off with other random augmentation.
+        cache_gb (float): size that the cache may grow to.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, fill_begin: int, cache_cues: bool = True, cache_gb: float = 20.):
+        self.fill_begin = fill_begin
+        self.cache_cues = cache_cues
+        self.cache_gb = cache_gb
+
+    def before_train_epoch(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        stage = 'classify' if runner.epoch < self.fill_begin else 'fill'
+        first = getattr(self, '_announced', None) != stage
+        if first:
+            runner.logger.info(f'Training stage "{stage}" (epoch {runner.epoch + 1} of {runner.max_epochs}; '
+                               f'the filling module is trained from epoch {self.fill_begin + 1} on)')
+            self._announced = stage
+        model.set_stage(stage)
+        if first and stage == 'fill' and self.cache_cues:
+            model.cue_cache = CueCache(
+                osp.join(runner.work_dir, 'cue_cache'), [model.backbone, model.peak_head],
+                settings=self._cue_settings(runner.cfg), max_gb=self.cache_gb)
+
+    def after_train_epoch(self, runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        cache = getattr(model, 'cue_cache', None)
+        if cache is not None:
+            runner.logger.info(f'cue cache: {cache.hits} read, {cache.misses} computed, '
+                               f'{max(cache.bytes_left, 0) / 2**30:.2f} GB left')
+            cache.hits = cache.misses = 0
+
+    @staticmethod
+    def _cue_settings(cfg) -> str:
+        """What the cues depend on beside the weights."""
+        model = cfg.model
+        return repr([model.get(key) for key in ('peak_head', 'cue', 'data_preprocessor')])

@@ -1,0 +1,220 @@
+"""The method on one screen (Fig. 3): cue -> fill -> refine, and what trains it.
+
+Legend: B images, I instances over all images, n instances of one image, C classes,
+H x W network input size, H0 x W0 original image size.
+"""
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.models.detectors.base import BaseDetector
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmiam.models.cues import CueCache, peak_response_cues
+
+STAGES = ('classify', 'fill')
+
+
+@MODELS.register_module()
+class IAMNet(BaseDetector):
+    """Instance masks from image-level labels by Instance Activation Maps.
+
+    Args:
+        backbone (dict): any backbone of mmdet with several outputs.
+        peak_head (dict): :class:`PeakStimulationHead`.
+        filler (dict, optional): :class:`InstanceExtentFiller`; None stops at the Peak
+            Response Maps (the PRM baseline).
+        sampler (dict, optional): :class:`ProposalPseudoGTSampler`, for training only.
+        post_processor (dict): maps -> masks, e.g. :class:`ConvCRFPostProc`.
+        cue (dict, optional): a module ``(images, data_samples) -> list[InstanceData]``
+            that gives the cues in place of this network's own peaks. None uses the peaks.
+        train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
+            batch that are filled, a random subset is taken (memory; default 48).
+        test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
+            predictions ride along as ``pred_instances_<name>``; ``return_maps`` (bool)
+            keeps ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
+            input size; ``use_image_labels`` (bool) admits only the classes of the image.
+        data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
+    """
+
+    def __init__(self, backbone, peak_head, filler=None, sampler=None, post_processor=None, cue=None,
+                 train_cfg=None, test_cfg=None, data_preprocessor=None, init_cfg=None):
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.peak_head = MODELS.build(peak_head)
+        self.filler = MODELS.build(filler) if filler else None
+        self.sampler = TASK_UTILS.build(sampler) if sampler else None
+        self.post_processor = MODELS.build(post_processor) if post_processor else None
+        self.cue = MODELS.build(cue) if cue else None
+        self.train_cfg = dict(max_instances=48) | dict(train_cfg or {})
+        self.test_cfg = dict(baselines={}, return_maps=False, use_image_labels=False) | dict(test_cfg or {})
+        self.baselines = torch.nn.ModuleDict(
+            {name: MODELS.build(config) for name, config in self.test_cfg['baselines'].items()})
+        if filler is None and getattr(self.post_processor, 'needs_iam', False):
+            raise ValueError(f'{type(self.post_processor).__name__} refines Instance Activation Maps: '
+                             'give the model a filler, or a post_processor that reads Peak Response Maps')
+        self.stage = 'fill' if filler else 'classify'
+        self.cue_cache: CueCache | None = None
+
+    # ---------------------------------------------------------------- the method
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the backbone, from shallow to deep."""
+        return self.backbone(batch_inputs)
+
+    def find_cues(self, images: Tensor, data_samples: list[DetDataSample], image_labels=None):
+        """1. Cue: incomplete responses, one an instance.
+
+        Returns:
+            tuple: feature maps, class scores (B, C) as raw logits, and for each image an
+            InstanceData (see :func:`peak_response_cues`).
+        """
+        if self.cue is None:
+            return peak_response_cues(self.extract_feat, self.peak_head, images, image_labels)
+        feats = self.extract_feat(images)
+        scores, _ = self.peak_head.find_cues(self.peak_head(feats))
+        return feats, scores, self.cue(images, data_samples)
+
+    def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
+        """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
+        counts = [len(cue) for cue in cues]
+        image_index = torch.arange(len(cues), device=feats[0].device).repeat_interleave(
+            torch.tensor(counts, device=feats[0].device))
+        logits = self.filler(feats, torch.cat([cue.prms for cue in cues]), image_index)
+        return list(logits.split(counts))
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """Cue, fill, refine: ``pred_instances`` at original size and ``pred_class_scores`` (C,)."""
+        if self.stage == 'classify' and self.filler is not None:  # the filler is not trained yet
+            return self.predict_classes(batch_inputs, batch_data_samples)
+        labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
+        feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels)
+        if self.filler is not None:
+            for cue, iams in zip(cues, self.fill(feats, cues)):
+                cue.iams = iams
+        for image, score, cue, sample in zip(batch_inputs, scores, cues, batch_data_samples):
+            image, cue = self.to_original(image, cue, sample)
+            sample.set_field(score, 'pred_class_scores')
+            sample.pred_instances = self.strip(self.post_processor(cue, image, sample))
+            for name, baseline in self.baselines.items():
+                sample.set_field(self.strip(baseline(cue, image, sample)), f'pred_instances_{name}')
+        return batch_data_samples
+
+    # ---------------------------------------------------------------- training
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """Loss of the current stage: 'classify' or 'fill' (Sec. 3.3)."""
+        if self.stage == 'fill':
+            return self.fill_loss(batch_inputs, batch_data_samples)
+        targets = batch_inputs.new_zeros((len(batch_inputs), self.peak_head.num_classes))
+        for row, labels in zip(targets, self.image_labels(batch_data_samples)):
+            row[list(labels)] = 1
+        return self.peak_head.loss(self.extract_feat(batch_inputs), targets)
+
+    def fill_loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """2. Pseudo GT, then the loss of the filled maps against it."""
+        feats, cues = self.training_cues(batch_inputs, batch_data_samples)
+        drawn = [self.sampler(cue.prms, self.proposals_of(sample)) for cue, sample in zip(cues, batch_data_samples)]
+        cues = [cue[gt.keep] for cue, gt in zip(cues, drawn)]
+        masks = torch.cat([gt.masks for gt in drawn])
+        total = len(masks)
+        report = dict(
+            peaks_per_image=(total + sum(gt.num_dropped for gt in drawn)) / len(drawn),
+            candidates_per_image=sum(gt.num_candidates for gt in drawn) / len(drawn),
+            peaks_dropped_per_image=sum(gt.num_dropped for gt in drawn) / len(drawn))
+        report = {name: batch_inputs.new_tensor(value) for name, value in report.items()}
+        if total == 0:  # keeps the graph, so that a process without instances stays in step with the others
+            return dict(loss_fill=sum(p.sum() for p in self.filler.parameters()) * 0, **report)
+        chosen = torch.randperm(total)[:self.train_cfg['max_instances']].sort().values.to(masks.device)
+        prms = torch.cat([cue.prms for cue in cues])[chosen]
+        image_index = torch.cat([torch.full((len(cue), ), i, device=masks.device) for i, cue in enumerate(cues)])
+        logits = self.filler(feats, prms, image_index[chosen])
+        return dict(**self.filler.loss(logits, masks[chosen]), **report)
+
+    @torch.no_grad()
+    def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):
+        """Cues of the image labels' classes, from the cache where all are there."""
+        cached = [self.cue_cache.get(sample, batch_inputs.device) for sample in batch_data_samples] \
+            if self.cue_cache is not None else [None]
+        if all(cue is not None for cue in cached):
+            return self.extract_feat(batch_inputs), cached
+        labels = self.image_labels(batch_data_samples)
+        feats, _, cues = self.find_cues(batch_inputs, batch_data_samples, labels)
+        if self.cue_cache is not None:
+            for sample, cue in zip(batch_data_samples, cues):
+                self.cue_cache.put(sample, cue)
+        return feats, cues
+
+    def set_stage(self, stage: str) -> None:
+        """'classify' trains backbone and head, 'fill' the filler on a frozen backbone."""
+        if stage not in STAGES:
+            raise ValueError(f'stage must be one of {STAGES}, got {stage!r}')
+        if stage == 'fill' and self.filler is None:
+            raise ValueError('stage "fill" needs a filler in the model')
+        self.stage = stage
+        if stage == 'fill':
+            self.backbone.requires_grad_(False)
+            self.peak_head.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True):
+        """Backbone and head stay in eval mode while the filler is trained."""
+        super().train(mode)
+        if self.stage == 'fill':
+            self.backbone.eval()
+            self.peak_head.eval()
+        return self
+
+    # ---------------------------------------------------------------- small print
+    def predict_classes(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """Class scores alone, raw logits."""
+        scores, _ = self.peak_head.find_cues(self.peak_head(self.extract_feat(batch_inputs)))
+        for score, sample in zip(scores, batch_data_samples):
+            sample.set_field(score, 'pred_class_scores')
+        return batch_data_samples
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples=None) -> Tensor:
+        """Class response maps, has shape (B, C, h, w)."""
+        return self.peak_head(self.extract_feat(batch_inputs))
+
+    def to_original(self, image: Tensor, cue: InstanceData, sample: DetDataSample) -> tuple[Tensor, InstanceData]:
+        """Undo padding and normalisation: RGB image in [0, 255] at original size, cropped maps."""
+        height, width = sample.img_shape[:2]
+        preprocessor = self.data_preprocessor
+        rgb = image[:, :height, :width]
+        if getattr(preprocessor, '_enable_normalize', False):
+            rgb = rgb * preprocessor.std + preprocessor.mean
+        size = tuple(sample.ori_shape[:2])
+        rgb = F.interpolate(rgb[None], size=size, mode='bilinear', align_corners=False, antialias=True)[0]
+        cropped = cue[:]
+        for name in ('prms', 'cams', 'iams'):
+            if name in cropped:
+                cropped.set_field(cropped.get(name)[:, :height, :width], name)
+        return rgb.clamp(0, 255), cropped
+
+    def strip(self, results: InstanceData) -> InstanceData:
+        """Leave out the maps unless asked for; IAMs leave as probabilities."""
+        if self.test_cfg['return_maps']:
+            if 'iams' in results:
+                results.iams = results.iams.sigmoid()
+            return results
+        for name in ('prms', 'cams', 'iams'):
+            results.pop(name, None)
+        return results
+
+    @staticmethod
+    def image_labels(data_samples: list[DetDataSample]) -> list[list[int]]:
+        """Image-level labels of each sample."""
+        for sample in data_samples:
+            if 'image_labels' not in sample:
+                raise KeyError(f'{sample.get("img_path", "a sample")} has no image_labels: use a data set that gives '
+                               'them (VOCInstanceDataset) and PackWeakInputs at the end of the pipeline')
+        return [sample.image_labels for sample in data_samples]
+
+    @staticmethod
+    def proposals_of(sample: DetDataSample):
+        """The segment proposals of a training sample."""
+        if 'segment_proposals' not in sample:
+            raise KeyError(f'{sample.get("img_path", "a sample")} has no segment proposals: add '
+                           'dict(type="LoadSegmentProposals", proposal_root=...) to the training pipeline; '
+                           'tools/proposals/generate.py makes them')
+        return sample.segment_proposals

@@ -1,0 +1,108 @@
+"""Instance Extent Filling: encode the cue, fill it, decode the Instance Activation Map (Sec. 3.2).
+
+Legend: B images, I instances over all images, C channels, r side of the
+neighbourhood, H x W image size, N x N encoded size.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmdet.registry import MODELS
+from mmiam.ops import extent_filling, normalize_filling_weights
+
+from .coders import CueEncoder, MapDecoder
+from .weight_pyramid import FillingWeightPyramid
+
+
+@MODELS.register_module()
+class InstanceExtentFiller(BaseModule):
+    """Class-agnostic filling of an incomplete response to the extent of its instance.
+
+    Args:
+        in_channels (Sequence[int]): channels of the pyramid's levels.
+        in_indices (Sequence[int]): which of the backbone's outputs they are. Res-blocks
+            2, 3, 4 (Sec. 3.3) are read as strides 4, 8, 16: the only reading in which
+            the shallowest level has the encoded size.
+        channels (int): C. Not stated in the paper; 16.
+        kernel_size (int): r. Fig. 5 shows eight neighbours: 3.
+        num_steps (int, optional): number of filling steps. None means N, the side of
+            the encoded map ("to ensure the access to any location on the map").
+        weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
+            'relu_sum' or 'abs_sum'.
+        hidden_channels (int): width of the pyramid.
+        loss_weight (float): weight of the loss.
+        balance (bool): give inside and outside of each pseudo mask the same total
+            weight in the loss. Defaults to False, plain BCE as in the paper.
+    """
+
+    def __init__(self,
+                 in_channels: Sequence[int] = (256, 512, 1024),
+                 in_indices: Sequence[int] = (0, 1, 2),
+                 channels: int = 16,
+                 kernel_size: int = 3,
+                 num_steps: int | None = None,
+                 weight_norm: str = 'softmax',
+                 hidden_channels: int = 256,
+                 loss_weight: float = 1.,
+                 balance: bool = False,
+                 init_cfg=None):
+        super().__init__(init_cfg)
+        if len(in_channels) != len(in_indices):
+            raise ValueError(f'filler: in_channels {tuple(in_channels)} and in_indices {tuple(in_indices)} '
+                             'must name the same number of levels')
+        self.in_indices = tuple(in_indices)
+        self.kernel_size = kernel_size
+        self.num_steps = num_steps
+        self.weight_norm = weight_norm
+        self.loss_weight = loss_weight
+        self.balance = balance
+        self.encoder = CueEncoder(channels)
+        self.weight_pyramid = FillingWeightPyramid(in_channels, channels * kernel_size**2, hidden_channels)
+        self.decoder = MapDecoder(channels)
+
+    def filling_weights(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Normalised weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
+        logits = self.weight_pyramid([feats[i] for i in self.in_indices], size)
+        return normalize_filling_weights(logits.float(), self.kernel_size, self.weight_norm)
+
+    def forward(self, feats: Sequence[Tensor], prms: Tensor, image_index: Tensor) -> Tensor:
+        """Instance Activation Maps as logits.
+
+        Args:
+            feats (Sequence[Tensor]): outputs of the backbone for B images.
+            prms (Tensor): incomplete responses, has shape (I, H, W), non-negative, of
+                any scale: each is divided by its maximum before it is encoded, since
+                values of a map that sums to one vanish beside the eps of the batch norm.
+            image_index (Tensor): the image of each instance, has shape (I, ), long.
+
+        Returns:
+            Tensor: logits, has shape (I, H, W).
+        """
+        if len(prms) == 0:
+            return prms
+        cues = prms / prms.amax((1, 2), keepdim=True).clamp(min=torch.finfo(prms.dtype).tiny)
+        encoded = self.encoder(cues[:, None])
+        size = tuple(encoded.shape[-2:])
+        steps = max(size) if self.num_steps is None else self.num_steps
+        filled = extent_filling(encoded.float(), self.filling_weights(feats, size), steps, image_index)
+        logits = self.decoder(filled)
+        # an image side that is no multiple of 4 was rounded up by the pooling
+        return logits[:, 0, :prms.shape[1], :prms.shape[2]]
+
+    def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Binary cross entropy against pseudo masks (Sec. 3.3).
+
+        Args:
+            logits (Tensor): has shape (I, H, W).
+            targets (Tensor): pseudo masks, bool, has shape (I, H, W).
+        """
+        targets = targets.to(logits.dtype)
+        weight = None
+        if self.balance:
+            inside = targets.mean((1, 2), keepdim=True).clamp(min=1e-4, max=1 - 1e-4)
+            weight = targets / (2 * inside) + (1 - targets) / (2 * (1 - inside))
+        loss = F.binary_cross_entropy_with_logits(logits, targets, weight)
+        return dict(loss_fill=self.loss_weight * loss)

@@ -1,0 +1,102 @@
+"""What every post-processor does at the end: scores, duplicate removal, COCO form.
+
+Legend: n instances of one image, H0 x W0 original image size, h x w network input size.
+"""
+from abc import ABCMeta, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import mask2bbox
+from mmiam.ops import mask_nms
+
+
+class BasePostProcessor(BaseModule, metaclass=ABCMeta):
+    """Turns the cues (and maps) of one image into masks, boxes, labels and scores.
+
+    Args:
+        nms_iou (float | None): masks that overlap a better one by more than this IoU
+            are dropped; None keeps all. Not stated in the paper; 0.3 is the PRM
+            reference's value.
+        class_agnostic_nms (bool): compare masks of different classes too, as the PRM
+            reference does. Defaults to False.
+        class_evidence (str): which raw logit stands for the class in the score:
+            'class' (aggregated over peaks) or 'peak' (the instance's own peak).
+        temperature (float): divides that logit before the sigmoid. Defaults to 1. With
+            the undivided peak gradient logits grow to tens, where a sigmoid is flat.
+    """
+
+    needs_iam = False
+
+    def __init__(self,
+                 nms_iou: float | None = 0.3,
+                 class_agnostic_nms: bool = False,
+                 class_evidence: str = 'class',
+                 temperature: float = 1.,
+                 init_cfg=None):
+        super().__init__(init_cfg)
+        if class_evidence not in ('class', 'peak'):
+            raise ValueError(f'class_evidence must be "class" or "peak", got {class_evidence!r}')
+        self.nms_iou = nms_iou
+        self.class_agnostic_nms = class_agnostic_nms
+        self.class_evidence = class_evidence
+        self.temperature = temperature
+
+    @abstractmethod
+    def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
+        """Masks of one image.
+
+        Args:
+            cues (InstanceData): ``labels`` (n,), ``class_scores`` (n,), ``peak_scores``
+                (n,), ``prms`` (n, h, w), ``cams`` (n, h', w') and, where a filler ran,
+                ``iams`` (n, h, w) as logits.
+            image (Tensor): the image in RGB, [0, 255], has shape (3, H0, W0).
+            data_sample (DetDataSample): metainfo, and ``segment_proposals`` if loaded.
+
+        Returns:
+            InstanceData: the surviving cues in descending order of score, with ``masks``
+            (m, H0, W0) bool, ``bboxes`` (m, 4) as (x1, y1, x2, y2) in pixels of the
+            original image, ``scores`` (m,) in [0, 1].
+        """
+
+    def class_probability(self, cues: InstanceData) -> Tensor:
+        """Evidence for the class of each cue, in [0, 1], has shape (n, )."""
+        logits = cues.class_scores if self.class_evidence == 'class' else cues.peak_scores
+        return (logits / self.temperature).sigmoid()
+
+    def finalize(self, cues: InstanceData, masks: Tensor, scores: Tensor) -> InstanceData:
+        """Drop empty masks and duplicates, add boxes.
+
+        Args:
+            cues (InstanceData): n cues.
+            masks (Tensor): bool, has shape (n, H0, W0).
+            scores (Tensor): has shape (n, ).
+        """
+        keep = masks.flatten(1).any(1).nonzero().flatten()
+        if self.nms_iou is not None:
+            labels = None if self.class_agnostic_nms else cues.labels[keep]
+            keep = keep[mask_nms(masks[keep], scores[keep], self.nms_iou, labels=labels)]
+        else:
+            keep = keep[scores[keep].argsort(descending=True, stable=True)]
+        results = cues[keep]
+        results.masks = masks[keep]
+        results.scores = scores[keep]
+        results.bboxes = mask2bbox(results.masks).to(scores)
+        return results
+
+    @staticmethod
+    def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bilinear (n, h, w) -> (n, *size)."""
+        if len(maps) == 0:
+            return maps.new_zeros((0, *size))
+        return F.interpolate(maps[:, None].float(), size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
+
+    @staticmethod
+    def mean_inside(maps: Tensor, masks: Tensor) -> Tensor:
+        """Mean of each map inside its mask, 0 for an empty mask, has shape (n, )."""
+        inside = masks.to(maps.dtype)
+        return (maps * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=torch.finfo(maps.dtype).tiny)

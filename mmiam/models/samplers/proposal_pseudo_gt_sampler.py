@@ -1,0 +1,95 @@
+"""Pseudo ground truth from noisy segment proposals (Sec. 3.2, "Collecting pseudo supervision").
+
+Legend: n Peak Response Maps of one image, J proposals, k candidates a map, H x W size
+of the maps.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdet.registry import TASK_UTILS
+from mmiam.proposals import SegmentProposals, match_proposals, select_candidates
+
+
+@dataclass
+class PseudoGT:
+    """A drawn pseudo mask for each map that has candidates.
+
+    Attributes:
+        masks (Tensor): bool, has shape (m, H, W).
+        keep (Tensor): which maps they belong to, long, has shape (m, ).
+        num_candidates (int): candidates kept over all maps.
+        num_dropped (int): maps without any candidate.
+    """
+    masks: Tensor
+    keep: Tensor
+    num_candidates: int
+    num_dropped: int
+
+
+@TASK_UTILS.register_module()
+class ProposalPseudoGTSampler:
+    """Score proposals against each map, keep the top k, draw one at random each time.
+
+    Args:
+        num_candidates (int): k; the paper compares 1, 5 and 9 (Table 1).
+        alpha (float): weight of the extent term of the matching score.
+        contour_size (int): side of the morphological gradient that gives the contour.
+        overlap_thr (float): candidates whose overlap with the maps is lower are
+            discarded; 0.2 in the paper.
+        overlap_rule (str): 'max' takes the largest mass over all maps of the image
+            (the formula of the paper), 'own' the mass of the candidate's own map.
+        area_range (tuple[float]): proposals outside these fractions of the image are
+            no candidates (the PRM reference's values).
+        dedupe_iou (float | None): candidates of one map that overlap more than this
+            count once.
+    """
+
+    def __init__(self,
+                 num_candidates: int = 5,
+                 alpha: float = 0.8,
+                 contour_size: int = 5,
+                 overlap_thr: float = 0.2,
+                 overlap_rule: str = 'max',
+                 area_range: tuple[float, float] = (2e-5, 0.85),
+                 dedupe_iou: float | None = 0.95):
+        self.alpha = alpha
+        self.contour_size = contour_size
+        self.dedupe_iou = dedupe_iou
+        self.selection = dict(
+            k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range)
+
+    def candidates(self, prms: Tensor, proposals: SegmentProposals) -> list[np.ndarray]:
+        """Indices of the candidates of each map, best first.
+
+        Args:
+            prms (Tensor): sum-normalised maps, has shape (n, H, W).
+            proposals (SegmentProposals): of the same size (H, W).
+
+        Raises:
+            ValueError: if the sizes differ.
+        """
+        if tuple(proposals.size) != tuple(prms.shape[-2:]):
+            raise ValueError(
+                f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
+                'Add dict(type="AlignSegmentProposals") to the training pipeline after Resize and RandomFlip')
+        if len(prms) == 0 or len(proposals) == 0:
+            return [np.zeros(0, dtype=np.int64) for _ in prms]
+        scores, mass = match_proposals(prms, proposals, alpha=self.alpha, contour_size=self.contour_size)
+        dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
+        areas = proposals.areas() / np.prod(proposals.size)
+        return select_candidates(scores, mass, areas, **self.selection, **dedupe)
+
+    def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device) -> PseudoGT:
+        """Draw one candidate for each map, uniformly, from torch's global generator."""
+        keep = [i for i, options in enumerate(candidates) if len(options)]
+        drawn = [int(candidates[i][torch.randint(len(candidates[i]), ())]) for i in keep]
+        masks = torch.as_tensor(proposals.masks(drawn), device=device)
+        return PseudoGT(
+            masks, torch.tensor(keep, dtype=torch.long, device=device),
+            num_candidates=sum(map(len, candidates)), num_dropped=len(candidates) - len(keep))
+
+    def __call__(self, prms: Tensor, proposals: SegmentProposals) -> PseudoGT:
+        return self.draw(self.candidates(prms, proposals), proposals, prms.device)

@@ -1,0 +1,75 @@
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``. Flags are those of mmdet's tool."""
+import argparse
+import os
+import os.path as osp
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmiam.engine import check_config_files
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
+    parser.add_argument('config', help='test config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for the log and the metrics')
+    parser.add_argument('--out', metavar='FILE.json',
+                        help='write predictions and ground truth (RLE), to be evaluated again without a model by '
+                        'tools/analysis_tools/eval_dump.py')
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
+                        help='override settings of the config, key=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the command line's settings merged in."""
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    cfg.load_from = args.checkpoint
+    if args.launcher != 'none' and not torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg.backend = 'gloo'
+    if args.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+    if args.out:
+        add_dump(cfg, args.out)
+    return cfg
+
+
+def add_dump(cfg: Config, path: str) -> None:
+    """Have the VOCInstanceMetric(s) write what they evaluate."""
+    if not path.endswith('.json'):
+        raise SystemExit(f'--out {path}: the file is json, name it *.json')
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    metrics = [metric for metric in evaluators if metric['type'] == 'VOCInstanceMetric']
+    if not metrics:
+        raise SystemExit('--out needs a VOCInstanceMetric in test_evaluator')
+    stem = path[:-len('.json')]
+    for metric in metrics:
+        name = metric.get('prefix')
+        metric['dump'] = path if len(metrics) == 1 or not name else f'{stem}_{name}.json'
+
+
+def main() -> None:
+    cfg = load_config(parse_args())
+    check_config_files(cfg, training=False)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()
