@@ -1,0 +1,132 @@
+"""Predictions and ground truth of images as plain, json-ready records, and their evaluation.
+
+A record holds: ``img_id``; ``height``, ``width`` of the original image in pixels; ``image_labels`` (list of
+int, or None); ``void_mask`` (RLE or None); ``ground_truth`` and ``predictions``, each a dict of lists of one
+length: ``labels``, ``masks`` (RLE counts of that size), ``bboxes`` (xyxy), predictions also ``scores``,
+ground truth also ``ignore_flags``. ``predictions`` is None where the model gave none of the kind.
+"""
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .best_overlap import BestOverlap, best_overlap
+from .rle import text_rle
+from .voc_instance_ap import ClassAP, ImageOverlaps, image_overlaps, instance_average_precision
+
+
+@dataclass
+class InstanceScores:
+    """Figures of one set of predictions.
+
+    Attributes:
+        ap (dict[float, ClassAP]): AP by IoU threshold.
+        overlap (BestOverlap): Best overlaps.
+        num_images (int): Images evaluated.
+    """
+    ap: dict[float, ClassAP]
+    overlap: BestOverlap
+    num_images: int
+
+    def figures(self) -> dict[str, float]:
+        """``mAP_25`` …, ``ABO`` (mean over classes), ``ABO_instance``, in percent."""
+        values = {threshold_key(thr): 100 * result.mean for thr, result in self.ap.items()}
+        values['ABO'] = 100 * self.overlap.class_mean
+        values['ABO_instance'] = 100 * self.overlap.instance_mean
+        return values
+
+
+def threshold_key(iou_thr: float) -> str:
+    """``mAP_50`` for 0.5, ``mAP_2.5`` for 0.025."""
+    return f'mAP_{round(100 * iou_thr, 6):g}'
+
+
+def mask_rles(part: Mapping, record: Mapping) -> list[dict]:
+    """The masks of ``ground_truth`` or ``predictions`` as RLE dicts."""
+    size = [record['height'], record['width']]
+    return [dict(size=size, counts=counts) for counts in part['masks']]
+
+
+def ground_truth_part(instances: Iterable[Mapping], size: Sequence[int]) -> dict[str, list]:
+    """``ground_truth`` of a record from mmdet's ``instances``.
+
+    Args:
+        instances (Iterable[Mapping]): Dicts with ``bbox``, ``bbox_label``, ``mask`` (RLE), ``ignore_flag``.
+        size (Sequence[int]): (H, W) of the original image.
+
+    Raises:
+        ValueError: if an instance has no RLE mask of that size.
+    """
+    part = dict(labels=[], masks=[], bboxes=[], ignore_flags=[])
+    for position, instance in enumerate(instances):
+        mask = instance.get('mask')
+        if not isinstance(mask, Mapping) or list(mask['size']) != list(size):
+            raise ValueError(f'instance {position} needs a mask as RLE of {list(size)} pixels')
+        part['labels'].append(int(instance['bbox_label']))
+        part['masks'].append(text_rle(mask)['counts'])
+        part['bboxes'].append([float(v) for v in instance['bbox']])
+        part['ignore_flags'].append(int(instance.get('ignore_flag', 0)))
+    return part
+
+
+def record_overlaps(record: Mapping, void: str) -> ImageOverlaps:
+    """IoUs of a record's predictions (None counts as none) with its ground truth.
+
+    Ground truth flagged to be ignored is left out. ``void``: ``'background'`` or ``'ignore'``.
+    """
+    truth, predictions = record['ground_truth'], record['predictions']
+    kept = [i for i, flag in enumerate(truth['ignore_flags']) if not flag]
+    truth_rles = mask_rles(truth, record)
+    if predictions is None:
+        predictions = dict(labels=[], masks=[], scores=[])
+    return image_overlaps(
+        mask_rles(predictions, record), predictions['scores'], predictions['labels'],
+        [truth_rles[i] for i in kept], [truth['labels'][i] for i in kept],
+        record['void_mask'] if void == 'ignore' else None)
+
+
+def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Sequence[float] = (.25, .5, .75),
+                     void: str = 'background') -> InstanceScores:
+    """mAP^r at several thresholds and ABO.
+
+    Args:
+        records (Iterable[Mapping]): All images.
+        num_classes (int): Number of classes.
+        iou_thrs (Sequence[float]): Thresholds in (0, 1].
+        void (str): ``'background'`` (VOC's published protocol) or ``'ignore'``.
+
+    Returns:
+        InstanceScores: The figures, with the counts behind them.
+
+    Raises:
+        ValueError: on an unknown ``void`` or a label out of range.
+    """
+    if void not in ('background', 'ignore'):
+        raise ValueError(f"void must be 'background' or 'ignore', got {void!r}")
+    images = [record_overlaps(record, void) for record in records]
+    ap = {float(thr): instance_average_precision(images, num_classes, thr) for thr in iou_thrs}
+    return InstanceScores(ap, best_overlap(images, num_classes), len(images))
+
+
+def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str]]:
+    """Rows for a table, in percent: by class ground truths, predictions, AP (and correct) at each threshold, ABO.
+
+    Classes with neither ground truth nor predictions are left out; ``-`` stands where a figure is not defined.
+    """
+    first = next(iter(scores.ap.values()))
+    rows = [['class', 'gt', 'pred'] + [f'{threshold_key(thr)[1:]} (correct)' for thr in scores.ap] + ['ABO']]
+    overlap = scores.overlap.per_class
+    for label, name in enumerate(classes):
+        if first.num_gt[label] or first.num_predictions[label]:
+            rows.append([name, str(first.num_gt[label]), str(first.num_predictions[label])]
+                        + [f'{percent(r.ap[label])} ({r.num_correct[label]})' for r in scores.ap.values()]
+                        + [percent(overlap[label])])
+    rows.append(['mean of classes', str(first.num_gt.sum()), str(first.num_predictions.sum())]
+                + [f'{percent(r.mean)} ({r.num_correct.sum()})' for r in scores.ap.values()]
+                + [percent(scores.overlap.class_mean)])
+    return rows
+
+
+def percent(value: float) -> str:
+    """A fraction as percent with one digit after the point, ``-`` for NaN."""
+    return '-' if np.isnan(value) else f'{100 * value:.1f}'

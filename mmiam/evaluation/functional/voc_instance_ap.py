@@ -1,0 +1,178 @@
+"""Mean average precision of instances, mAP^r, by the protocol in which VOC results are published.
+
+Shapes: an image has n predictions and m ground-truth instances; C classes; T = n summed over the images.
+
+The protocol, of "Simultaneous Detection and Segmentation" (Hariharan et al., ECCV 2014) and the public
+evaluations since:
+
+1. For each class and image, predictions in descending order of score.
+2. Each prediction belongs to the ground truth of its class with which its IoU is highest.
+3. It is correct if that IoU is at least the threshold and no earlier prediction took this ground truth.
+   A prediction whose best ground truth is taken is wrong, even if its second best would do.
+4. Predictions of all images in one order; AP is the whole area under the precision-recall curve, precision
+   made monotone (not the 11-point mean, nor COCO's 101 points).
+5. A class without ground truth is not counted (NaN); with ground truth and without predictions, AP is 0.
+
+Equal scores keep their order (earlier image, then earlier prediction, first): our choice, so that a result
+can be reproduced; the protocol does not say.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .rle import remove_region, rle_iou
+
+
+@dataclass
+class ImageOverlaps:
+    """Predictions of one image against its ground truth.
+
+    Attributes:
+        scores (ndarray): Scores, float64 (n,).
+        labels (ndarray): Predicted labels, int64 (n,).
+        gt_labels (ndarray): True labels, int64 (m,).
+        iou (ndarray): IoU of each pair whatever its labels, float64 (n, m) in [0, 1].
+    """
+    scores: np.ndarray
+    labels: np.ndarray
+    gt_labels: np.ndarray
+    iou: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
+        self.labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
+        self.gt_labels = np.asarray(self.gt_labels, dtype=np.int64).reshape(-1)
+        expected = (len(self.scores), len(self.gt_labels))
+        if len(self.labels) != expected[0] or self.iou.shape != expected:
+            raise ValueError(f'{len(self.scores)} scores, {len(self.labels)} labels and {expected[1]} ground truths do '
+                             f'not fit IoUs of shape {self.iou.shape}')
+
+
+def image_overlaps(masks: list[dict], scores, labels, gt_masks: list[dict], gt_labels,
+                   void_mask: dict | None = None) -> ImageOverlaps:
+    """IoU of every prediction with every ground truth of an image.
+
+    Args:
+        masks (list[dict]): n predicted masks as RLE.
+        scores (Sequence[float]): n scores.
+        labels (Sequence[int]): n labels.
+        gt_masks (list[dict]): m true masks as RLE.
+        gt_labels (Sequence[int]): m labels.
+        void_mask (dict, optional): RLE of pixels that are not to count at all. None (VOC's published
+            protocol): void is background, so that a prediction on it grows the union.
+
+    Returns:
+        ImageOverlaps: The image.
+    """
+    iou = rle_iou(remove_region(masks, void_mask), remove_region(gt_masks, void_mask))
+    return ImageOverlaps(scores, labels, gt_labels, iou)
+
+
+@dataclass
+class ClassAP:
+    """Average precision by class, and the counts behind it.
+
+    Attributes:
+        ap (ndarray): AP, float64 (C,) in [0, 1], NaN where a class has no ground truth.
+        num_gt (ndarray): Ground-truth instances, int64 (C,).
+        num_predictions (ndarray): Predictions, int64 (C,).
+        num_correct (ndarray): Correct predictions, int64 (C,).
+    """
+    ap: np.ndarray
+    num_gt: np.ndarray
+    num_predictions: np.ndarray
+    num_correct: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """Mean over the classes that have ground truth; NaN if none has."""
+        return nan_mean(self.ap)
+
+
+def nan_mean(values: np.ndarray) -> float:
+    """Mean of the values that are not NaN; NaN, without a warning, if there are none."""
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float('nan')
+
+
+def match_predictions(iou: np.ndarray, iou_thr: float) -> np.ndarray:
+    """Rules 2 and 3 for the predictions of one class in one image.
+
+    Args:
+        iou (ndarray): IoU with the ground truths of the class, (n, m), predictions in descending order of
+            score. Among equal IoUs the first ground truth is the best.
+        iou_thr (float): Least IoU of a correct prediction.
+
+    Returns:
+        ndarray: Which predictions are correct, bool (n,).
+    """
+    correct = np.zeros(len(iou), dtype=bool)
+    if iou.shape[1] == 0:
+        return correct
+    taken = set()
+    best = iou.argmax(axis=1)
+    for index, truth in enumerate(best):
+        if iou[index, truth] >= iou_thr and truth not in taken:
+            correct[index] = True
+            taken.add(truth)
+    return correct
+
+
+def average_precision(scores: np.ndarray, correct: np.ndarray, num_gt: int) -> float:
+    """Rules 4 and 5: area under the monotone precision-recall curve.
+
+    Args:
+        scores (ndarray): Scores of all predictions of a class, (T,).
+        correct (ndarray): Which are correct, bool (T,).
+        num_gt (int): Ground-truth instances of the class.
+
+    Returns:
+        float: AP in [0, 1]; NaN if ``num_gt`` is 0.
+    """
+    if num_gt == 0:
+        return float('nan')
+    correct = correct[np.argsort(-scores, kind='stable')]
+    true_positives = np.cumsum(correct)
+    precision = true_positives / np.arange(1, len(correct) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    # recall rises by 1 / num_gt at each correct prediction and nowhere else
+    return float(precision[correct].sum() / num_gt)
+
+
+def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int, iou_thr: float) -> ClassAP:
+    """mAP^r at one threshold.
+
+    Args:
+        images (Sequence[ImageOverlaps]): All images, those without predictions or ground truth included.
+        num_classes (int): C.
+        iou_thr (float): Least IoU of a correct prediction, in (0, 1].
+
+    Returns:
+        ClassAP: AP by class.
+
+    Raises:
+        ValueError: if the threshold is out of range, or a label is not in [0, C).
+    """
+    if not 0 < iou_thr <= 1:
+        raise ValueError(f'an IoU threshold must lie in (0, 1], got {iou_thr}')
+    num_gt = np.zeros(num_classes, dtype=np.int64)
+    scores = [[] for _ in range(num_classes)]
+    correct = [[] for _ in range(num_classes)]
+    for image in images:
+        for label in np.unique(np.concatenate([image.labels, image.gt_labels])):
+            if not 0 <= label < num_classes:
+                raise ValueError(f'label {label} is outside [0, {num_classes}); predictions, ground truth and the data '
+                                 'set must have the same classes')
+            predicted, truths = np.flatnonzero(image.labels == label), np.flatnonzero(image.gt_labels == label)
+            predicted = predicted[np.argsort(-image.scores[predicted], kind='stable')]
+            num_gt[label] += len(truths)
+            scores[label].append(image.scores[predicted])
+            correct[label].append(match_predictions(image.iou[np.ix_(predicted, truths)], iou_thr))
+    joined = [(np.concatenate(s), np.concatenate(c)) if s else (np.zeros(0), np.zeros(0, dtype=bool))
+              for s, c in zip(scores, correct)]
+    return ClassAP(
+        ap=np.array([average_precision(s, c, int(number)) for (s, c), number in zip(joined, num_gt)]),
+        num_gt=num_gt,
+        num_predictions=np.array([len(s) for s, _ in joined]),
+        num_correct=np.array([int(c.sum()) for _, c in joined]))
