@@ -35,6 +35,7 @@ class SegmentProposals:
         level (ndarray, optional): (n,) level of each proposal. By default the levels follow one another.
         row (ndarray, optional): (n,) row of each proposal in ``members[level]``. Given with ``level`` only.
         num_labels (sequence of int, optional): K_l; by default from the bool tables, else from the maps.
+        seconds (float, optional): Processor time that making them took, where the source tells.
 
     The proposals are ordered: index 0 is the one that the source ranks first.
 
@@ -50,7 +51,8 @@ class SegmentProposals:
 
     def __init__(self, label_maps: Sequence[np.ndarray], members: Sequence[np.ndarray],
                  scores: np.ndarray | None = None, origin: str = '', level: np.ndarray | None = None,
-                 row: np.ndarray | None = None, num_labels: Sequence[int] | None = None) -> None:
+                 row: np.ndarray | None = None, num_labels: Sequence[int] | None = None,
+                 seconds: float | None = None) -> None:
         if len(label_maps) != len(members) or not len(label_maps):
             raise ValueError(f'one membership table a label map, and at least one of each: got {len(label_maps)} '
                              f'label maps and {len(members)} tables')
@@ -72,6 +74,7 @@ class SegmentProposals:
         self.row = np.asarray(row, dtype=np.int32)
         self.scores = None if scores is None else np.asarray(scores, dtype=np.float32)
         self.origin = str(origin)
+        self.seconds = seconds
         self.cache: dict = {}  # what matching derives from the label maps; never saved
         self._check(label_maps)
 
@@ -221,7 +224,8 @@ class SegmentProposals:
             used, row[here] = np.unique(self.row[indices[here]], return_inverse=True)
             members.append(table[used])
         scores = None if self.scores is None else self.scores[indices]
-        return SegmentProposals(self.label_maps, members, scores, self.origin, level, row, self.num_labels)
+        return SegmentProposals(self.label_maps, members, scores, self.origin, level, row, self.num_labels,
+                                self.seconds)
 
     # -- files ---------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
@@ -238,7 +242,7 @@ class SegmentProposals:
     # -- helpers -------------------------------------------------------------------------------------------------
     def _with_maps(self, label_maps: Sequence[np.ndarray]) -> SegmentProposals:
         return SegmentProposals(label_maps, self.members, self.scores, self.origin, self.level, self.row,
-                                self.num_labels)
+                                self.num_labels, self.seconds)
 
     def _indices(self, indices: np.ndarray | Sequence[int] | None) -> np.ndarray:
         if indices is None:

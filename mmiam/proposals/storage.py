@@ -1,7 +1,7 @@
 """The project's own proposal file: an .npz without pickled objects, written atomically.
 
 Keys: ``format`` (version), ``size`` (H, W), ``num_labels`` (L,), ``level`` and ``row`` (n,), ``origin`` (text),
-``scores`` (n,) where there are any, and per level l ``labels_l`` (H, W) and ``members_l`` (n_l, ceil(K_l/8)).
+``scores`` (n,) and ``seconds`` where there are any, and per level l ``labels_l`` (H, W) and ``members_l`` (n_l, ceil(K_l/8)).
 The label maps are stored as differences along both axes: superpixels are flat, so that almost all are zero and
 the file shrinks to a third of what compressing the maps themselves gives.
 """
@@ -39,6 +39,8 @@ def save_proposals(proposals: SegmentProposals, path: str | Path) -> None:
                   origin=np.array(proposals.origin))
     if proposals.scores is not None:
         arrays['scores'] = proposals.scores
+    if proposals.seconds is not None:
+        arrays['seconds'] = np.array(proposals.seconds)
     for l, (label_map, table) in enumerate(zip(proposals.label_maps, proposals.members)):
         arrays[f'labels_{l}'] = _differences(label_map)
         arrays[f'members_{l}'] = table
@@ -78,7 +80,8 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
         if any(m.shape != size for m in maps):
             raise ValueError(f'label maps of {[m.shape for m in maps]} in a file of size {size}')
         return SegmentProposals(maps, [arrays[f'members_{l}'] for l in range(len(maps))], arrays.get('scores'),
-                                str(arrays['origin']), arrays['level'], arrays['row'], num_labels)
+                                str(arrays['origin']), arrays['level'], arrays['row'], num_labels,
+                                float(arrays['seconds']) if 'seconds' in arrays else None)
     except KeyError as error:
         raise ValueError(f'{path}: no key {error.args[0]!r}; keys found: {sorted(arrays)}') from error
     except (ValueError, TypeError) as error:

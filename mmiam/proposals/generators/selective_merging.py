@@ -6,6 +6,7 @@ No learning of any kind: no mask, box or label was seen.
 """
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,7 @@ class SelectiveMerging:
         """Proposals of a uint8 RGB image (H, W, 3), in order of rank."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'image must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
+        start = time.process_time()
         edges = edge_strength(image)
         maps, tables, scores = [], [], []
         for space, scale in self.settings:
@@ -47,7 +49,9 @@ class SelectiveMerging:
         proposals = SegmentProposals(maps, tables, np.concatenate(scores), 'mmiam selective merging')
         order = np.argsort(-proposals.scores, kind='stable')
         areas = proposals.areas()[order] / (proposals.size[0] * proposals.size[1])
-        return proposals.select(order[areas >= self.min_area][:self.max_proposals])
+        proposals = proposals.select(order[areas >= self.min_area][:self.max_proposals])
+        proposals.seconds = time.process_time() - start
+        return proposals
 
     def _one_level(self, image: np.ndarray, scale: int,
                    edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,7 +62,7 @@ class SelectiveMerging:
         order = tree.leaf_order()
         renamed = np.empty(len(order), np.int64)
         renamed[order] = np.arange(len(order))
-        # how long a region stands before it is merged away, in units of similarity
-        parents = tree.parents
-        until = np.where(parents < 0, tree.height.max(initial=0), tree.height[parents])
-        return renamed[label_map], tree.membership()[:, order], until - tree.height
+        # the later a region was made, the more of an object it may hold: last merges first in every level
+        num_regions = len(tree.height)
+        score = np.arange(num_regions) - num_regions
+        return renamed[label_map], tree.membership()[:, order], score

@@ -1,0 +1,92 @@
+"""Measures how well segment proposals cover VOC's instances. For analysis: nothing of it may enter training.
+
+    python tools/proposals/evaluate.py data/proposals/builtin --voc-root data/VOCdevkit --split val --json out.json
+
+Void pixels count neither in intersections nor in unions, as in MCG's benchmark; --keep-void counts them.
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from terminaltables import AsciiTable
+
+from mmiam.datasets.voc_masks import read_index_mask, voc_instances
+from mmiam.datasets.voc_palette import VOC_CLASSES
+from mmiam.proposals.batch import read_ids
+from mmiam.proposals.io import find_proposal_file, load_proposals
+from mmiam.proposals.quality import COUNTS, RECALL_THRESHOLDS, best_so_far, iou_with_masks, summarize
+from mmiam.proposals.storage import atomic_write
+
+
+def evaluate(proposal_root: Path, voc_root: Path, split: str | Path, keep_void: bool = False,
+             limit: int | None = None) -> dict:
+    """Figures of the proposals in a folder over the images of a split (name or file of ids)."""
+    if (voc_root / 'VOC2012').is_dir():
+        voc_root = voc_root / 'VOC2012'
+    ids_file = Path(split) if Path(split).is_file() else voc_root / 'ImageSets' / 'Segmentation' / f'{split}.txt'
+    if not ids_file.is_file():
+        raise FileNotFoundError(f'no list of images {ids_file}')
+    best, classes, numbers, seconds = [], [], [], []
+    for name in read_ids(ids_file)[:limit]:
+        instances, void = voc_instances(read_index_mask(str(voc_root / 'SegmentationClass' / f'{name}.png')),
+                                        read_index_mask(str(voc_root / 'SegmentationObject' / f'{name}.png')),
+                                        {i: i - 1 for i in range(1, 255)})
+        proposals = load_proposals(find_proposal_file(proposal_root, name))
+        numbers.append(len(proposals))
+        if proposals.seconds is not None:
+            seconds.append(proposals.seconds)
+        if instances:
+            masks = np.stack([coco_mask.decode(i['mask']).astype(bool) for i in instances])
+            ignore = None if void is None or keep_void else coco_mask.decode(void).astype(bool)
+            best.append(best_so_far(iou_with_masks(proposals, masks, ignore)))
+            classes.extend(i['bbox_label'] for i in instances)
+    best = np.concatenate(best) if best else np.zeros((0, len(COUNTS) + 1))
+    result = summarize(best, np.array(classes, int), numbers, VOC_CLASSES)
+    result['seconds_per_image'] = float(np.mean(seconds)) if seconds else None
+    return result
+
+
+def table(result: dict) -> str:
+    """The figures as text, in percent."""
+    rows = [['proposals', 'mean best IoU', *(f'recall@{t}' for t in RECALL_THRESHOLDS)]]
+    for count in (*COUNTS, None):
+        suffix = '' if count is None else f'_at_{count}'
+        keys = [f'mean_best_iou{suffix}', *(f'recall_{t * 100:.0f}{suffix}' for t in RECALL_THRESHOLDS)]
+        name = f'all ({result["mean_proposals"]:.0f} an image)' if count is None else f'first {count}'
+        rows.append([name, *(f'{100 * result[key]:.1f}' for key in keys)])
+    classes = [['class', 'mean best IoU'], *([n, f'{100 * v:.1f}'] for n, v in result['abo_per_class'].items())]
+    classes.append(['mean of classes (ABO)', f'{100 * result["abo"]:.1f}'])
+    time = '' if result['seconds_per_image'] is None else f', {result["seconds_per_image"]:.2f} CPU s an image'
+    head = f'{result["num_instances"]} instances in {result["num_images"]} images{time}'
+    return '\n'.join([head, AsciiTable(rows).table, AsciiTable(classes).table])
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('proposals', type=Path, help='folder with one proposal file an image, any known format')
+    parser.add_argument('--voc-root', type=Path, default=Path('data/VOCdevkit'), help='VOCdevkit, or VOC2012 in it')
+    parser.add_argument('--split', default='val', help='name in ImageSets/Segmentation, or a text file of ids')
+    parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
+    parser.add_argument('--keep-void', action='store_true', help='count void pixels as background')
+    parser.add_argument('--limit', type=int, help='the first images only')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    try:
+        result = evaluate(args.proposals, args.voc_root, args.split, args.keep_void, args.limit)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(result))
+    if args.json:
+        atomic_write(args.json, json.dumps(result, indent=2).encode())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
