@@ -9,6 +9,7 @@ import os
 _END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND'}
 #: how far from the end the marker is looked for (some writers append metadata)
 _TAIL_BYTES = 1024
+_MISSING = 'image {} does not exist; restore it or remove its id from the image list'
 
 
 def check_image_file(path: str) -> None:
@@ -27,7 +28,7 @@ def check_image_file(path: str) -> None:
     if '://' in path:
         return
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'image {path} does not exist; restore it or remove its id from the image list')
+        raise FileNotFoundError(_MISSING.format(path))
     with open(path, 'rb') as file:
         head = file.read(4)
         size = file.seek(0, os.SEEK_END)
@@ -65,8 +66,7 @@ def image_size(path: str) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f'image {path} does not exist; restore it or remove its id from the image list') from None
+        raise FileNotFoundError(_MISSING.format(path)) from None
     except OSError as error:
         raise ValueError(f'{path} is not an image that can be read ({error}); download it again') from error
     return height, width

@@ -48,8 +48,8 @@ def read_image_list(path: str) -> list[str]:
         ValueError: if the file has no id, an id twice, or a line that is no id.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see docs/data.md '
-                                'for how the lists are made')
+        raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
+                                'docs/data.md for how the lists are made')
     ids = []
     with open(path, encoding='utf-8') as file:
         for number, line in enumerate(file, 1):
@@ -59,14 +59,15 @@ def read_image_list(path: str) -> list[str]:
             pair = _SBD_PAIR.fullmatch(words[0])
             image_id = pair.group(1) if pair else words[0]
             if not _ID.fullmatch(image_id) or (len(words) > 1 and not pair):
-                raise ValueError(f'{path}, line {number}: {line.strip()!r} is not an image id; write one id a line, '
-                                 'without folder and suffix')
+                raise ValueError(f'{path}, line {number}: {line.strip()!r} is not an image id; write one id '
+                                 'a line, without folder and suffix')
             ids.append(image_id)
     if not ids:
         raise ValueError(f'image list {path} holds no image id; write one id a line')
     twice = [image_id for image_id, count in Counter(ids).items() if count > 1]
     if twice:
-        raise ValueError(f'{path} lists {twice[0]!r} more than once ({len(twice)} such ids); remove the repetitions')
+        raise ValueError(f'{path} lists {twice[0]!r} more than once ({len(twice)} such ids); remove the '
+                         'repetitions')
     return ids
 
 
@@ -87,8 +88,9 @@ def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
     try:
         root = ElementTree.parse(path).getroot()
     except FileNotFoundError:
-        raise FileNotFoundError(f"annotation {path} does not exist; restore it, remove its id from the image list, or "
-                                "take the labels from ImageSets/Main (label_source='imagesets')") from None
+        raise FileNotFoundError(
+            f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
+            "labels from ImageSets/Main (label_source='imagesets')") from None
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
     index = {name: label for label, name in enumerate(classes)}
@@ -137,8 +139,8 @@ def labels_from_imagesets(folder: str, split: str, classes: Sequence[str],
         flags = _read_flags(path)
         missing = [image_id for image_id in labels if image_id not in flags]
         if missing:
-            raise ValueError(f'{path} does not list image {missing[0]!r} ({len(missing)} images missing); set '
-                             "label_split to a split that covers them, or label_source='annotations'")
+            raise ValueError(f'{path} does not list image {missing[0]!r} ({len(missing)} images missing); '
+                             "set label_split to a split that covers them, or label_source='annotations'")
         for image_id in labels:
             if flags[image_id] >= 0:
                 labels[image_id].append(label)
@@ -157,6 +159,7 @@ def _read_flags(path: str) -> dict[str, int]:
             if not words:
                 continue
             if len(words) != 2 or words[1] not in ('-1', '0', '1'):
-                raise ValueError(f'{path}, line {number}: {line.strip()!r}; expected an image id and -1, 0 or 1')
+                raise ValueError(f'{path}, line {number}: {line.strip()!r}; expected an image id and '
+                                 '-1, 0 or 1')
             flags[words[0]] = int(words[1])
     return flags

@@ -29,14 +29,15 @@ class VOCInstanceDataset(BaseDetDataset):
         ann_file (str): Image list below ``data_root``, one id a line. train_aug is such a list too.
         data_prefix (dict, optional): Folders below ``data_root``: ``img``, ``ann``, ``semantic``,
             ``instance``, ``labels``. Defaults to VOC's names.
-        label_source (str): ``'annotations'`` (xml) or ``'imagesets'`` (``ImageSets/Main/<class>_<split>.txt``).
+        label_source (str): ``'annotations'`` (xml) or ``'imagesets'``
+            (``ImageSets/Main/<class>_<split>.txt``).
         label_split (str, optional): ``<split>`` for ``'imagesets'``. Defaults to the list's own name.
         img_suffix (str): Suffix of image files.
         mask_classes (Sequence[str], optional): Class names in the order of the indices 1, 2, … in
             ``semantic``. Defaults to VOC's twenty if all classes are among them, else to the classes.
         metainfo (dict, optional): ``classes`` (a subset of VOC's, or other names) and ``palette``.
-        filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images without
-            any label, ``min_size`` (default 0) those with a shorter side. The numbers are logged.
+        filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images
+            without any label, ``min_size`` (default 0) those with a shorter side. The numbers are logged.
         **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
 
     Raises:
@@ -44,10 +45,11 @@ class VOCInstanceDataset(BaseDetDataset):
     """
 
     METAINFO = dict(classes=VOC_CLASSES, palette=VOC_PALETTE)
-    PREFIX = dict(img='JPEGImages', ann='Annotations', semantic='SegmentationClass', instance='SegmentationObject',
-                  labels='ImageSets/Main')
+    PREFIX = dict(img='JPEGImages', ann='Annotations', semantic='SegmentationClass',
+                  instance='SegmentationObject', labels='ImageSets/Main')
 
-    def __init__(self, data_root: str = 'data/VOCdevkit/VOC2012', ann_file: str = 'ImageSets/Segmentation/train.txt',
+    def __init__(self, data_root: str = 'data/VOCdevkit/VOC2012',
+                 ann_file: str = 'ImageSets/Segmentation/train.txt',
                  data_prefix: Mapping[str, str] | None = None, label_source: str = 'annotations',
                  label_split: str | None = None, img_suffix: str = '.jpg',
                  mask_classes: Sequence[str] | None = None, **kwargs) -> None:
@@ -91,8 +93,8 @@ class VOCInstanceDataset(BaseDetDataset):
 
     def _entry(self, image_id: str, found: ImageLabels) -> dict:
         """The entry of one image."""
-        entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix), height=found.height,
-                     width=found.width, image_labels=found.labels)
+        entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix),
+                     height=found.height, width=found.width, image_labels=found.labels)
         if self.test_mode:
             entry.update(semantic_mask_path=self._path('semantic', image_id, '.png'),
                          instance_mask_path=self._path('instance', image_id, '.png'))
@@ -109,14 +111,15 @@ class VOCInstanceDataset(BaseDetDataset):
         """Raise FileNotFoundError for the first image without its file, by one listing of the folder."""
         folder = self.data_prefix[prefix]
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f'folder {folder} does not exist; check data_root and data_prefix[{prefix!r}], '
-                                    'or see docs/data.md for the expected layout')
+            raise FileNotFoundError(f'folder {folder} does not exist; check data_root and '
+                                    f'data_prefix[{prefix!r}], or see docs/data.md for the expected layout')
         present = set(os.listdir(folder))
         missing = [image_id for image_id in image_ids if image_id + suffix not in present]
         if missing:
             raise FileNotFoundError(
-                f'{os.path.join(folder, missing[0] + suffix)} does not exist ({len(missing)} of the {len(image_ids)} '
-                f'files that {self.ann_file} needs are missing); restore them or shorten the list')
+                f'{os.path.join(folder, missing[0] + suffix)} does not exist ({len(missing)} of the '
+                f'{len(image_ids)} files that {self.ann_file} needs are missing); restore them or shorten '
+                'the list')
 
     def _load_labels(self, image_ids: Sequence[str]) -> list[ImageLabels]:
         """Image-level labels in the order of ``image_ids``."""
@@ -128,8 +131,8 @@ class VOCInstanceDataset(BaseDetDataset):
         found = [labels_from_xml(self._path('ann', image_id, '.xml'), classes) for image_id in image_ids]
         others = sum((item.unknown for item in found), Counter())
         if others:
-            print_log(f'{self.ann_file}: objects of classes that are not in use were left out: {dict(others)}',
-                      logger='current')
+            print_log(f'{self.ann_file}: objects of classes that are not in use were left out: '
+                      f'{dict(others)}', logger='current')
         return found
 
     def filter_data(self) -> list[dict]:
@@ -145,13 +148,14 @@ class VOCInstanceDataset(BaseDetDataset):
                 small += 1
             else:
                 kept.append(entry)
-        for number, reason in ((empty, 'no image-level label (filter_empty_gt)'), (small, 'too small (min_size)')):
+        for number, reason in ((empty, 'no image-level label (filter_empty_gt)'),
+                               (small, 'too small (min_size)')):
             if number:
                 print_log(f'{self.ann_file}: {number} of {len(self.data_list)} images left out: {reason}',
                           logger='current')
         if not kept:
-            raise ValueError(f"{self.ann_file}: none of the {len(self.data_list)} images has a label of the classes "
-                             f"{self._metainfo['classes']}; check the classes and label_source")
+            raise ValueError(f'{self.ann_file}: none of the {len(self.data_list)} images has a label of the '
+                             f"classes {self._metainfo['classes']}; check the classes and label_source")
         return kept
 
     @staticmethod
@@ -188,6 +192,6 @@ class VOCInstanceDataset(BaseDetDataset):
         try:
             return self.pipeline(entry)
         except Exception as error:
-            error.add_note(f"while preparing image {entry['img_id']!r} of {self.ann_file} ({entry['img_path']}); if the "
-                           'file is damaged, download it again')
+            error.add_note(f"while preparing image {entry['img_id']!r} of {self.ann_file} "
+                           f"({entry['img_path']}); if the file is damaged, download it again")
             raise

@@ -30,11 +30,12 @@ def read_index_mask(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode not in ('P', 'L', '1'):
-                raise ValueError(f'mask {path} holds colours (mode {image.mode}), not indices; save it as a palette '
-                                 'PNG (mode P)')
+                raise ValueError(f'mask {path} holds colours (mode {image.mode}), not indices; save it as a '
+                                 'palette PNG (mode P)')
             return np.array(image).astype(np.uint8)
     except FileNotFoundError:
-        raise FileNotFoundError(f'mask {path} does not exist; restore it, or remove its id from the image list') from None
+        raise FileNotFoundError(
+            f'mask {path} does not exist; restore it, or remove its id from the image list') from None
     except (OSError, SyntaxError) as error:
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
 
@@ -69,7 +70,8 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
         counts = np.bincount(semantic[mask], minlength=1)
         counts[0] = 0
         if not counts.any():
-            raise ValueError(f'object {index} has no class: the class mask is background or void on all its pixels')
+            raise ValueError(f'object {index} has no class: the class mask is background or void on all its '
+                             'pixels')
         value = int(counts.argmax())
         if value in labels:
             kept.append(mask)

@@ -2,12 +2,13 @@
 import colorsys
 from collections.abc import Sequence
 
-VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
-               'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
+VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
+               'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
+               'tvmonitor')
 
 
 def index_colour(index: int) -> tuple[int, int, int]:
-    """The colour of an index in VOC's mask files: bit j of the index, in threes, sets bit 7 - j of R, G, B."""
+    """The colour of an index in VOC's mask files: bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
     channels = [0, 0, 0]
     for bit in range(8):
         for channel in range(3):
@@ -25,5 +26,6 @@ def class_palette(classes: Sequence[str]) -> list[tuple[int, int, int]]:
         if name in VOC_CLASSES:
             colours.append(VOC_PALETTE[VOC_CLASSES.index(name)])
         else:
-            colours.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(position / len(classes), .75, .9)))
+            hue = position / len(classes)
+            colours.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, .75, .9)))
     return colours

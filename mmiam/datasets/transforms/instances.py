@@ -34,7 +34,8 @@ class LoadVOCInstances(BaseTransform):
         masks = [read_index_mask(path) for path in paths]
         for path, mask in zip(paths, masks):
             if 'ori_shape' in results and tuple(mask.shape) != tuple(results['ori_shape'][:2]):
-                raise ValueError(f"mask {path} has {mask.shape} pixels, its image {tuple(results['ori_shape'][:2])}; "
+                raise ValueError(f"mask {path} has {mask.shape} pixels, its image "
+                                 f"{tuple(results['ori_shape'][:2])}; "
                                  'take mask and image from the same release')
         labels = results.get('mask_labels') or {index: index - 1 for index in range(1, 255)}
         try:

@@ -67,7 +67,8 @@ def best_overlap(images: Sequence[ImageOverlaps], num_classes: int) -> BestOverl
 THRESHOLDS = np.linspace(.01, .99, 99)
 
 
-def best_threshold_iou(maps: np.ndarray, masks: np.ndarray, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
+def best_threshold_iou(maps: np.ndarray, masks: np.ndarray,
+                       thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
     """max over theta of IoU(map >= theta, mask), for every pair (Sec. 4.2, Figs. 7 and 8).
 
     The paper takes the maximum over the true masks too: ``.max(axis=1)``, one value a map. ``.max(axis=0)``

@@ -109,9 +109,10 @@ def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Seq
 
 
 def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str]]:
-    """Rows for a table, in percent: by class ground truths, predictions, AP (and correct) at each threshold, ABO.
+    """Rows for a table, in percent: ground truths, predictions, AP (and correct) at each threshold, ABO.
 
-    Classes with neither ground truth nor predictions are left out; ``-`` stands where a figure is not defined.
+    Classes with neither ground truth nor predictions are left out; ``-`` stands where a figure is not
+    defined.
     """
     first = next(iter(scores.ap.values()))
     rows = [['class', 'gt', 'pred'] + [f'{threshold_key(thr)[1:]} (correct)' for thr in scores.ap] + ['ABO']]

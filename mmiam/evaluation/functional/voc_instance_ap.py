@@ -45,8 +45,8 @@ class ImageOverlaps:
         self.gt_labels = np.asarray(self.gt_labels, dtype=np.int64).reshape(-1)
         expected = (len(self.scores), len(self.gt_labels))
         if len(self.labels) != expected[0] or self.iou.shape != expected:
-            raise ValueError(f'{len(self.scores)} scores, {len(self.labels)} labels and {expected[1]} ground truths do '
-                             f'not fit IoUs of shape {self.iou.shape}')
+            raise ValueError(f'{len(self.scores)} scores, {len(self.labels)} labels and {expected[1]} ground '
+                             f'truths do not fit IoUs of shape {self.iou.shape}')
 
 
 def image_overlaps(masks: list[dict], scores, labels, gt_masks: list[dict], gt_labels,
@@ -162,9 +162,10 @@ def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int
     for image in images:
         for label in np.unique(np.concatenate([image.labels, image.gt_labels])):
             if not 0 <= label < num_classes:
-                raise ValueError(f'label {label} is outside [0, {num_classes}); predictions, ground truth and the data '
-                                 'set must have the same classes')
-            predicted, truths = np.flatnonzero(image.labels == label), np.flatnonzero(image.gt_labels == label)
+                raise ValueError(f'label {label} is outside [0, {num_classes}); predictions, ground truth '
+                                 'and the data set must have the same classes')
+            truths = np.flatnonzero(image.gt_labels == label)
+            predicted = np.flatnonzero(image.labels == label)
             predicted = predicted[np.argsort(-image.scores[predicted], kind='stable')]
             num_gt[label] += len(truths)
             scores[label].append(image.scores[predicted])

@@ -48,7 +48,8 @@ class ImageLabelMetric(BaseMetric):
         for sample in data_samples:
             for key in ('pred_class_scores', 'image_labels'):
                 if sample.get(key) is None:
-                    raise ValueError(f"image {sample.get('img_id')!r} has no {key!r}, which ImageLabelMetric compares")
+                    raise ValueError(f"image {sample.get('img_id')!r} has no {key!r}, which ImageLabelMetric "
+                                     'compares')
             scores = sample['pred_class_scores']
             scores = scores.detach().cpu().numpy() if hasattr(scores, 'detach') else np.asarray(scores)
             self.results.append((scores.astype(np.float64), [int(label) for label in sample['image_labels']]))
@@ -62,16 +63,16 @@ class ImageLabelMetric(BaseMetric):
         classes = self.dataset_meta['classes']
         wrong = next((len(scores) for scores, _ in results if len(scores) != len(classes)), None)
         if wrong is not None:
-            raise ValueError(f'pred_class_scores has {wrong} entries, the data set {len(classes)} classes; set '
-                             'num_classes of the model')
+            raise ValueError(f'pred_class_scores has {wrong} entries, the data set {len(classes)} classes; '
+                             'set num_classes of the model')
         positive = np.zeros((len(results), len(classes)), dtype=bool)
         for row, (_, labels) in enumerate(results):
             positive[row, labels] = True
         scores = np.array([scores for scores, _ in results]).reshape(positive.shape)
         outcome = classification_average_precision(scores, positive, self.min_positives)
         if not outcome.counted.any():
-            print_log(f'no class has {self.min_positives} positive images (min_positives) among {len(results)}; '
-                      'cls_mAP is NaN', logger='current')
+            print_log(f'no class has {self.min_positives} positive images (min_positives) among '
+                      f'{len(results)}; cls_mAP is NaN', logger='current')
         if self.classwise:
             print_log(f'classification, {len(results)} images, in percent\n' + self._table(outcome, classes),
                       logger='current')

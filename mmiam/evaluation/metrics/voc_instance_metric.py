@@ -44,9 +44,9 @@ class VOCInstanceMetric(BaseMetric):
     default_prefix = None
 
     def __init__(self, iou_thrs: Sequence[float] = (.25, .5, .75), void: str = 'background',
-                 pred_field: str = 'pred_instances', outfile_prefix: str | None = None, map_key: str | None = None,
-                 classwise: bool = True, collect_device: str = 'cpu', prefix: str | None = None,
-                 collect_dir: str | None = None) -> None:
+                 pred_field: str = 'pred_instances', outfile_prefix: str | None = None,
+                 map_key: str | None = None, classwise: bool = True, collect_device: str = 'cpu',
+                 prefix: str | None = None, collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.iou_thrs = tuple(float(thr) for thr in np.atleast_1d(iou_thrs))
         if not self.iou_thrs or not all(0 < thr <= 1 for thr in self.iou_thrs):
@@ -74,15 +74,15 @@ class VOCInstanceMetric(BaseMetric):
         for sample in data_samples:
             try:
                 self.results.append(self._record(sample))
-            except (KeyError, ValueError) as error:
+            except ValueError as error:
                 raise ValueError(f"image {sample.get('img_id')!r} ({sample.get('img_path', 'no path')}): "
                                  f'{error}') from error
 
     def _record(self, sample: Mapping) -> dict:
         """The record of one sample, with ``best_iou`` besides if ``map_key`` is set."""
         if 'instances' not in sample:
-            raise ValueError("no ground truth ('instances'); put dict(type='LoadVOCInstances') into the test pipeline "
-                             'and test_mode=True into the data set')
+            raise ValueError("no ground truth ('instances'); put dict(type='LoadVOCInstances') into the test "
+                             'pipeline and test_mode=True into the data set')
         height, width = (int(v) for v in sample['ori_shape'][:2])
         labels = sample.get('image_labels')
         void_mask = sample.get('void_mask')
@@ -101,8 +101,8 @@ class VOCInstanceMetric(BaseMetric):
     def _best_iou(self, predictions: Mapping, record: Mapping) -> list[float]:
         """Best-threshold IoU of each ground truth with the soft maps of its class."""
         if self.map_key not in predictions:
-            raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key); the model must be told to return '
-                             'its soft maps')
+            raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key); the model must be told '
+                             'to return its soft maps')
         maps = _array(predictions[self.map_key])
         size = record['height'], record['width']
         masks = decode_masks(mask_rles(record['ground_truth'], record), size)
@@ -140,7 +140,8 @@ class VOCInstanceMetric(BaseMetric):
             save_dump(path, results, classes, self.pred_field)
             print_log(f'predictions and ground truth written to {path}', logger='current')
         name = self.prefix or self.pred_field
-        progress = track(results, description=f'evaluating {name}', transient=True, disable=len(results) < 100)
+        progress = track(results, description=f'evaluating {name}', transient=True,
+                         disable=len(results) < 100)
         scores = evaluate_records(progress, len(classes), self.iou_thrs, self.void)
         figures = scores.figures()
         if best_ious:
@@ -154,14 +155,17 @@ class VOCInstanceMetric(BaseMetric):
         return figures
 
     @staticmethod
-    def _best_iou_figures(best_ious: list[list[float]], results: list[dict], classes: Sequence[str]) -> dict[str, float]:
+    def _best_iou_figures(best_ious: list[list[float]], results: list[dict],
+                          classes: Sequence[str]) -> dict[str, float]:
         """Means of the best-threshold IoU in percent; the means by class are logged."""
-        labels = np.array([label for r in results for label in r['ground_truth']['labels']], dtype=np.int64)
-        counted = np.array([not flag for r in results for flag in r['ground_truth']['ignore_flags']], dtype=bool)
+        truths = [record['ground_truth'] for record in results]
+        labels = np.array([label for truth in truths for label in truth['labels']], dtype=np.int64)
+        counted = np.array([not flag for truth in truths for flag in truth['ignore_flags']], dtype=bool)
         best = np.array([value for values in best_ious for value in values])
         overlap = BestOverlap(best[counted], labels[counted], len(classes))
         rows = [['class', 'best-threshold IoU']]
-        rows += [[name, percent(value)] for name, value in zip(classes, overlap.per_class) if not np.isnan(value)]
+        rows += [[name, percent(value)] for name, value in zip(classes, overlap.per_class)
+                 if not np.isnan(value)]
         print_log('\n' + AsciiTable(rows).table, logger='current')
         return dict(best_IoU=100 * overlap.class_mean, best_IoU_instance=100 * overlap.instance_mean)
 
@@ -194,11 +198,17 @@ def prediction_part(predictions: Mapping, size: tuple[int, int], field: str) -> 
         raise ValueError(f'{field} has {len(masks)} masks, {len(labels)} labels and {len(scores)} scores')
     if np.isnan(scores).any():
         raise ValueError(f'{field} has a score that is NaN')
-    rles = [text_rle(m) for m in masks] if isinstance(masks, list) else encode_masks(masks) if len(masks) else []
+    if len(masks) == 0:
+        rles = []
+    else:
+        rles = [text_rle(mask) for mask in masks] if isinstance(masks, list) else encode_masks(masks)
     if any(list(rle['size']) != list(size) for rle in rles):
-        raise ValueError(f"{field} has masks of {rles[0]['size']} pixels, the original image has {list(size)}; predictions "
-                         'must be at original size')
-    boxes = _array(predictions['bboxes']).tolist() if 'bboxes' in predictions else [_rle_box(rle) for rle in rles]
+        raise ValueError(f"{field} has masks of {rles[0]['size']} pixels, the original image has "
+                         f'{list(size)}; predictions must be at original size')
+    if 'bboxes' in predictions:
+        boxes = _array(predictions['bboxes']).tolist()
+    else:
+        boxes = [_rle_box(rle) for rle in rles]
     return dict(labels=labels.astype(int).tolist(), scores=scores.astype(float).tolist(),
                 masks=[rle['counts'] for rle in rles], bboxes=boxes)
 

@@ -1,0 +1,85 @@
+import pytest
+
+from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_image_list
+
+CLASSES = ('cat', 'dog')
+
+
+def test_list_of_ids_and_of_path_pairs(tmp_path):
+    path = tmp_path / 'list.txt'
+    path.write_text('2007_000032\n\n  2008_1-a.b \n/JPEGImages/2009_7.jpg /SegmentationClassAug/2009_7.png\n')
+    assert read_image_list(str(path)) == ['2007_000032', '2008_1-a.b', '2009_7']
+
+
+@pytest.mark.parametrize('line', ['../../secret', '/etc/passwd', 'a/b', '..', '.hidden', 'a -1', 'C:\\x',
+                                  '/JPEGImages/../x.jpg', '/JPEGImages/...jpg b'])
+def test_a_list_cannot_lead_elsewhere(tmp_path, line):
+    path = tmp_path / 'list.txt'
+    path.write_text(f'ok\n{line}\n')
+    with pytest.raises(ValueError, match=r'list.txt, line 2.*one id a line'):
+        read_image_list(str(path))
+
+
+@pytest.mark.parametrize('text, match', [('', 'no image id'), ('a\nb\na\n', "'a' more than once")])
+def test_bad_lists(tmp_path, text, match):
+    path = tmp_path / 'list.txt'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_image_list(str(path))
+
+
+def test_missing_list(tmp_path):
+    with pytest.raises(FileNotFoundError, match='none.txt.*docs/data.md'):
+        read_image_list(str(tmp_path / 'none.txt'))
+
+
+def test_xml_labels_size_and_other_names(tmp_path):
+    path = tmp_path / 'a.xml'
+    path.write_text('<annotation><size><width>500</width><height>375</height></size>'
+                    '<object><name>dog</name><difficult>1</difficult><part><name>cat</name></part></object>'
+                    '<object><name>dog</name></object><object><name>horse</name></object></annotation>')
+    found = labels_from_xml(str(path), CLASSES)
+    assert found.labels == [1]  # difficult counts; the name of a part does not
+    assert (found.height, found.width) == (375, 500)
+    assert found.unknown == {'horse': 1}
+
+
+@pytest.mark.parametrize('size', ['', '<size><width>0</width><height>0</height></size>',
+                                  '<size><width>x</width></size>'])
+def test_xml_without_a_usable_size(tmp_path, size):
+    path = tmp_path / 'a.xml'
+    path.write_text(f'<annotation>{size}</annotation>')
+    found = labels_from_xml(str(path), CLASSES)
+    assert (found.labels, found.height, found.width) == ([], None, None)
+
+
+@pytest.mark.parametrize('text, match', [('<annotation><obj', 'not well-formed'),
+                                         ('<annotation><object/></annotation>', 'object 1 has no <name>')])
+def test_broken_xml_is_named(tmp_path, text, match):
+    path = tmp_path / 'bad.xml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f'bad.xml.*{match}'):
+        labels_from_xml(str(path), CLASSES)
+
+
+def test_missing_xml(tmp_path):
+    with pytest.raises(FileNotFoundError, match='gone.xml.*imagesets'):
+        labels_from_xml(str(tmp_path / 'gone.xml'), CLASSES)
+
+
+def test_imagesets_flags(tmp_path):
+    (tmp_path / 'cat_train.txt').write_text('a  1\nb -1\nc  0\nd 1\n')
+    (tmp_path / 'dog_train.txt').write_text('a  1\nb -1\nc -1\nd -1\n')
+    labels = labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['c', 'a', 'b'])
+    assert labels == {'c': [0], 'a': [0, 1], 'b': []}  # difficult (0) is positive
+
+
+def test_imagesets_errors(tmp_path):
+    (tmp_path / 'cat_train.txt').write_text('a 1\n')
+    with pytest.raises(FileNotFoundError, match='dog_train.txt.*label_split'):
+        labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['a'])
+    with pytest.raises(ValueError, match="cat_train.txt does not list image 'z'"):
+        labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['a', 'z'])
+    (tmp_path / 'dog_train.txt').write_text('a 1\nb 2\n')
+    with pytest.raises(ValueError, match='dog_train.txt, line 2'):
+        labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['a'])

@@ -1,0 +1,20 @@
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+
+init_default_scope('mmdet')
+
+
+def test_no_op_without_mask_paths():
+    results = dict(img_path='a.jpg', ori_shape=(4, 4))
+    assert TRANSFORMS.build(dict(type='LoadVOCInstances'))(dict(results)) == results
+
+
+def test_default_label_is_the_index_less_one(mini_voc):
+    root = mini_voc()
+    results = dict(semantic_mask_path=str(root / 'SegmentationClass/v0.png'),
+                   instance_mask_path=str(root / 'SegmentationObject/v0.png'))
+    results = TRANSFORMS.build(dict(type='LoadVOCInstances'))(results)
+    assert [i['bbox_label'] for i in results['instances']] == [11]  # dog
+    sample = DetDataSample(metainfo=dict(instances=results['instances']))
+    assert sample.to_dict()['instances'] == results['instances']
