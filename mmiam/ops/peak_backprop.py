@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 
 from .peak_backprop_rules import RecordPositiveLayers, warn_outside_theory
+from .peak_backprop_tape import Tape
+
+ENGINES = ('auto', 'autograd')
 
 
 class Trace:
@@ -29,7 +32,9 @@ class Trace:
         output: What the network returned, with every tensor detached.
     """
 
-    def __init__(self, network: Callable[[Tensor], Any], images: Tensor) -> None:
+    def __init__(self, network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto') -> None:
+        if engine not in ENGINES:
+            raise ValueError(f'engine must be one of {ENGINES}, got {engine!r}')
         if images.dim() != 4 or not images.is_floating_point():
             raise ValueError(f'images must be a float (B, 3, H, W) tensor, got {images.dtype}, '
                              f'shape {tuple(images.shape)}')
@@ -42,8 +47,11 @@ class Trace:
         if not self._recorded:
             raise ValueError('nothing that the network returned depends on the images differentiably: it '
                              'returned no such tensor, or it switches gradients off inside')
-        warn_outside_theory([tensor for _, tensor in self._recorded])
-
+        outputs = [tensor for _, tensor in self._recorded]
+        warn_outside_theory(outputs)
+        self._tape = Tape(outputs, self._images) if engine == 'auto' else None
+        if self._tape is not None and self._tape.complete:
+            self._recorded = [(detached, detached) for detached, _ in self._recorded]
     def backpropagate(self, response: Tensor, peaks: Tensor, chunk: int | None = None) -> Tensor:
         """Propagate peaks of a response map back to the image.
 
@@ -59,9 +67,14 @@ class Trace:
         Raises:
             ValueError: If ``response`` is not of this trace or a peak lies outside of it.
         """
-        recorded = self._find(response)
-        peaks = check_peaks(recorded, peaks)
-        return normalize_maps(self._loop(recorded, peaks))
+        number = self._find(response)
+        peaks = check_peaks(response, peaks)
+        if chunk is not None and chunk < 1:
+            raise ValueError(f'chunk must be at least 1, got {chunk}')
+        plan = self._tape.plan(number) if self._tape is not None else None
+        if plan is not None:
+            return normalize_maps(plan.run(peaks, chunk))
+        return normalize_maps(self._loop(self._recorded[number][1], peaks))
 
     def _loop(self, recorded: Tensor, peaks: Tensor) -> Tensor:
         """Ordinary backward passes, each with at most one peak of every image. -> (P, H, W), any sign."""
@@ -77,10 +90,10 @@ class Trace:
             maps[rows] = grad[peaks[rows, 0]].to(dtype).sum(1)
         return maps
 
-    def _find(self, response: Tensor) -> Tensor:
-        for detached, recorded in self._recorded:
+    def _find(self, response: Tensor) -> int:
+        for number, (detached, _) in enumerate(self._recorded):
             if detached is response:
-                return recorded
+                return number
         raise ValueError('response must be one of the tensors in Trace.output itself, not a copy or a result '
                          'computed from it, and must depend on the images')
 
@@ -99,7 +112,7 @@ class Trace:
         return value
 
 
-def trace(network: Callable[[Tensor], Any], images: Tensor) -> Trace:
+def trace(network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto') -> Trace:
     """Run a network once and record what its peaks' back-propagation needs.
 
     Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode
@@ -108,11 +121,14 @@ def trace(network: Callable[[Tensor], Any], images: Tensor) -> Trace:
     Args:
         network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
         images (Tensor): Normalised images, has shape (B, 3, H, W).
+        engine (str): ``'autograd'`` for one ordinary backward pass a peak, slow and for any network;
+            ``'auto'`` for all peaks at once wherever every operation of the network is known, and
+            ``'autograd'`` elsewhere. Defaults to ``'auto'``.
 
     Returns:
         Trace: Holds the output and propagates peaks back.
     """
-    return Trace(network, images)
+    return Trace(network, images, engine)
 
 
 def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peaks: Tensor) -> Tensor:

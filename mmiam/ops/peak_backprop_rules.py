@@ -8,6 +8,7 @@ Shapes: B images, x the layer's input with the samples first, g the gradient of 
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,17 +32,29 @@ ORDINARY = frozenset("""
     """.split())
 
 
+@dataclass(frozen=True)
+class ConvLayer:
+    """The geometry of a 2D convolution; called with (x, weight) it convolves without bias."""
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int]
+    groups: int
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
 class PositiveLayer(Function):
     """A linear map whose backward is Eq. 1.
 
-    Inputs: x (Tensor), weight (Tensor), ``plain`` (Callable, the layer as it is), ``positive`` (Callable
+    Inputs: x (Tensor), weight (Tensor), ``plain`` (Callable, the layer as it is), ``layer`` (Callable
     (x, weight) -> Tensor, the layer without bias), number of images.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, plain: Callable, positive: Callable, num_images: int) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, plain: Callable, layer: Callable, num_images: int) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.weight, ctx.positive, ctx.num_images = weight, positive, num_images
+        ctx.weight, ctx.layer, ctx.num_images = weight, layer, num_images
         return plain()
 
     @staticmethod
@@ -50,7 +63,7 @@ class PositiveLayer(Function):
         shifted, weight = positive_form(x, ctx.weight, ctx.num_images)
         with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
             shifted.requires_grad_()
-            z = ctx.positive(shifted, weight)
+            z = ctx.layer(shifted, weight)
             scaled = torch.where(z.detach() < EPS, 0, grad.to(z.dtype) / (z.detach().abs() + EPS))
             routed, = torch.autograd.grad(z, shifted, scaled)
         return (routed * shifted.detach()).to(x.dtype), None, None, None, None
@@ -86,18 +99,28 @@ class RecordPositiveLayers(TorchFunctionMode):
         read = _READERS.get(func)
         if read is None:
             return func(*args, **kwargs)
-        x, weight, positive = read(*args, **kwargs)
+        x, weight, layer = read(*args, **kwargs)
         if not x.requires_grad:
             return func(*args, **kwargs)
-        return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), positive, self.num_images)
+        return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
 
 
 def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    def positive(x, w):
-        if x.dim() == 3:
-            raise ValueError('peak back-propagation needs convolutions with a batch dimension')
-        return F.conv2d(x, w, None, stride, padding, dilation, groups)
-    return input, weight, positive
+    if input.dim() != 4:
+        raise ValueError('peak back-propagation needs convolutions with a batch dimension, got an input of '
+                         f'shape {tuple(input.shape)}')
+    if padding == 'valid':
+        padding = 0
+    elif padding == 'same':
+        total = [step * (size - 1) for step, size in zip(_pair(dilation), weight.shape[2:])]
+        padding = 'same' if any(width % 2 for width in total) else tuple(width // 2 for width in total)
+    padding = padding if isinstance(padding, str) else _pair(padding)
+    return input, weight, ConvLayer(_pair(stride), padding, _pair(dilation), groups)
+
+
+def _pair(value) -> tuple[int, int]:
+    value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return value * 2 if len(value) == 1 else value
 
 
 def _read_linear(input, weight, bias=None):
@@ -105,6 +128,11 @@ def _read_linear(input, weight, bias=None):
 
 
 _READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
+
+
+def node_kind(node: Any) -> str:
+    """Name of a backward node without its decorations: 'Relu' for 'ReluBackward0'."""
+    return node.name().rsplit('::', 1)[-1].rstrip('0123456789').removesuffix('Backward')
 
 
 def warn_outside_theory(outputs: list[Tensor]) -> None:
@@ -121,7 +149,7 @@ def warn_outside_theory(outputs: list[Tensor]) -> None:
             continue
         seen.add(node)
         stack += [following for following, _ in node.next_functions]
-        name = node.name().rsplit('::', 1)[-1].rstrip('0123456789').removesuffix('Backward')
+        name = node_kind(node)
         if getattr(node, '_saved_training', False):
             raise ValueError('peak back-propagation needs normalisation with fixed statistics: call .eval() on '
                              'the network before tracing')
