@@ -1,58 +1,177 @@
-"""Convolutional CRF: mean-field inference whose pairwise term ends with a K x K window.
+"""Convolutional CRF: mean-field inference in a dense CRF whose pairwise term ends with a K x K window.
 
-Legend of shapes: I instances of one image, K labels, H x W pixels.
+    k(i, j) = compat_pos exp(-|p_i - p_j|^2 / 2 sigma_pos^2) + compat_col exp(-|c_i - c_j|^2 / 2 sigma_col^2)
+    m_i(l)  = sum over j in the window of i of k(i, j) Q_j(l)
+    Q_i(l)  = softmax over l of [a log P_i(l) + weight m_i(l)]
+
+with positions p in pixels, colours c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the public
+code of ConvCRF does differently from the equations is ``mode='reference'``, see :func:`conv_crf`.
+
+Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
 """
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from .crf_kernels import Cells, Messages
 
 MODES = ('reference', 'mean_field')
 
 
-def _pool(x: Tensor, blur: int, pad: tuple[int, int]) -> Tensor:
-    return F.avg_pool2d(x, blur, padding=pad, count_include_pad=False)
+class _TwoLabels:
+    """Two labels as one plane: under Potts only z = score_1 - score_0 matters, and Q_1 = sigmoid(z).
+
+    Messages are linear, so the message to the difference is the message of the difference Q_1 - Q_0 = 2 Q_1 - 1.
+    """
+
+    @staticmethod
+    def scores(unary: Tensor) -> Tensor:
+        return unary[:, 1:] - unary[:, :1]
+
+    @staticmethod
+    def probabilities(scores: Tensor, dim: int) -> Tensor:
+        return scores.sigmoid_()
+
+    @staticmethod
+    def message_input(probabilities: Tensor) -> Tensor:
+        return probabilities.mul_(2).sub_(1)
+
+    @staticmethod
+    def write(out: Tensor, probabilities: Tensor) -> None:
+        out[1] = probabilities[0]
+        torch.sub(1, out[1], out=out[0])
+
+
+class _ManyLabels:
+    """Any number of labels, a plane each."""
+
+    @staticmethod
+    def scores(unary: Tensor) -> Tensor:
+        return unary.log_softmax(1)
+
+    @staticmethod
+    def probabilities(scores: Tensor, dim: int) -> Tensor:
+        return scores.softmax(dim)
+
+    @staticmethod
+    def message_input(probabilities: Tensor) -> Tensor:
+        return probabilities
+
+    @staticmethod
+    def write(out: Tensor, probabilities: Tensor) -> None:
+        out.copy_(probabilities)
+
+
+def _check(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters: int, mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
+    if unary.dim() != 4 or image.dim() != 3 or unary.shape[-2:] != image.shape[-2:]:
+        raise ValueError('unary must be (I, K, H, W) and image (3, H, W) of the same size, got '
+                         f'{tuple(unary.shape)} and {tuple(image.shape)}')
+    if unary.size(1) < 1 or image.numel() == 0:
+        raise ValueError(f'need a label and a pixel at least, got unary {tuple(unary.shape)}')
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
+    if blur < 1 or num_iters < 0:
+        raise ValueError(f'blur must be at least 1 and num_iters at least 0, got {blur} and {num_iters}')
+
+
+def _messages(image: Tensor, cells: Cells, kernel_size: int, sigmas: tuple[float, float],
+              scales: tuple[float, float], centre: bool) -> Messages:
+    """The image's filter bank; positions and colours are pooled to cells before they are compared."""
+    height, width = cells.size
+    rows, cols = (Cells((n, 1), cells.blur).pool(torch.arange(n, dtype=image.dtype, device=image.device)[None, :, None])
+                  for n in (height, width))
+    colours = cells.pool(image)
+    return Messages(rows.flatten() / sigmas[0], cols.flatten() / sigmas[0], colours / sigmas[1], kernel_size, *scales,
+                    centre)
 
 
 @torch.no_grad()
-def conv_crf(unary: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4, num_iters: int = 5,
-             pos_sigma: float = 3., pos_compat: float = 3., col_sigma: float = 13., col_compat: float = 10.,
-             weight: float = .2, unary_weight: float = 1., mode: str = 'reference') -> Tensor:
-    """Refine label scores by a convolutional CRF."""
-    if mode not in MODES:
-        raise ValueError(f'mode must be one of {MODES}, got {mode!r}')
-    height, width = unary.shape[-2:]
-    if unary.size(0) == 0:
-        return unary.float()
-    pad = tuple(-(-(-size % blur) // 2) for size in (height, width))
-    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
-    pos = torch.stack([ys, xs]).to(image.device).float() / pos_sigma
-    feats = [pos, image.float() / col_sigma]
-    if blur > 1:
-        feats = [_pool(f[None], blur, pad)[0] for f in feats]
-    h, w = feats[0].shape[-2:]
-    span = kernel_size // 2
-    bank = []
-    for dy in range(-span, span + 1):
-        for dx in range(-span, span + 1):
-            t = (slice(max(-dy, 0), max(h - max(dy, 0), 0)), slice(max(-dx, 0), max(w - max(dx, 0), 0)))
-            s = (slice(max(dy, 0), max(h - max(-dy, 0), 0)), slice(max(dx, 0), max(w - max(-dx, 0), 0)))
-            if abs(dy) >= h or abs(dx) >= w or (mode == 'mean_field' and dy == dx == 0):
-                continue
-            k = sum(c * (-.5 * (f[:, *t] - f[:, *s]).square().sum(0)).exp()
-                    for c, f in zip((pos_compat, col_compat), feats))
-            bank.append((t, s, k))
-    logp = unary.float().log_softmax(1)
-    keep = unary_weight - weight if mode == 'reference' else unary_weight
-    q = logp if mode == 'reference' else logp.exp()
-    scores = logp
-    for _ in range(num_iters):
-        small = _pool(q, blur, pad) if blur > 1 else q
-        message = torch.zeros_like(small)
-        for t, s, k in bank:
-            message[..., t[0], t[1]].addcmul_(small[..., s[0], s[1]], k)
-        if blur > 1:
-            message = F.interpolate(message, scale_factor=blur, mode='bilinear', align_corners=False)
-            message = message[..., pad[0]:pad[0] + height, pad[1]:pad[1] + width]
-        scores = keep * logp + weight * message
-        q = scores.softmax(1)
-    return q
+def conv_crf(unary: Tensor,
+             image: Tensor,
+             kernel_size: int = 7,
+             blur: int = 4,
+             num_iters: int = 5,
+             pos_sigma: float = 3.,
+             pos_compat: float = 3.,
+             col_sigma: float = 13.,
+             col_compat: float = 10.,
+             weight: float = .2,
+             unary_weight: float = 1.,
+             mode: str = 'reference') -> Tensor:
+    """Refine the label scores of an image's instances by a convolutional CRF.
+
+    The filter bank is computed once and serves all instances. Messages are accumulated shift by shift, so memory does not
+    grow with K x K copies of the labels; two labels cost one plane. Not differentiable. Defaults are those of the
+    public ConvCRF code and its demo.
+
+    ``mode='reference'``, the public code's conventions: a = unary_weight - weight; the first step passes
+    log-probabilities instead of probabilities; a pixel is its own neighbour (the window's centre counts). That code
+    leaves out the last softmax; it is applied here, which changes no argmax and makes the result probabilities.
+    ``mode='mean_field'``, as the equations have it: a = unary_weight; the first step passes probabilities; j != i, so
+    the window's centre is left out (with blur: the own cell). In both, what lies outside the image counts as zero,
+    without renormalising.
+
+    Args:
+        unary (Tensor): Label scores, logits up to a constant per pixel, has shape (I, K, H, W).
+        image (Tensor): The image, RGB in 0..255 (not normalised: ``col_sigma`` is in these units), has shape (3, H, W).
+        kernel_size (int): Side K of the window, in cells, odd. Defaults to 7.
+        blur (int): Side of a cell in pixels: labels and features are averaged over cells, messages passed between
+            cells and upsampled bilinearly. Defaults to 4.
+        num_iters (int): Mean-field iterations. Defaults to 5.
+        pos_sigma (float): Scale of the position kernel in pixels. Defaults to 3.
+        pos_compat (float): Factor of the position kernel. Defaults to 3.
+        col_sigma (float): Scale of the colour kernel in grey levels. Defaults to 13.
+        col_compat (float): Factor of the colour kernel. Defaults to 10.
+        weight (float): Weight of the messages. Defaults to 0.2.
+        unary_weight (float): Weight of the unary term. Defaults to 1.
+        mode (str): 'reference' or 'mean_field'. Defaults to 'reference'.
+
+    Returns:
+        Tensor: Label probabilities, float32 (float64 for float64 input), has shape (I, K, H, W).
+
+    Raises:
+        ValueError: If shapes do not agree, ``kernel_size`` is even, or ``blur``, ``num_iters`` or ``mode`` is invalid.
+    """
+    _check(unary, image, kernel_size, blur, num_iters, mode)
+    reference = mode == 'reference'
+    dtype = torch.promote_types(unary.dtype, torch.float32)
+    out = torch.empty(unary.shape, dtype=dtype, device=unary.device)
+    num, labels = unary.shape[:2]
+    if num == 0:
+        return out
+    form = _TwoLabels if labels == 2 else _ManyLabels
+    cells = Cells(tuple(unary.shape[-2:]), blur)
+    scores = form.scores(unary.to(dtype))
+    if num_iters == 0:
+        for i in range(num):
+            form.write(out[i], form.probabilities(scores[i], dim=0))
+        return out
+    messages = _messages(image.to(dtype), cells, kernel_size, (pos_sigma, col_sigma),
+                         (weight * pos_compat, weight * col_compat), centre=reference)
+    start = scores if reference else form.message_input(form.probabilities(scores.clone(), dim=1))
+    _iterate(out, scores * (unary_weight - weight if reference else unary_weight), start, form, cells, messages, num_iters)
+    return out
+
+
+def _iterate(out: Tensor, base: Tensor, start: Tensor, form: type, cells: Cells, messages: Messages,
+             num_iters: int) -> None:
+    """The iterations: base and start (I, planes, H, W) -> probabilities into out (I, K, H, W).
+
+    Pixels are visited instance by instance, so that an instance's planes stay in the cache.
+    """
+    num, planes = base.shape[:2]
+    counts = cells.counts(base)
+    valid = cells.to_phases(base.new_ones(1, *cells.size)) if any(cells.lacking) else None
+    cell_labels = cells.pool(start.flatten(0, 1))
+    base = cells.to_phases(base.flatten(0, 1)).unflatten(0, (num, planes))
+    for iteration in range(num_iters):
+        message = messages(cell_labels).unflatten(0, (num, planes))
+        pooled = message.new_empty(message.shape)
+        for i in range(num):
+            labels = form.probabilities(cells.upsample(message[i]).add_(base[i]), dim=0)
+            if iteration == num_iters - 1:
+                form.write(out[i], cells.to_pixels(labels))
+            else:
+                pooled[i] = (labels if valid is None else labels * valid).sum(1)
+        cell_labels = form.message_input(pooled.div_(counts)).flatten(0, 1)
