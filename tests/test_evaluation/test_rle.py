@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as coco_mask
+
+from mmiam.evaluation.functional.rle import decode_masks, encode_masks, remove_region, rle_areas, rle_iou
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 7), (7, 1), (5, 6), (24, 32)])
+@pytest.mark.parametrize('density', [0., .1, .5, 1.])
+def test_same_bytes_as_pycocotools(size, density):
+    masks = np.random.default_rng(0).random((4, *size)) < density
+    encoded = encode_masks(masks)
+    for mask, rle in zip(masks, encoded, strict=True):
+        expected = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        assert rle == dict(size=list(size), counts=expected['counts'].decode())
+    np.testing.assert_array_equal(decode_masks(encoded, size), masks)
+
+
+def test_column_major_by_hand():
+    # pixels in column order: 0 1 | 1 1 | 0 0 -> runs 1, 3, 2
+    mask = np.array([[[0, 1, 0], [1, 1, 0]]])
+    expected = coco_mask.frPyObjects(dict(size=[2, 3], counts=[1, 3, 2]), 2, 3)
+    assert encode_masks(mask)[0]['counts'] == expected['counts'].decode()
+
+
+def test_tensors_other_types_and_json():
+    mask = np.random.default_rng(1).integers(0, 3, (2, 4, 5))
+    for other in (torch.from_numpy(mask), mask.astype(np.uint8), mask != 0, (mask != 0)[:, ::-1][:, ::-1]):
+        assert encode_masks(other) == encode_masks(mask)
+    json.dumps(encode_masks(mask))
+    with pytest.raises(ValueError, match=r'\(n, H, W\)'):
+        encode_masks(mask[0])
+    assert encode_masks(np.zeros((0, 3, 3))) == [] and decode_masks([], (3, 3)).shape == (0, 3, 3)
+
+
+def test_iou_and_area_against_dense_masks():
+    rng = np.random.default_rng(2)
+    first, second = rng.random((5, 6, 7)) < .4, rng.random((3, 6, 7)) < .4
+    first[0] = False
+    second[0] = False
+    iou = rle_iou(encode_masks(first), encode_masks(second))
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            union = (a | b).sum()
+            assert iou[i, j] == ((a & b).sum() / union if union else 0)
+    np.testing.assert_array_equal(rle_areas(encode_masks(first)), first.sum((1, 2)))
+    assert rle_iou([], encode_masks(second)).shape == (0, 3) and rle_areas([]).shape == (0, )
+
+
+def test_remove_region():
+    rng = np.random.default_rng(3)
+    masks, region = rng.random((3, 6, 7)) < .5, rng.random((6, 7)) < .3
+    rles = encode_masks(masks)
+    removed = remove_region(rles, encode_masks(region[None])[0])
+    np.testing.assert_array_equal(decode_masks(removed, (6, 7)), masks & ~region)
+    assert remove_region(rles, None) is rles
+    assert remove_region(rles, encode_masks(np.zeros((1, 6, 7)))[0]) is rles

@@ -1,0 +1,202 @@
+"""Each rule of the protocol by hand, and all of them against an implementation on dense masks in plain loops."""
+import math
+
+import numpy as np
+import pytest
+
+from mmiam.evaluation.functional.best_overlap import best_overlap
+from mmiam.evaluation.functional.rle import encode_masks
+from mmiam.evaluation.functional.voc_instance_ap import (
+    ImageOverlaps,
+    average_precision,
+    image_overlaps,
+    instance_average_precision,
+    match_predictions,
+)
+
+nan = float('nan')
+
+
+def image(scores, labels, gt_labels, iou):
+    return ImageOverlaps(scores, labels, gt_labels, np.array(iou, dtype=float).reshape(len(labels), len(gt_labels)))
+
+
+def ap_of(images, num_classes=1, thr=.5):
+    return instance_average_precision(images, num_classes, thr)
+
+
+def test_duplicate_detection_is_wrong():
+    # sorted: correct, duplicate -> precision 1, 1/2; recall 1 after the first
+    result = ap_of([image([.9, .8], [0, 0], [0], [[.7], [.95]])])
+    assert result.ap.tolist() == [1.]
+    assert (result.num_gt[0], result.num_predictions[0], result.num_correct[0]) == (1, 2, 1)
+    # the duplicate ahead of the second object: flags 1, 0, 1 of 2 -> 1/2 * 1 + 1/2 * 2/3
+    result = ap_of([image([.9, .8, .7], [0, 0, 0], [0, 0], [[.9, 0], [.8, 0], [0, .6]])])
+    assert result.ap[0] == pytest.approx(5 / 6)
+
+
+def test_second_best_ground_truth_is_not_taken():
+    # the second prediction prefers the taken one, and would do for the other: wrong all the same
+    result = ap_of([image([.9, .8], [0, 0], [0, 0], [[.9, .1], [.7, .6]])])
+    assert result.num_correct.tolist() == [1] and result.ap[0] == .5
+
+
+def test_threshold_is_inclusive():
+    overlap = [image([.9], [0], [0], [[.5]])]
+    assert ap_of(overlap, thr=.5).ap[0] == 1
+    assert ap_of(overlap, thr=.5 + 1e-9).ap[0] == 0
+
+
+def test_class_without_predictions_is_zero_without_ground_truth_not_counted():
+    # class 0: found; class 1: ground truth, no prediction; class 2: predictions, no ground truth; class 3: neither
+    result = ap_of([image([.9, .8], [0, 2], [0, 1], [[.8, 0], [.9, .9]])], num_classes=4)
+    np.testing.assert_array_equal(result.ap, [1, 0, nan, nan])
+    assert result.mean == .5
+    assert result.num_predictions.tolist() == [1, 0, 1, 0] and result.num_gt.tolist() == [1, 1, 0, 0]
+
+
+def test_nothing_at_all_is_nan_and_not_zero():
+    assert math.isnan(ap_of([image([], [], [], [])], 2).mean)
+    assert math.isnan(ap_of([], 2).mean)
+
+
+def test_only_the_same_class_matches():
+    result = ap_of([image([.9], [1], [0], [[1.]])], num_classes=2)
+    np.testing.assert_array_equal(result.ap, [0, nan])
+
+
+def test_images_do_not_share_ground_truth():
+    # two images, one object each; the second image's prediction comes first
+    images = [image([.5], [0], [0], [[.9]]), image([.9, .7], [0, 0], [0], [[.2], [.8]])]
+    # order .9 wrong, .7 right, .5 right: precision 0, 1/2, 2/3, made monotone 2/3, 2/3, 2/3
+    assert ap_of(images).ap[0] == pytest.approx(2 / 3)
+
+
+def test_false_positive_in_an_image_without_objects_counts():
+    images = [image([.5], [0], [0], [[.9]]), image([.9], [0], [], [])]
+    assert ap_of(images).ap[0] == .5
+
+
+def test_area_by_hand():
+    # flags in order of score 1, 0, 1, 0, 1 with 4 objects: precision at the hits 1, 2/3, 3/5, recall steps 1/4
+    scores, flags = np.array([.1, .9, .3, .5, .7]), np.array([True, True, False, True, False])
+    assert average_precision(scores, flags, 4) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
+    # an early miss: precision 0, 1/2, 2/3 becomes 2/3 throughout
+    assert average_precision(np.array([3., 2., 1.]), np.array([False, True, True]), 2) == pytest.approx(2 / 3)
+    assert math.isnan(average_precision(np.zeros(1), np.zeros(1, bool), 0))
+    assert average_precision(np.zeros(0), np.zeros(0, bool), 3) == 0
+
+
+def test_equal_scores_keep_their_order():
+    right, wrong = [[.9]], [[.1]]
+    assert ap_of([image([.5], [0], [0], right), image([.5], [0], [0], wrong)]).ap[0] == .5
+    assert ap_of([image([.5], [0], [0], wrong), image([.5], [0], [0], right)]).ap[0] == .25
+    # within an image the first of two equals takes the object
+    assert match_predictions(np.array([[.6], [.9]]), .5).tolist() == [True, False]
+    # of two equally good ground truths the first is taken
+    assert match_predictions(np.array([[.6, .6], [.6, .6]]), .5).tolist() == [True, False]
+
+
+def test_void_on_and_off():
+    truth = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]], bool)
+    prediction = np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]], bool)  # five pixels too many, of which four are void
+    void = np.array([[0, 0, 0, 0, 1, 1, 1, 1, 0, 0]], bool)
+    masks = [encode_masks(m[None]) for m in (prediction, truth, void)]
+    arguments = masks[0], [.9], [0], masks[1], [0]
+    background, ignored = image_overlaps(*arguments), image_overlaps(*arguments, void_mask=masks[2][0])
+    assert background.iou[0, 0] == 4 / 9 and ignored.iou[0, 0] == 4 / 5
+    assert ap_of([background]).ap[0] == 0 and ap_of([ignored]).ap[0] == 1
+
+
+@pytest.mark.parametrize('thr', [0, -1, 1.5, 50])
+def test_threshold_range(thr):
+    with pytest.raises(ValueError, match='threshold'):
+        ap_of([], thr=thr)
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match='label 3 is outside'):
+        ap_of([image([.9], [3], [0], [[.1]])], num_classes=2)
+    with pytest.raises(ValueError, match='do not fit'):
+        ImageOverlaps([.9], [0], [0, 1], np.zeros((1, 1)))
+
+
+def slow_reference(data, num_classes, thr, void):
+    """The protocol on dense masks, one pixel test, one loop and one rectangle at a time."""
+    aps, abos, best = [], [], []
+    for label in range(num_classes):
+        scored, total, overlaps = [], 0, []
+        for sample in data:
+            truths = [m for m, c in zip(sample['gt_masks'], sample['gt_labels']) if c == label]
+            found = [(s, m) for s, m, c in zip(sample['scores'], sample['masks'], sample['labels']) if c == label]
+            found.sort(key=lambda pair: -pair[0])
+            used = [False] * len(truths)
+            total += len(truths)
+            table = []
+            for _, mask in found:
+                row = []
+                for truth in truths:
+                    both = either = 0
+                    for m, t, v in zip(mask.ravel(), truth.ravel(), sample['void'].ravel()):
+                        if not (void == 'ignore' and v):
+                            both += int(m and t)
+                            either += int(m or t)
+                    row.append(both / either if either else 0.)
+                table.append(row)
+            for (score, _), row in zip(found, table):
+                right = False
+                if row:
+                    winner = row.index(max(row))
+                    if row[winner] >= thr and not used[winner]:
+                        used[winner] = right = True
+                scored.append((score, right))
+            overlaps += [max([row[k] for row in table], default=0.) for k in range(len(truths))]
+        best += overlaps
+        if total == 0:
+            aps.append(nan)
+            abos.append(nan)
+            continue
+        scored.sort(key=lambda pair: -pair[0])
+        points, hits = [], 0
+        for count, (_, right) in enumerate(scored, 1):
+            hits += right
+            points.append((hits / total, hits / count))
+        area, last = 0., 0.
+        for k, (recall, _) in enumerate(points):
+            area += (recall - last) * max(p for _, p in points[k:])
+            last = recall
+        aps.append(area)
+        abos.append(sum(overlaps) / len(overlaps))
+    return aps, abos, best
+
+
+def random_data(seed):
+    rng = np.random.default_rng(seed)
+    data = []
+    for _ in range(rng.integers(1, 5)):
+        n, m = rng.integers(0, 7), rng.integers(0, 4)
+        labels_image = rng.integers(0, 6, (5, 6))  # 0 background, 1..m objects, 5 void
+        gt_masks = np.array([labels_image == k for k in range(1, m + 1)]).reshape(m, 5, 6)
+        masks = rng.random((n, 5, 6)) < .3
+        for k in range(n):
+            if m and rng.random() < .7:  # near an object
+                masks[k] = gt_masks[rng.integers(m)] ^ (rng.random((5, 6)) < .08)
+        data.append(dict(
+            masks=masks, scores=np.round(rng.random(n), 1),  # ties happen
+            labels=rng.integers(0, 3, n), gt_masks=gt_masks, gt_labels=rng.integers(0, 3, m), void=labels_image == 5))
+    return data
+
+
+@pytest.mark.parametrize('void', ['background', 'ignore'])
+@pytest.mark.parametrize('seed', range(15))
+def test_against_slow_reference(seed, void):
+    data = random_data(seed)
+    overlaps = [image_overlaps(encode_masks(s['masks']), s['scores'], s['labels'], encode_masks(s['gt_masks']),
+                               s['gt_labels'], encode_masks(s['void'][None])[0] if void == 'ignore' else None)
+                for s in data]
+    for thr in (.25, .5, .75):
+        aps, abos, best = slow_reference(data, 4, thr, void)
+        np.testing.assert_allclose(ap_of(overlaps, 4, thr).ap, aps, rtol=1e-12)
+    overlap = best_overlap(overlaps, 4)
+    np.testing.assert_allclose(overlap.per_class, abos, rtol=1e-12)
+    np.testing.assert_allclose(sorted(overlap.best), sorted(best), rtol=1e-12)
