@@ -1,0 +1,13 @@
+_base_ = './iam_r50.py'
+model = dict(
+    # the public 8-bit MobileNetV2 that the weights come from takes RGB scaled to [-1, 1]
+    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
+    backbone=dict(
+        _delete_=True,
+        type='MobileNetV2',
+        out_indices=(1, 2, 4, 7),
+        frozen_stages=4,
+        norm_eval=True,
+        init_cfg=dict(type='Pretrained', checkpoint='{{$MMIAM_MBV2_WEIGHTS:weights/mobilenet_v2_imagenet.pth}}')),
+    peak_head=dict(in_channels=1280, peak_thr=0., relative_peak_thr=0.5, keep_strongest=True),
+    filler=dict(in_channels=(24, 32, 96)))
