@@ -4,7 +4,7 @@
 (1..254; 0 background); 255 is void (object borders, ambiguous pixels) in both. H x W are the original
 image's pixels; boxes are xyxy with exclusive right and lower edges, as mmdet takes them from masks.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -80,6 +80,34 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
     instances = [dict(bbox=mask_box(mask), bbox_label=label, mask=rle, ignore_flag=0)
                  for mask, label, rle in zip(kept, kept_labels, rles)]
     return instances, encode_masks(void[None])[0] if void.any() else None
+
+
+def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[int, int],
+                       size: Sequence[int] | None = None) -> tuple[list[dict], dict | None]:
+    """Instances and void of one image from its two mask files.
+
+    Args:
+        semantic_path (str): File of ``SegmentationClass``.
+        instance_path (str): File of ``SegmentationObject``.
+        labels (Mapping[int, int]): Class index in the PNG -> label of the data set.
+        size (Sequence[int], optional): (H, W) of the image, which the masks must have.
+
+    Returns:
+        tuple[list[dict], dict | None]: As of :func:`voc_instances`.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file at fault.
+    """
+    paths = (semantic_path, instance_path)
+    masks = [read_index_mask(path) for path in paths]
+    for path, mask in zip(paths, masks):
+        if size is not None and mask.shape != tuple(size[:2]):
+            raise ValueError(f'mask {path} has {mask.shape} pixels, its image {tuple(size[:2])}; take mask '
+                             'and image from the same release')
+    try:
+        return voc_instances(*masks, labels)
+    except ValueError as error:
+        raise ValueError(f'{instance_path} (with {semantic_path}): {error}') from error
 
 
 def mask_box(mask: np.ndarray) -> list[float]:

@@ -8,7 +8,8 @@ from mmiam.evaluation.functional.classification_ap import classification_average
 
 def test_by_hand():
     # order: + - + -  -> precision at the positives 1, 2/3
-    assert ranking_ap(np.array([.9, .8, .7, .6]), np.array([1, 0, 1, 0], bool)) == pytest.approx((1 + 2 / 3) / 2)
+    found = ranking_ap(np.array([.9, .8, .7, .6]), np.array([1, 0, 1, 0], bool))
+    assert found == pytest.approx((1 + 2 / 3) / 2)
     # precision is not made monotone: - + + gives 1/2, 2/3
     assert ranking_ap(np.array([3., 2., 1.]), np.array([0, 1, 1], bool)) == pytest.approx((1 / 2 + 2 / 3) / 2)
 

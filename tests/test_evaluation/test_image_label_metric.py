@@ -30,7 +30,8 @@ def test_percent_by_hand():
 
 def test_too_few_positives_is_nan_with_a_reason(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.image_label_metric.print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr('mmiam.evaluation.metrics.image_label_metric.print_log',
+                        lambda text, **_: lines.append(text))
     assert math.isnan(evaluate(SAMPLES)['cls_mAP'])
     assert 'no class has 5 positive images' in lines[0] and '(83.3)' in lines[1]
 

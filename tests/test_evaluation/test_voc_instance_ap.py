@@ -1,4 +1,4 @@
-"""Each rule of the protocol by hand, and all of them against an implementation on dense masks in plain loops."""
+"""Each rule of the protocol by hand, and all of them against dense masks in plain loops."""
 import math
 
 import numpy as np
@@ -18,7 +18,8 @@ nan = float('nan')
 
 
 def image(scores, labels, gt_labels, iou):
-    return ImageOverlaps(scores, labels, gt_labels, np.array(iou, dtype=float).reshape(len(labels), len(gt_labels)))
+    iou = np.array(iou, dtype=float).reshape(len(labels), len(gt_labels))
+    return ImageOverlaps(scores, labels, gt_labels, iou)
 
 
 def ap_of(images, num_classes=1, thr=.5):
@@ -48,7 +49,7 @@ def test_threshold_is_inclusive():
 
 
 def test_class_without_predictions_is_zero_without_ground_truth_not_counted():
-    # class 0: found; class 1: ground truth, no prediction; class 2: predictions, no ground truth; class 3: neither
+    # class 0: found; 1: ground truth, no prediction; 2: predictions, no ground truth; 3: neither
     result = ap_of([image([.9, .8], [0, 2], [0, 1], [[.8, 0], [.9, .9]])], num_classes=4)
     np.testing.assert_array_equal(result.ap, [1, 0, nan, nan])
     assert result.mean == .5
@@ -78,7 +79,7 @@ def test_false_positive_in_an_image_without_objects_counts():
 
 
 def test_area_by_hand():
-    # flags in order of score 1, 0, 1, 0, 1 with 4 objects: precision at the hits 1, 2/3, 3/5, recall steps 1/4
+    # flags in order of score 1, 0, 1, 0, 1, 4 objects: precision at the hits 1, 2/3, 3/5, recall steps 1/4
     scores, flags = np.array([.1, .9, .3, .5, .7]), np.array([True, True, False, True, False])
     assert average_precision(scores, flags, 4) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
     # an early miss: precision 0, 1/2, 2/3 becomes 2/3 throughout
@@ -99,7 +100,7 @@ def test_equal_scores_keep_their_order():
 
 def test_void_on_and_off():
     truth = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]], bool)
-    prediction = np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]], bool)  # five pixels too many, of which four are void
+    prediction = np.array([[1, 1, 1, 1, 1, 1, 1, 1, 1, 0]], bool)  # five pixels too many, four of them void
     void = np.array([[0, 0, 0, 0, 1, 1, 1, 1, 0, 0]], bool)
     masks = [encode_masks(m[None]) for m in (prediction, truth, void)]
     arguments = masks[0], [.9], [0], masks[1], [0]
@@ -128,7 +129,8 @@ def slow_reference(data, num_classes, thr, void):
         scored, total, overlaps = [], 0, []
         for sample in data:
             truths = [m for m, c in zip(sample['gt_masks'], sample['gt_labels']) if c == label]
-            found = [(s, m) for s, m, c in zip(sample['scores'], sample['masks'], sample['labels']) if c == label]
+            found = [(score, mask) for score, mask, other in
+                     zip(sample['scores'], sample['masks'], sample['labels']) if other == label]
             found.sort(key=lambda pair: -pair[0])
             used = [False] * len(truths)
             total += len(truths)
@@ -183,7 +185,8 @@ def random_data(seed):
                 masks[k] = gt_masks[rng.integers(m)] ^ (rng.random((5, 6)) < .08)
         data.append(dict(
             masks=masks, scores=np.round(rng.random(n), 1),  # ties happen
-            labels=rng.integers(0, 3, n), gt_masks=gt_masks, gt_labels=rng.integers(0, 3, m), void=labels_image == 5))
+            labels=rng.integers(0, 3, n), gt_masks=gt_masks, gt_labels=rng.integers(0, 3, m),
+            void=labels_image == 5))
     return data
 
 
@@ -191,9 +194,9 @@ def random_data(seed):
 @pytest.mark.parametrize('seed', range(15))
 def test_against_slow_reference(seed, void):
     data = random_data(seed)
-    overlaps = [image_overlaps(encode_masks(s['masks']), s['scores'], s['labels'], encode_masks(s['gt_masks']),
-                               s['gt_labels'], encode_masks(s['void'][None])[0] if void == 'ignore' else None)
-                for s in data]
+    overlaps = [image_overlaps(
+        encode_masks(s['masks']), s['scores'], s['labels'], encode_masks(s['gt_masks']), s['gt_labels'],
+        encode_masks(s['void'][None])[0] if void == 'ignore' else None) for s in data]
     for thr in (.25, .5, .75):
         aps, abos, best = slow_reference(data, 4, thr, void)
         np.testing.assert_allclose(ap_of(overlaps, 4, thr).ap, aps, rtol=1e-12)

@@ -16,8 +16,9 @@ init_default_scope('mmdet')
 META = dict(classes=('cat', 'dog', 'person'))
 
 
-def instance(mask, label, **kwargs):
-    return dict(bbox=[0, 0, 1, 1], bbox_label=label, mask=encode_masks(mask[None])[0], ignore_flag=0, **kwargs)
+def instance(mask, label, ignore_flag=0):
+    rle = encode_masks(mask[None])[0]
+    return dict(bbox=[0, 0, 1, 1], bbox_label=label, mask=rle, ignore_flag=ignore_flag)
 
 
 def sample(truth, predicted, img_id='a', field='pred_instances', void=None):
@@ -71,18 +72,24 @@ def test_void_option():
 
 def test_ignored_ground_truth_is_not_counted():
     one = sample([(bar(0), 0)], [(bar(0), 0, .5)])
-    one['instances'].append(dict(instance(bar(5), 0), ignore_flag=1))
+    one['instances'].append(instance(bar(5), 0, ignore_flag=1))
     assert evaluate([one])['ABO_instance'] == 100
 
 
-def test_stage_without_predictions_gives_nothing_and_says_so_once(monkeypatch):
+@pytest.fixture
+def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.voc_instance_metric.print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr('mmiam.evaluation.metrics.voc_instance_metric.print_log',
+                        lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_stage_without_predictions_gives_nothing_and_says_so_once(logged):
     built = metric(pred_field='pred_instances_prm')
     for _ in range(2):
         built.process({}, [sample([(bar(0), 0)], None), sample([], None, 'b')])
         assert built.evaluate(2) == {}
-    assert lines == ['no instance predictions (pred_instances_prm) in this stage']
+    assert logged == ['no instance predictions (pred_instances_prm) in this stage']
     # and the stage after it is evaluated by the same metric
     built.process({}, [sample([(bar(0), 0)], [(bar(0), 0, .9)], field='pred_instances_prm')])
     assert built.evaluate(1)['ABO'] == 100
@@ -111,7 +118,8 @@ def test_single_pixel_image():
     (lambda s: s['pred_instances'].pop('scores'), r"pred_instances has no \['scores'\]"),
     (lambda s: s['pred_instances'].update(scores=torch.tensor([.1, .2])), '1 masks, 1 labels and 2 scores'),
     (lambda s: s['pred_instances'].update(scores=torch.tensor([float('nan')])), 'NaN'),
-    (lambda s: s['pred_instances'].update(masks=torch.ones(1, 8, 8)), r'\[8, 8\] pixels.*\[4, 10\].*original size'),
+    (lambda s: s['pred_instances'].update(masks=torch.ones(1, 8, 8)),
+     r'\[8, 8\] pixels.*\[4, 10\].*original size'),
     (lambda s: s['pred_instances'].update(labels=torch.tensor([3])), r'label 3 is outside \[0, 3\)'),
 ])
 def test_malformed_samples_are_named(change, match):
@@ -159,11 +167,10 @@ def test_best_threshold_iou_of_soft_maps():
         evaluate([one], map_key='maps')
 
 
-def test_table_by_class_is_logged(monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.voc_instance_metric.print_log', lambda text, **_: lines.append(text))
+def test_table_by_class_is_logged(logged):
     evaluate([sample([(bar(0, 1), 1)], [(bar(0), 1, .9)])], iou_thrs=(.5, ))
-    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines[0].splitlines() if '|' in line]
+    lines = [line for line in logged[0].splitlines() if '|' in line]
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines]
     assert rows == [['class', 'gt', 'pred', 'AP_50 (correct)', 'ABO'], ['dog', '1', '1', '100.0 (1)', '50.0'],
                     ['mean of classes', '1', '1', '100.0 (1)', '50.0']]
 
@@ -171,19 +178,20 @@ def test_table_by_class_is_logged(monkeypatch):
 @pytest.fixture
 def real_samples(mini_voc):
     """Samples of the data set, the ground truth as prediction under one field, a part of it under another."""
-    data = DATASETS.build(dict(
-        type='VOCInstanceDataset', data_root=str(mini_voc()), ann_file='ImageSets/Segmentation/val.txt', test_mode=True,
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]
+    data = DATASETS.build(dict(type='VOCInstanceDataset', data_root=str(mini_voc()), test_mode=True,
+                               ann_file='ImageSets/Segmentation/val.txt', pipeline=pipeline))
     samples = []
     for packed in data:
         one = packed['data_samples']
         masks = torch.from_numpy(decode_masks([i['mask'] for i in one.instances], one.ori_shape))
         labels = torch.tensor([i['bbox_label'] for i in one.instances])
-        boxes = torch.tensor([i['bbox'] for i in one.instances])
-        one.pred_instances = InstanceData(masks=masks, labels=labels, scores=torch.ones(len(masks)), bboxes=boxes)
+        common = dict(labels=labels, scores=torch.ones(len(masks)),
+                      bboxes=torch.tensor([i['bbox'] for i in one.instances]))
+        one.pred_instances = InstanceData(masks=masks, **common)
         part = masks.clone()
         part[:, :10] = False
-        one.pred_instances_prm = InstanceData(masks=part, labels=labels, scores=torch.ones(len(masks)), bboxes=boxes)
+        one.pred_instances_prm = InstanceData(masks=part, **common)
         one.set_field(torch.zeros(20).index_fill(0, torch.tensor(one.image_labels), 1.), 'pred_class_scores')
         samples.append(one)
     return samples, data.metainfo
@@ -200,7 +208,8 @@ def test_one_evaluator_with_several_rows_and_coco(real_samples):
     for one in samples:
         evaluator.process([one])
     result = evaluator.evaluate(len(samples))
-    assert [result[f'IAM/{key}'] for key in ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'ABO_instance')] == [100.] * 5
+    for key in ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'ABO_instance'):
+        assert result[f'IAM/{key}'] == 100
     assert 0 < result['PRM/ABO'] < 100 and not [key for key in result if key.startswith('CAM')]
     assert result['cls_mAP'] == 100
     assert result['coco/segm_mAP'] == result['coco/bbox_mAP_75'] == 1

@@ -27,7 +27,7 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = Fal
         classwise (bool): Whether the table by class is printed.
 
     Returns:
-        dict[str, float]: Figures in percent; those of CocoMetric (``coco/…``) are fractions, as it gives them.
+        dict[str, float]: Figures in percent; CocoMetric's (``coco/…``) are fractions, as it gives them.
     """
     records = dump['images']
     progress = track(records, description='evaluating', transient=True)
@@ -48,8 +48,9 @@ def coco_figures(dump: dict) -> dict[str, float]:
     metric.dataset_meta = dict(classes=tuple(dump['classes']))
     for record in dump['images']:
         predictions, truth = record['predictions'], record['ground_truth']
-        instances = [dict(bbox=box, bbox_label=label, mask=mask, ignore_flag=flag) for box, label, mask, flag in
-                     zip(truth['bboxes'], truth['labels'], mask_rles(truth, record), truth['ignore_flags'])]
+        instances = [
+            dict(bbox=box, bbox_label=label, mask=mask, ignore_flag=flag) for box, label, mask, flag in
+            zip(truth['bboxes'], truth['labels'], mask_rles(truth, record), truth['ignore_flags'])]
         metric.process({}, [dict(
             img_id=record['img_id'], ori_shape=(record['height'], record['width']), instances=instances,
             pred_instances=dict(bboxes=torch.tensor(predictions['bboxes']).reshape(-1, 4),

@@ -15,7 +15,7 @@ from rich.progress import track
 import mmiam  # noqa: F401
 from mmiam.datasets.image_files import image_size
 from mmiam.datasets.image_labels import read_image_list
-from mmiam.datasets.voc_masks import read_index_mask, voc_instances
+from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.evaluation.dump import write_json
 from mmiam.evaluation.functional.rle import rle_areas
@@ -42,15 +42,7 @@ def convert_image(data_root: str, image_id: str, labels: dict[int, int],
     paths = [os.path.join(data_root, folder, f'{image_id}.png')
              for folder in ('SegmentationClass', 'SegmentationObject')]
     height, width = image_size(image_path)
-    semantic, objects = (read_index_mask(path) for path in paths)
-    for path, mask in zip(paths, (semantic, objects)):
-        if mask.shape != (height, width):
-            raise ValueError(f'mask {path} has {mask.shape} pixels, its image {(height, width)}; take mask and '
-                             'image from the same release')
-    try:
-        instances, void_mask = voc_instances(semantic, objects, labels)
-    except ValueError as error:
-        raise ValueError(f'{paths[1]} (with {paths[0]}): {error}') from error
+    instances, void_mask = load_voc_instances(*paths, labels, (height, width))
     areas = rle_areas([instance['mask'] for instance in instances])
     annotations = []
     for instance, area in zip(instances, areas):
@@ -85,15 +77,15 @@ def convert(data_root: str, split: str, classes: tuple[str, ...] = VOC_CLASSES, 
         images.append(image)
         for annotation in found:
             annotations.append(dict(id=len(annotations) + 1, image_id=image['id'], **annotation))
-    return dict(info=dict(description=f'VOC instance masks, split {split}; void_mask holds the pixels marked 255'),
-                images=images, annotations=annotations,
+    info = dict(description=f'VOC instance masks, split {split}; void_mask holds the pixels marked 255')
+    return dict(info=info, images=images, annotations=annotations,
                 categories=[dict(id=index, name=name) for index, name in enumerate(classes, 1)])
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('data_root', help='folder with JPEGImages, SegmentationClass, SegmentationObject, ImageSets')
+    parser.add_argument('data_root', help="folder in VOC's layout (JPEGImages, SegmentationClass, …)")
     parser.add_argument('out', help='json file to write')
     parser.add_argument('--split', default='val', help='list in ImageSets/Segmentation, without .txt')
     parser.add_argument('--classes', nargs='+', default=VOC_CLASSES,

@@ -2,7 +2,7 @@
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from ..voc_masks import read_index_mask, voc_instances
+from ..voc_masks import load_voc_instances
 
 
 @TRANSFORMS.register_module()
@@ -31,17 +31,9 @@ class LoadVOCInstances(BaseTransform):
         if 'semantic_mask_path' not in results or 'instance_mask_path' not in results:
             return results
         paths = results['semantic_mask_path'], results['instance_mask_path']
-        masks = [read_index_mask(path) for path in paths]
-        for path, mask in zip(paths, masks):
-            if 'ori_shape' in results and tuple(mask.shape) != tuple(results['ori_shape'][:2]):
-                raise ValueError(f"mask {path} has {mask.shape} pixels, its image "
-                                 f"{tuple(results['ori_shape'][:2])}; "
-                                 'take mask and image from the same release')
         labels = results.get('mask_labels') or {index: index - 1 for index in range(1, 255)}
-        try:
-            results['instances'], results['void_mask'] = voc_instances(*masks, labels)
-        except ValueError as error:
-            raise ValueError(f'{paths[1]} (with {paths[0]}): {error}') from error
+        instances, void_mask = load_voc_instances(*paths, labels, results.get('ori_shape'))
+        results.update(instances=instances, void_mask=void_mask)
         return results
 
     def __repr__(self) -> str:

@@ -1,0 +1,70 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmiam.evaluation.dump import save_dump
+from mmiam.evaluation.functional.rle import encode_masks
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """``run(*arguments)`` -> what the tool printed."""
+    def call(*arguments):
+        tool = str(ROOT / 'tools/analysis_tools/eval_dump.py')
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        runpy.run_path(tool, run_name='__main__')
+        return capsys.readouterr().out
+    return call
+
+
+def part(columns, **kwargs):
+    mask = np.zeros((1, 4, 10), bool)
+    mask[..., columns] = True
+    box = [columns[0], 0, columns[-1] + 1, 4]
+    return dict(labels=[1], masks=[encode_masks(mask)[0]['counts']], bboxes=[box], **kwargs)
+
+
+@pytest.fixture
+def dump(tmp_path):
+    """One dog of two columns; predicted with two columns more, of which one is void."""
+    path = tmp_path / 'iam.instances.json'
+    void = np.zeros((1, 4, 10), bool)
+    void[..., 2] = True
+    record = dict(
+        img_id='a', height=4, width=10, image_labels=[1], void_mask=encode_masks(void)[0],
+        ground_truth=part([0, 1], ignore_flags=[0]), predictions=part([0, 1, 2, 3], scores=[.5]))
+    save_dump(str(path), [record], ('cat', 'dog'), 'pred_instances')
+    return path
+
+
+@pytest.mark.parametrize('options, expected', [
+    ((), dict(mAP_25=100, mAP_50=100, mAP_75=0, ABO=50, ABO_instance=50)),
+    (('--void', 'ignore', '--iou-thrs', '0.6', '0.7'),
+     dict(mAP_60=100, mAP_70=0, ABO=200 / 3, ABO_instance=200 / 3)),
+])
+def test_figures(run, dump, tmp_path, options, expected):
+    printed = run(dump, '--json', tmp_path / 'figures.json', *options)
+    assert json.loads((tmp_path / 'figures.json').read_text()) == {str(dump): pytest.approx(expected)}
+    assert '| dog ' in printed and '| cat ' not in printed
+
+
+def test_coco_and_several_dumps(run, dump, tmp_path):
+    other = tmp_path / 'other.instances.json'
+    other.write_text(dump.read_text())
+    run(dump, other, '--coco', '--json', tmp_path / 'figures.json')
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    assert set(figures) == {str(dump), str(other)}
+    # IoU 0.5: right at the first of the ten thresholds .50, .55, …, .95
+    assert figures[str(dump)]['coco/segm_mAP_50'] == 1
+    assert figures[str(dump)]['coco/segm_mAP'] == .1
+
+
+def test_errors_are_one_sentence(run, tmp_path):
+    with pytest.raises(SystemExit, match='error: .*gone.json does not exist'):
+        run(tmp_path / 'gone.json')

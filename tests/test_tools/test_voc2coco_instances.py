@@ -1,0 +1,95 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import DATASETS, METRICS
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmiam.datasets.voc_palette import VOC_CLASSES
+from mmiam.evaluation.functional.rle import decode_masks
+
+init_default_scope('mmdet')
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def convert(monkeypatch, capsys):
+    """``convert(*arguments)`` -> what the tool printed."""
+    def call(*arguments):
+        tool = str(ROOT / 'tools/dataset_converters/voc2coco_instances.py')
+        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+        runpy.run_path(tool, run_name='__main__')
+        return capsys.readouterr().out
+    return call
+
+
+@pytest.fixture
+def converted(mini_voc, convert):
+    root = mini_voc()
+    assert '2 images, 3 instances' in convert(root, root / 'new/val.json', '--split', 'val')
+    assert [path.name for path in (root / 'new').iterdir()] == ['val.json']
+    return root, root / 'new/val.json'
+
+
+def test_content(converted):
+    root, path = converted
+    content = json.loads(path.read_text())
+    assert [(i['id'], i['voc_id'], i['file_name']) for i in content['images']] == [
+        (1, 'v0', 'v0.jpg'), (2, 'v1', 'v1.jpg')]
+    assert [c['name'] for c in content['categories']] == list(VOC_CLASSES)
+    names = {c['id']: c['name'] for c in content['categories']}
+    assert [(a['image_id'], names[a['category_id']], a['iscrowd']) for a in content['annotations']] == [
+        (1, 'dog', 0), (2, 'cat', 0), (2, 'person', 0)]
+    first = content['annotations'][0]
+    assert first['bbox'] == [5, 5, 14, 14] and first['area'] == 14 * 14
+    for image in content['images']:
+        objects = np.array(Image.open(root / f"SegmentationObject/{image['voc_id']}.png"))
+        np.testing.assert_array_equal(decode_masks([image['void_mask']], (24, 32))[0], objects == 255)
+        rles = [a['segmentation'] for a in content['annotations'] if a['image_id'] == image['id']]
+        for index, mask in enumerate(decode_masks(rles, (24, 32)), 1):
+            np.testing.assert_array_equal(mask, objects == index)
+
+
+def test_mmdet_reads_and_evaluates_it(converted):
+    root, path = converted
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+                dict(type='PackDetInputs')]
+    data = DATASETS.build(dict(type='CocoDataset', ann_file=str(path), data_root=str(root), pipeline=pipeline,
+                               data_prefix=dict(img='JPEGImages/'), metainfo=dict(classes=VOC_CLASSES)))
+    metric = METRICS.build(dict(type='CocoMetric', ann_file=str(path), metric=['bbox', 'segm']))
+    metric.dataset_meta = data.metainfo
+    assert len(data) == 2
+    for packed in data:
+        sample = packed['data_samples']
+        truth = sample.gt_instances
+        boxes = truth.bboxes.tensor
+        masks = torch.from_numpy(truth.masks.masks.astype(bool))
+        objects = np.array(Image.open(root / f'SegmentationObject/{Path(sample.img_path).stem}.png'))
+        np.testing.assert_array_equal(masks.numpy(), [objects == k for k in range(1, len(masks) + 1)])
+        metric.process({}, [dict(img_id=sample.img_id, ori_shape=sample.ori_shape, pred_instances=dict(
+            masks=masks, labels=truth.labels, scores=torch.ones(len(masks)), bboxes=boxes))])
+    figures = metric.evaluate(len(data))
+    assert figures['coco/segm_mAP'] == figures['coco/bbox_mAP'] == 1
+
+
+def test_string_ids_and_other_classes(mini_voc, convert):
+    root = mini_voc()
+    classes = [f'class{k}' for k in range(15)]
+    convert(root, root / 'out.json', '--split', 'train', '--string-ids', '--classes', *classes)
+    content = json.loads((root / 'out.json').read_text())
+    assert [i['id'] for i in content['images']] == ['t0', 't1', 't2', 't3']
+    assert {a['image_id'] for a in content['annotations']} == {'t0', 't1', 't2'}
+    assert content['images'][3]['void_mask'] is None
+
+
+def test_broken_mask_is_named_and_nothing_is_written(mini_voc, convert):
+    root = mini_voc()
+    (root / 'SegmentationObject/v1.png').write_bytes(b'?')
+    with pytest.raises(SystemExit, match='error: .*SegmentationObject/v1.png is damaged'):
+        convert(root, root / 'out.json')
+    assert not (root / 'out.json').exists()
