@@ -48,7 +48,7 @@ def load_dump(path: str) -> dict:
         ValueError: if the file is not such a dump.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path} does not exist; write it with VOCInstanceMetric(outfile_prefix=…)')
+        raise FileNotFoundError(f'{path} does not exist; write it with VOCInstanceMetric(dump=…)')
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)

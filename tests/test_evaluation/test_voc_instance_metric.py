@@ -135,12 +135,12 @@ def test_dump_gives_the_same_figures_without_a_model(tmp_path):
                       [(rng.random((6, 7)) < .5, int(rng.integers(3)), rng.random()) for _ in range(4)],
                       str(i), void=rng.random((6, 7)) < .2) for i in range(4)]
     for void in ('background', 'ignore'):
-        expected = evaluate(samples, outfile_prefix=str(tmp_path / 'new/iam'), iou_thrs=(.1, .5), void=void)
-        dump = load_dump(str(tmp_path / 'new/iam.instances.json'))
+        expected = evaluate(samples, dump=str(tmp_path / 'new/iam.json'), iou_thrs=(.1, .5), void=void)
+        dump = load_dump(str(tmp_path / 'new/iam.json'))
         assert evaluate_records(dump['images'], 3, (.1, .5), void).figures() == expected
         assert dump['classes'] == list(META['classes']) and dump['images'][0]['img_id'] == '0'
         assert dump['images'][2]['image_labels'] == [0, 1]
-    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['iam.instances.json']
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['iam.json']
 
 
 def test_a_broken_dump_is_named(tmp_path):
@@ -162,6 +162,13 @@ def test_best_threshold_iou_of_soft_maps():
     assert result['best_IoU'] == pytest.approx(100 * (2 / 3 + 0) / 2) == result['best_IoU_instance']
     one['void_mask'] = encode_masks(bar(2)[None])[0]
     assert evaluate([one], map_key='maps', void='ignore')['best_IoU'] == pytest.approx(50)
+    del one['void_mask']
+    # maps that sum to 1, of half the size: the same after normalisation and resizing
+    small = np.array([bar(0, 1)[:2, ::2] / 100., bar(9)[:2, ::2] * 0.])
+    one['pred_instances']['maps'] = torch.from_numpy(small)
+    assert evaluate([one], map_key='maps')['best_IoU'] == 0
+    # the first of five columns of half size is 0.75 at the second of ten, 0.25 at the third
+    assert evaluate([one], map_key='maps', normalize_maps=True)['best_IoU'] == pytest.approx(50)
     del one['pred_instances']['maps']
     with pytest.raises(ValueError, match="no 'maps'"):
         evaluate([one], map_key='maps')

@@ -1,8 +1,9 @@
 """Evaluate dumped predictions again, without model and images.
 
-    python tools/analysis_tools/eval_dump.py work_dirs/run/iam.instances.json [MORE …] --void ignore
+    python tools/analysis_tools/eval_dump.py work_dirs/run/iam.json [MORE …] --void ignore
 
-The dumps are written by ``VOCInstanceMetric(outfile_prefix='work_dirs/run/iam')``.
+The dumps are written by ``tools/test.py CONFIG CHECKPOINT --out work_dirs/run/iam.json``, that is by
+``VOCInstanceMetric(dump='work_dirs/run/iam.json')``.
 """
 import argparse
 import os
@@ -63,7 +64,7 @@ def coco_figures(dump: dict) -> dict[str, float]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('dumps', nargs='+', help='files written by VOCInstanceMetric(outfile_prefix=…)')
+    parser.add_argument('dumps', nargs='+', help='files written by tools/test.py --out')
     parser.add_argument('--iou-thrs', type=float, nargs='+', default=[.25, .5, .75])
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='background: the published protocol; ignore: void pixels count nowhere')

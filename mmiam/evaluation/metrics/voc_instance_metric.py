@@ -2,6 +2,8 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
@@ -31,10 +33,13 @@ class VOCInstanceMetric(BaseMetric):
             ``'ignore'`` (void pixels count nowhere).
         pred_field (str): Field of the data samples that holds the predictions. Several metrics with
             different fields and prefixes evaluate CAM, PRM and IAM of one run.
-        outfile_prefix (str, optional): Writes ``<outfile_prefix>.instances.json`` with predictions and ground
-            truth, for ``tools/analysis_tools/eval_dump.py``.
-        map_key (str, optional): Key in the predictions of soft maps (n, H, W) in [0, 1]. Given, the
-            best-threshold IoU of each ground truth with the maps of its class is reported (Fig. 8).
+        dump (str, optional): Json file to write with predictions and ground truth, for
+            ``tools/analysis_tools/eval_dump.py``.
+        map_key (str, optional): Key in the predictions of soft maps (n, h, w) in [0, 1], of any size that
+            covers the whole image. Given, the best-threshold IoU of each ground truth with the maps of its
+            class is reported (Fig. 8).
+        normalize_maps (bool): Whether each map is divided by its maximum first: for Peak Response Maps, which
+            sum to 1, so that the thresholds in (0, 1) mean something.
         classwise (bool): Whether the table by class is logged.
         collect_device (str): As of :class:`mmengine.evaluator.BaseMetric`.
         prefix (str, optional): Put before the keys, with a slash.
@@ -44,9 +49,9 @@ class VOCInstanceMetric(BaseMetric):
     default_prefix = None
 
     def __init__(self, iou_thrs: Sequence[float] = (.25, .5, .75), void: str = 'background',
-                 pred_field: str = 'pred_instances', outfile_prefix: str | None = None,
-                 map_key: str | None = None, classwise: bool = True, collect_device: str = 'cpu',
-                 prefix: str | None = None, collect_dir: str | None = None) -> None:
+                 pred_field: str = 'pred_instances', dump: str | None = None,
+                 map_key: str | None = None, normalize_maps: bool = False, classwise: bool = True,
+                 collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.iou_thrs = tuple(float(thr) for thr in np.atleast_1d(iou_thrs))
         if not self.iou_thrs or not all(0 < thr <= 1 for thr in self.iou_thrs):
@@ -55,8 +60,9 @@ class VOCInstanceMetric(BaseMetric):
             raise ValueError(f"void must be 'background' or 'ignore', got {void!r}")
         self.void = void
         self.pred_field = pred_field
-        self.outfile_prefix = outfile_prefix
+        self.dump = dump
         self.map_key = map_key
+        self.normalize_maps = normalize_maps
         self.classwise = classwise
         self._told_without_predictions = False
 
@@ -103,8 +109,10 @@ class VOCInstanceMetric(BaseMetric):
         if self.map_key not in predictions:
             raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key); the model must be told '
                              'to return its soft maps')
-        maps = _array(predictions[self.map_key])
         size = record['height'], record['width']
+        maps = _maps_at(predictions[self.map_key], size)
+        if self.normalize_maps and maps.size:
+            maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(maps.dtype).tiny)
         masks = decode_masks(mask_rles(record['ground_truth'], record), size)
         if self.void == 'ignore' and record['void_mask'] is not None:
             outside = ~decode_masks([record['void_mask']], size)[0]
@@ -135,10 +143,9 @@ class VOCInstanceMetric(BaseMetric):
                              f'{without[0]!r}; an image without instances must have an empty one')
         classes = self.dataset_meta['classes']
         best_ious = [record.pop('best_iou') for record in results if 'best_iou' in record]
-        if self.outfile_prefix is not None:
-            path = f'{self.outfile_prefix}.instances.json'
-            save_dump(path, results, classes, self.pred_field)
-            print_log(f'predictions and ground truth written to {path}', logger='current')
+        if self.dump is not None:
+            save_dump(self.dump, results, classes, self.pred_field)
+            print_log(f'predictions and ground truth written to {self.dump}', logger='current')
         name = self.prefix or self.pred_field
         progress = track(results, description=f'evaluating {name}', transient=True,
                          disable=len(results) < 100)
@@ -173,6 +180,14 @@ class VOCInstanceMetric(BaseMetric):
 def _array(values: object) -> np.ndarray:
     """A tensor or sequence as an array in main memory."""
     return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
+
+
+def _maps_at(maps: object, size: tuple[int, int]) -> np.ndarray:
+    """Soft maps (n, h, w), resized bilinearly to ``size`` if they have another, as an array."""
+    maps = torch.as_tensor(maps).detach().float()
+    if len(maps) and tuple(maps.shape[1:]) != size:
+        maps = F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
+    return maps.cpu().numpy().reshape(-1, *size)
 
 
 def prediction_part(predictions: Mapping, size: tuple[int, int], field: str) -> dict[str, list]:
