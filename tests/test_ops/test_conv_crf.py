@@ -1,0 +1,180 @@
+"""ConvCRF against sums over pairs of pixels and against the steps of the public code written out."""
+import math
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmiam.ops.conv_crf import conv_crf
+
+KERNELS = sys.modules['mmiam.ops.crf_kernels']
+
+
+def random_case(num=2, labels=2, size=(5, 6), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    unary = torch.randn(num, labels, *size, generator=generator, dtype=torch.float64) * 2
+    # grey levels close enough for the colour kernel to matter
+    image = 120 + 15 * torch.randn(3, *size, generator=generator, dtype=torch.float64)
+    return unary, image
+
+
+def kernel(positions, colours, i, j, pos_sigma=3., pos_compat=3., col_sigma=13., col_compat=10.):
+    pos = sum((a - b)**2 for a, b in zip(positions[i], positions[j]))
+    col = sum((a - b)**2 for a, b in zip(colours[i], colours[j]))
+    return pos_compat * math.exp(-pos / 2 / pos_sigma**2) + col_compat * math.exp(-col / 2 / col_sigma**2)
+
+
+def slow_cells(length, blur):
+    """Pixels of each cell along one axis."""
+    cells = -(-length // blur)
+    start = -math.ceil((cells * blur - length) / 2)
+    return [[p for p in range(start + c * blur, start + (c + 1) * blur) if 0 <= p < length] for c in range(cells)]
+
+
+def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight=.2, unary_weight=1., **constants):
+    """Pairs of cells one by one; pooling as means of lists; bilinear upsampling by the general function."""
+    num, labels, height, width = unary.shape
+    rows, cols = slow_cells(height, blur), slow_cells(width, blur)
+    h, w, span = len(rows), len(cols), kernel_size // 2
+    pool = lambda x: torch.stack([torch.stack([x[..., r, :][..., c].mean((-2, -1)) for c in cols], -1)  # noqa: E731
+                                  for r in rows], -2)
+    cells = [(y, x) for y in range(h) for x in range(w)]
+    positions = {(y, x): (sum(rows[y]) / len(rows[y]), sum(cols[x]) / len(cols[x])) for y, x in cells}
+    colours = {(y, x): pool(image)[:, y, x].tolist() for y, x in cells}
+    logp = unary.log_softmax(1)
+    q = logp if mode == 'reference' else logp.exp()
+    for _ in range(num_iters):
+        small, message = pool(q), torch.zeros(num, labels, h, w, dtype=unary.dtype)
+        for y, x in cells:
+            for v, u in cells:
+                near = abs(y - v) <= span and abs(x - u) <= span
+                if near and (mode == 'reference' or (y, x) != (v, u)):
+                    message[..., y, x] += kernel(positions, colours, (y, x), (v, u), **constants) * small[..., v, u]
+        message = F.interpolate(message, scale_factor=blur, mode='bilinear', align_corners=False)
+        top, left = (math.ceil((n * blur - size) / 2) for n, size in ((h, height), (w, width)))
+        message = message[..., top:top + height, left:left + width]
+        scale = unary_weight - weight if mode == 'reference' else unary_weight
+        q = (scale * logp + weight * message).softmax(1)
+    return q if num_iters else logp.exp()
+
+
+def test_two_pixels_by_hand():
+    # colours one sigma apart, positions one pixel apart
+    image = torch.tensor([[[100., 113.]], [[50., 50.]], [[7., 7.]]], dtype=torch.float64)
+    log_odds = torch.tensor([1.5, -.25], dtype=torch.float64)
+    unary = torch.stack([torch.zeros(2, dtype=torch.float64), log_odds])[None, :, None]
+    k = 3 * math.exp(-1 / 18) + 10 * math.exp(-.5)
+    # the public code's first step: (1 - .2) log p + .2 (13 log p_i + k log p_j)
+    z = .8 * log_odds + .2 * (13 * log_odds + k * log_odds.flip(0))
+    out = conv_crf(unary, image, 3, blur=1, num_iters=1)
+    assert torch.allclose(out[0, 1, 0], z.sigmoid()) and torch.allclose(out.sum(1), torch.ones_like(out[:, 0]))
+    # its second step passes probabilities
+    p = z.sigmoid()
+    z = .8 * log_odds + .2 * (13 * (2 * p - 1) + k * (2 * p.flip(0) - 1))
+    assert torch.allclose(conv_crf(unary, image, 3, blur=1, num_iters=2)[0, 1, 0], z.sigmoid())
+    # the equations: log p + .2 k Q_j, without the pixel itself
+    p = log_odds.sigmoid()
+    z = log_odds + .2 * k * (2 * p.flip(0) - 1)
+    out = conv_crf(unary, image, 3, blur=1, num_iters=1, mode='mean_field')
+    assert torch.allclose(out[0, 1, 0], z.sigmoid())
+
+
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+@pytest.mark.parametrize('labels', [1, 2, 3])
+@pytest.mark.parametrize('size', [(1, 1), (1, 5), (6, 7)])
+@pytest.mark.parametrize('blur,kernel_size,num_iters', [(1, 3, 2), (2, 3, 3), (3, 5, 1), (4, 7, 5), (2, 1, 2), (4, 3, 0)])
+def test_equals_pairs_of_pixels(mode, labels, size, blur, kernel_size, num_iters):
+    unary, image = random_case(2, labels, size)
+    fast = conv_crf(unary, image, kernel_size, blur, num_iters, mode=mode)
+    slow = slow_crf(unary, image, kernel_size, blur, num_iters, mode)
+    assert fast.dtype == torch.float64 and torch.allclose(fast, slow, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+def test_every_constant_has_its_place(mode):
+    unary, image = random_case(1, 2, (5, 6))
+    constants = dict(pos_sigma=2., pos_compat=1.5, col_sigma=20., col_compat=4., weight=.3, unary_weight=.7)
+    fast = conv_crf(unary, image, 5, 2, 3, mode=mode, **constants)
+    assert torch.allclose(fast, slow_crf(unary, image, 5, 2, 3, mode, **constants), rtol=1e-9)
+    default = conv_crf(unary, image, 5, 2, 3, mode=mode)
+    for name, value in constants.items():
+        assert (conv_crf(unary, image, 5, 2, 3, mode=mode, **{name: value}) - default).abs().max() > 1e-6, name
+
+
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+def test_two_labels_as_one_plane_or_as_two(mode, monkeypatch):
+    unary, image = random_case(3, 2, (9, 10))
+    one = conv_crf(unary, image, mode=mode)
+    module = sys.modules[conv_crf.__module__]
+    monkeypatch.setattr(module, '_TwoLabels', module._ManyLabels)
+    assert torch.allclose(one, conv_crf(unary, image, mode=mode), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('blur', [1, 2])
+@pytest.mark.parametrize('strip,kept', [(1, 0), (1, 10**9), (300, 0), (10**9, 0)])
+def test_strips_do_not_show(blur, strip, kept, monkeypatch):
+    unary, image = random_case(2, 2, (11, 13))
+    whole = conv_crf(unary, image, blur=blur)
+    monkeypatch.setitem(KERNELS._STRIP_VALUES, 'cpu', strip)
+    monkeypatch.setattr(KERNELS, '_KEPT_VALUES', kept)
+    assert torch.allclose(conv_crf(unary, image, blur=blur), whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+@pytest.mark.parametrize('labels', [2, 4])
+def test_uniform_stays_uniform(mode, labels):
+    _, image = random_case(size=(7, 9))
+    out = conv_crf(torch.full((1, labels, 7, 9), 3.), image.float(), mode=mode)
+    assert torch.allclose(out, torch.full_like(out, 1 / labels), atol=1e-6)
+
+
+def test_instances_do_not_touch_each_other():
+    unary, image = random_case(3, 2, (9, 10))
+    together = conv_crf(unary, image)
+    for i in range(3):
+        assert torch.allclose(conv_crf(unary[i:i + 1], image)[0], together[i], rtol=1e-9, atol=1e-12)
+
+
+def test_smooths_within_colours_and_not_across():
+    image = torch.zeros(3, 8, 16)
+    image[:, :, 8:] = 200.
+    unary = torch.zeros(1, 2, 8, 16)
+    unary[0, 1, :, :8], unary[0, 1, :, 8:] = 2., -2.
+    clean = unary[0, 1] > 0
+    unary[0, 1, 3, 3], unary[0, 1, 4, 12] = -2., 2.  # a speck of the other label on each side
+    assert torch.equal(conv_crf(unary, image, blur=1).argmax(1)[0] == 1, clean)
+
+
+def test_arguments_stay_and_any_number_of_instances():
+    unary, image = random_case(2, 2, (5, 6))
+    before = unary.clone(), image.clone()
+    for mode in ('reference', 'mean_field'):
+        conv_crf(unary, image, blur=1, mode=mode)
+        conv_crf(unary, image, blur=1, num_iters=0, mode=mode)
+        assert conv_crf(unary[:0], image, mode=mode).shape == (0, 2, 5, 6)
+    assert torch.equal(unary, before[0]) and torch.equal(image, before[1])
+
+
+def test_half_precision_and_whole_numbers():
+    unary, image = random_case(1, 2, (5, 6))
+    unary, image = unary.half(), image.round().clamp(0, 255).byte()
+    out = conv_crf(unary, image)
+    assert out.dtype == torch.float32 and torch.allclose(out, conv_crf(unary.double(), image.double()).float(), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_cuda_equals_cpu():
+    unary, image = random_case(3, 2, (20, 17))
+    assert torch.allclose(conv_crf(unary.cuda(), image.cuda()).cpu(), conv_crf(unary, image), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize('change,message', [
+    (dict(mode='dense'), 'mode'), (dict(kernel_size=4), 'kernel_size'), (dict(blur=0), 'blur'),
+    (dict(num_iters=-1), 'num_iters'), (dict(image=torch.zeros(3, 5, 5)), 'same size'),
+    (dict(image=torch.zeros(1, 3, 5, 6)), 'same size'), (dict(unary=torch.zeros(1, 0, 5, 6)), 'label'),
+])
+def test_errors(change, message):
+    unary, image = random_case()
+    with pytest.raises(ValueError, match=message):
+        conv_crf(**{**dict(unary=unary, image=image), **change})

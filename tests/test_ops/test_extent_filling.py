@@ -1,0 +1,258 @@
+"""Extent filling, Eq. (2) and (3), against loops over steps and pixels."""
+import math
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from mmiam.ops import filling_kernel
+from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
+
+
+def slow_filling(features, weights, num_steps, image_index=None):
+    """Eq. (3) written out: every neighbour of every location, one shift at a time, differentiable."""
+    if image_index is not None:
+        weights = weights[image_index]
+    num, channels, height, width = features.shape
+    side = math.isqrt(weights.size(2))
+    for _ in range(num_steps):
+        padded = torch.nn.functional.pad(features, [side // 2] * 4)
+        features = sum(weights[:, :, u * side + v] * padded[:, :, u:u + height, v:v + width]
+                       for u in range(side) for v in range(side))
+    return features
+
+
+def random_case(num=3, images=1, channels=2, side=3, size=(4, 5), dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(num, channels, *size, generator=generator, dtype=dtype)
+    logits = torch.randn(images, channels * side**2, *size, generator=generator, dtype=dtype)
+    return features, normalize_filling_weights(logits, side)
+
+
+def test_one_step_by_hand():
+    # three locations in a row, tap 3 = left, 4 = itself, 5 = right
+    weights = torch.zeros(1, 1, 9, 1, 3)
+    weights[0, 0, 3] = torch.tensor([[0., .25, .75]])
+    weights[0, 0, 4] = torch.tensor([[.5, .5, .25]])
+    weights[0, 0, 5] = torch.tensor([[.5, .25, 0.]])
+    features = torch.tensor([[[[8., 0., 4.]]]])
+    # .5*8 + .5*0; .25*8 + .5*0 + .25*4; .75*0 + .25*4
+    assert extent_filling(features, weights, 1).tolist() == [[[[4., 3., 1.]]]]
+    # the second step starts from the first one's result, not from the cue (G^{k-1}, not E)
+    assert extent_filling(features, weights, 2).tolist() == [[[[3.5, 2.75, 2.5]]]]
+
+
+def test_softmax_weights_by_hand():
+    logits = torch.zeros(1, 9, 1, 2)
+    logits[0, 5, 0, 0] = math.log(3.)  # the left pixel's right neighbour
+    weights = normalize_filling_weights(logits)
+    assert torch.allclose(weights[0, 0, :, 0, 0], torch.tensor([0, 0, 0, 0, .25, .75, 0, 0, 0]))
+    assert torch.allclose(weights[0, 0, :, 0, 1], torch.tensor([0, 0, 0, .5, .5, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize('mode', ['softmax', 'relu_sum', 'abs_sum'])
+@pytest.mark.parametrize('side,size', [(1, (2, 3)), (3, (4, 5)), (5, (3, 7)), (5, (1, 1))])
+def test_weights_sum_to_one_inside(mode, side, size):
+    logits = torch.randn(2, 3 * side**2, *size, generator=torch.Generator().manual_seed(0))
+    weights = normalize_filling_weights(logits, side, mode)
+    assert weights.shape == (2, 3, side**2, *size)
+    assert (weights >= 0).all() and torch.allclose(weights.sum(2), torch.ones(2, 3, *size))
+    for tap in range(side**2):
+        dy, dx = tap // side - side // 2, tap % side - side // 2
+        for y in range(size[0]):
+            for x in range(size[1]):
+                if not (0 <= y + dy < size[0] and 0 <= x + dx < size[1]):
+                    assert (weights[:, :, tap, y, x] == 0).all()
+
+
+@pytest.mark.parametrize('mode', ['relu_sum', 'abs_sum'])
+def test_sum_modes_by_value_and_at_zero(mode):
+    logits = torch.tensor([-1., 3., 1.]).repeat(3).view(1, 9, 1, 1).expand(1, 9, 5, 5).clone()
+    logits[..., 0, 0] = 0.
+    logits.requires_grad_()
+    weights = normalize_filling_weights(logits, 3, mode)
+    column = {'relu_sum': [0., 3. / 12, 1. / 12], 'abs_sum': [1. / 15, 3. / 15, 1. / 15]}[mode]
+    assert torch.allclose(weights[0, 0, :, 2, 2], torch.tensor(column).repeat(3))
+    assert torch.allclose(weights[0, 0, :, 0, 0], torch.tensor([0, 0, 0, 0, .25, .25, 0, .25, .25]))
+    weights.square().sum().backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('num,images,index', [(1, 1, None), (3, 1, None), (3, 3, None), (4, 3, [2, 0, 2, 0])])
+@pytest.mark.parametrize('side,size,steps', [(3, (4, 7), 6), (5, (3, 2), 4), (1, (2, 3), 3), (3, (1, 1), 3),
+                                             (3, (1, 6), 5), (5, (6, 1), 2), (3, (4, 3), 1)])
+def test_equals_the_loop(num, images, index, side, size, steps):
+    features, weights = random_case(num, images, 2, side, size)
+    index = None if index is None else torch.tensor(index)
+    features.requires_grad_()
+    weights.requires_grad_()
+    fast, slow = (run(features, weights, steps, index) for run in (extent_filling, slow_filling))
+    assert torch.allclose(fast, slow, rtol=1e-12, atol=1e-14)
+    seed = torch.randn(fast.shape, generator=torch.Generator().manual_seed(1), dtype=fast.dtype)
+    for a, b in zip(torch.autograd.grad(fast, [features, weights], seed),
+                    torch.autograd.grad(slow, [features, weights], seed)):
+        # the loop's zero padding gives weights of neighbours outside a gradient of zero, too
+        assert torch.allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_equals_the_loop_in_float32_over_many_steps():
+    features, weights = random_case(2, 1, 3, 3, (24, 24), torch.float32)
+    fast, slow = extent_filling(features, weights, 24), slow_filling(features, weights, 24)
+    assert (fast - slow).abs().max() <= 1e-5 * slow.abs().max()
+
+
+def test_blocks_do_not_show(monkeypatch):
+    features, weights = random_case(5, 1, 7, 3, (4, 5))
+
+    def run():
+        x, w = features.clone().requires_grad_(), weights.clone().requires_grad_()
+        out = extent_filling(x, w, 6)
+        return out, *torch.autograd.grad(out.square().sum(), [x, w])
+
+    whole = run()
+    for values in (1, 45, 130):  # one plane of one instance; two instances of one plane; several planes
+        monkeypatch.setitem(filling_kernel._BLOCK_VALUES, 'cpu', values)
+        monkeypatch.setitem(filling_kernel._HISTORY_VALUES, 'cpu', values * 6)
+        for a, b in zip(whole, run()):
+            assert torch.allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_weights_outside_the_image_do_not_count():
+    features, weights = random_case(2, 1, 2, 3, (3, 4))
+    dirty = torch.where(weights == 0, 7., weights).requires_grad_()
+    out = extent_filling(features, dirty, 4)
+    assert torch.equal(out, extent_filling(features, weights, 4))
+    out.sum().backward()
+    assert (dirty.grad[weights == 0] == 0).all() and (dirty.grad[weights > 0] != 0).any()
+
+
+@pytest.mark.parametrize('mode', ['softmax', 'relu_sum', 'abs_sum'])
+def test_a_constant_field_is_a_fixed_point(mode):
+    logits = torch.randn(1, 4 * 9, 6, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    field = torch.tensor([1., -2., .5, 0.], dtype=torch.float64).view(1, 4, 1, 1).expand(2, 4, 6, 9)
+    assert torch.allclose(extent_filling(field, normalize_filling_weights(logits, 3, mode), 50), field)
+
+
+def test_a_corner_reaches_the_opposite_corner_in_n_steps():
+    size = 12
+    features = torch.zeros(1, 1, size, size)
+    features[0, 0, 0, 0] = 1
+    weights = normalize_filling_weights(torch.zeros(1, 9, size, size))
+    assert extent_filling(features, weights, size - 2)[0, 0, -1, -1] == 0
+    assert extent_filling(features, weights, size - 1)[0, 0, -1, -1] > 0
+    assert extent_filling(features, weights, size)[0, 0, -1, -1] > 0
+
+
+@pytest.mark.parametrize('mode', ['softmax', 'relu_sum', 'abs_sum'])
+def test_gradcheck(mode):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 1, 2, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    # away from the kinks of relu and abs
+    logits = torch.rand(1, 9, 2, 3, generator=generator, dtype=torch.float64) + .3
+    logits[0, ::4] *= -1
+    logits.requires_grad_()
+    torch.autograd.gradcheck(
+        lambda x, w: extent_filling(x, normalize_filling_weights(w, 3, mode), 3), (features, logits))
+
+
+def test_gradients_of_one_input_alone():
+    features, weights = random_case()
+    for wanted in ('features', 'weights'):
+        x, w = features.clone(), weights.clone()
+        leaf = {'features': x, 'weights': w}[wanted].requires_grad_()
+        fast, = torch.autograd.grad(extent_filling(x, w, 5).square().sum(), leaf)
+        slow, = torch.autograd.grad(slow_filling(x, w, 5).square().sum(), leaf)
+        assert torch.allclose(fast, slow)
+
+
+def test_second_derivative_raises():
+    features, weights = random_case()
+    features.requires_grad_()
+    grad, = torch.autograd.grad(extent_filling(features, weights, 2).square().sum(), features, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    features, weights = random_case(2, 1, 2, 3, (10, 10), torch.float32)
+    features, weights = features.to(dtype).requires_grad_(), weights.to(dtype).requires_grad_()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = extent_filling(features, weights, 10)
+    assert out.dtype == dtype
+    # rounded once, at the end: no error of ten rounded steps
+    expected = slow_filling(features.float(), weights.float(), 10)
+    assert ((out - expected).abs() <= expected.abs() * torch.finfo(dtype).eps + 1e-6).all()
+    out.float().sum().backward()
+    assert features.grad.dtype == weights.grad.dtype == dtype and weights.grad.isfinite().all()
+
+
+def test_empty_and_zero_steps():
+    features, weights = random_case()
+    assert torch.equal(extent_filling(features, weights, 0), features)
+    for index in (None, torch.zeros(0, dtype=torch.long)):
+        none = features[:0].requires_grad_()
+        out = extent_filling(none, weights, 3, index)
+        assert out.shape == (0, 2, 4, 5)
+        out.sum().backward()
+    assert extent_filling(features[:0], weights.expand(2, -1, -1, -1, -1), 3).shape == (0, 2, 4, 5)
+
+
+class _LargestTensor(TorchDispatchMode):
+    """Remembers the largest memory block that an operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in tree_flatten(out)[0]:
+            if isinstance(value, torch.Tensor):
+                self.largest = max(self.largest, value.untyped_storage().nbytes() // value.element_size())
+        return out
+
+
+def test_weights_are_not_copied_per_instance():
+    features, weights = random_case(num=8, channels=2, size=(40, 40), dtype=torch.float32)
+    per_instance = 8 * weights.numel()
+    with _LargestTensor() as fast:
+        extent_filling(features.clone().requires_grad_(), weights.clone().requires_grad_(), 2).sum().backward()
+    with _LargestTensor() as slow:
+        torch.nn.functional.unfold(features, 3, padding=1)
+    assert slow.largest >= per_instance  # the measure sees such a copy
+    assert fast.largest < per_instance / 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_cuda_equals_cpu():
+    features, weights = random_case(3, 1, 4, 3, (20, 17), torch.float32)
+    results = []
+    for device in ('cpu', 'cuda'):
+        x, w = (t.to(device, copy=True).requires_grad_() for t in (features, weights))
+        out = extent_filling(x, w, 17)
+        results.append([t.cpu() for t in (out, *torch.autograd.grad(out.square().sum(), [x, w]))])
+    for a, b in zip(*results):
+        assert (a - b).abs().max() <= 1e-5 * a.abs().max()
+
+
+@pytest.mark.parametrize('change,message', [
+    (dict(num_steps=-1), 'num_steps'), (dict(features=torch.zeros(3, 2, 4)), r'\(I, C, H, W\)'),
+    (dict(features=torch.zeros(3, 2, 5, 5)), 'differ'), (dict(weights=torch.zeros(1, 2, 4, 4, 5)), 'r odd'),
+    (dict(weights=torch.zeros(2, 2, 9, 4, 5)), 'image_index'), (dict(image_index=torch.tensor([0])), 'image_index'),
+    (dict(image_index=torch.tensor([0, 1, 0])), r'\[0, 1\)'),
+])
+def test_errors(change, message):
+    features, weights = random_case()
+    with pytest.raises(ValueError, match=message):
+        extent_filling(**{**dict(features=features, weights=weights, num_steps=2), **change})
+
+
+@pytest.mark.parametrize('arguments,message', [
+    ((torch.zeros(1, 9, 2, 2), 3, 'sum'), 'mode'), ((torch.zeros(1, 8, 2, 2), 3), r'C\*9'),
+    ((torch.zeros(1, 4, 2, 2), 2), 'odd'), ((torch.zeros(9, 2, 2), 3), r'\(B, C'),
+])
+def test_normalize_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        normalize_filling_weights(*arguments)

@@ -1,0 +1,82 @@
+"""Mask NMS against a loop over pairs."""
+import sys
+
+import pytest
+import torch
+
+from mmiam.ops.mask_nms import mask_iou, mask_nms
+
+
+def slow_nms(masks, scores, iou_thr, labels=None):
+    kept = []
+    for i in sorted(range(len(masks)), key=lambda i: (-scores[i].item(), i)):
+        for j in kept:
+            inter, union = (masks[i] & masks[j]).sum().item(), (masks[i] | masks[j]).sum().item()
+            if union and inter / union > iou_thr and (labels is None or labels[i] == labels[j]):
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+def strips(*ranges, width=12):
+    masks = torch.zeros(len(ranges), 1, width, dtype=torch.bool)
+    for mask, (start, end) in zip(masks, ranges):
+        mask[0, start:end] = True
+    return masks
+
+
+def test_iou_by_hand():
+    masks = strips((0, 4), (2, 6), (8, 8))
+    expected = torch.tensor([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
+    assert torch.allclose(mask_iou(masks, masks), expected)
+    assert torch.allclose(mask_iou(masks[:1], masks), expected[:1])
+
+
+def test_a_dropped_mask_drops_nothing():
+    masks = strips((0, 6), (2, 8), (4, 10))  # neighbours overlap by 4 / 8, the outer two by 2 / 10
+    scores = torch.tensor([.9, .8, .7])
+    assert mask_nms(masks, scores, .3).tolist() == [0, 2]
+    assert mask_nms(masks, scores.flip(0), .3).tolist() == [2, 0]
+    assert mask_nms(masks, scores, .5).tolist() == [0, 1, 2]  # 0.5 does not exceed 0.5
+
+
+def test_classes():
+    masks = strips((0, 6), (0, 6), (0, 6))
+    scores = torch.tensor([.1, .9, .5])
+    assert mask_nms(masks, scores, .3).tolist() == [1]
+    assert mask_nms(masks, scores, .3, torch.tensor([0, 1, 0])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_equals_the_loop(seed, monkeypatch):
+    if seed % 2:  # several chunks of pixels; the package's attribute of this name is the function
+        monkeypatch.setattr(sys.modules[mask_nms.__module__], '_CHUNK_ELEMENTS', 100)
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randint(0, 9, (30, 2), generator=generator)
+    masks = torch.zeros(30, 16, 15, dtype=torch.bool)
+    for mask, (y, x) in zip(masks, corners.tolist()):
+        mask[y:y + 6, x:x + 5] = True
+    masks[7] = False
+    scores = torch.randint(0, 12, (30,), generator=generator) / 11  # with ties
+    labels = torch.randint(0, 3, (30,), generator=generator)
+    for own in (None, labels):
+        assert mask_nms(masks, scores, .3, own).tolist() == slow_nms(masks, scores, .3, own)
+
+
+def test_empty_and_single():
+    none = mask_nms(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), .5)
+    assert none.shape == (0,) and none.dtype == torch.long
+    assert mask_nms(torch.zeros(1, 4, 4, dtype=torch.bool), torch.zeros(1), .5).tolist() == [0]
+    empty = torch.zeros(3, 4, 4, dtype=torch.bool)  # empty masks do not overlap, not even each other
+    assert mask_nms(empty, torch.arange(3.), .5).tolist() == [2, 1, 0]
+
+
+def test_errors():
+    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match='scores'):
+        mask_nms(masks, torch.zeros(3), .5)
+    with pytest.raises(ValueError, match='labels'):
+        mask_nms(masks, torch.zeros(2), .5, torch.zeros(3))
+    with pytest.raises(ValueError, match='one size'):
+        mask_iou(masks, torch.zeros(2, 5, 4, dtype=torch.bool))
