@@ -17,6 +17,21 @@ train_dataloader = dict(
             dict(type='LoadSegmentProposals', proposal_root={{_base_.proposal_root}}),
             dict(type='Resize', scale=scale, keep_ratio=False),
             dict(type='RandomFlip', prob=0.5),
-            dict(type='AlignSegmentProposals', prepare_contour=5),
+            dict(type='AlignSegmentProposals'),
             dict(type='PackWeakInputs')
         ]))
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='LoadVOCInstances'),
+    dict(type='PackWeakInputs')
+]
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
+custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin)]
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=fill_begin, end=fill_begin + 1, convert_to_iter_based=True),
+    dict(type='PolyLR', power=0.9, begin=fill_begin + 1, end=max_epochs, convert_to_iter_based=True),
+]
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))

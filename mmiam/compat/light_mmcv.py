@@ -6,6 +6,7 @@
 whole of mmdet importable; an operator that is called after all says so in one
 sentence. A real ``_ext`` is never shadowed.
 """
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -42,5 +43,7 @@ def install_mmcv_stand_in() -> bool:
         return getattr(sys.modules['mmcv._ext'], 'is_mmiam_stand_in', False)
     if importlib.util.find_spec('mmcv') is None or importlib.util.find_spec('mmcv._ext') is not None:
         return False
-    sys.modules['mmcv._ext'] = _MissingExtension('mmcv._ext')
+    stand_in = _MissingExtension('mmcv._ext')
+    stand_in.__spec__ = importlib.machinery.ModuleSpec('mmcv._ext', loader=None)  # importlib asks for it
+    sys.modules['mmcv._ext'] = stand_in
     return True

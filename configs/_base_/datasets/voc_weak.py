@@ -9,7 +9,7 @@ train_pipeline = [
     dict(type='LoadSegmentProposals', proposal_root=proposal_root),
     dict(type='Resize', scale=scale, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='AlignSegmentProposals', prepare_contour=5),
+    dict(type='AlignSegmentProposals'),
     dict(type='PackWeakInputs')
 ]
 test_pipeline = [

@@ -1,17 +1,20 @@
-"""Cues of a frozen classifier, kept on disk between epochs.
+"""Cues of a frozen classifier and their candidates, kept on disk between epochs.
 
 While the filling module is trained, backbone and head do not change: the Peak Response
-Maps of an image, flipped or not, are the same in every epoch.
+Maps of an image, flipped or not, and the proposals that match them are the same in
+every epoch.
 """
 import hashlib
 import os
 import os.path as osp
 import tempfile
+import zipfile
 
 import numpy as np
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import nn
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 
@@ -20,13 +23,14 @@ class CueCache:
     """A folder with one npz a view of an image.
 
     Maps are kept as half floats relative to their maximum, which is what the filler
-    reads. The folder's name holds a fingerprint of the weights, so that maps of other
-    weights are never read. A broken or missing file is computed again.
+    reads. The folder's name holds a fingerprint of weights and settings and the file's
+    name one of the view and its proposals, so that nothing stale is ever read. A broken
+    or missing file is computed again.
 
     Args:
         root (str): folder for all caches of a run.
         modules (list[nn.Module]): whatever the cues depend on.
-        settings (str): further settings that the cues depend on.
+        settings (str): further settings that cues and candidates depend on.
         max_gb (float): no more is written after this much; the rest is computed anew
             in each epoch.
     """
@@ -42,32 +46,39 @@ class CueCache:
         self.bytes_left = max_gb * 2**30 - sum(entry.stat().st_size for entry in os.scandir(self.folder))
         self.hits = self.misses = 0
 
-    def _path(self, data_sample) -> str:
-        flip = data_sample.get('flip_direction') if data_sample.get('flip') else None
-        view = f'{data_sample.img_path}|{flip}|{tuple(data_sample.img_shape)}|{data_sample.batch_input_shape}'
-        return osp.join(self.folder, hashlib.sha256(view.encode()).hexdigest()[:24] + '.npz')
+    def _path(self, sample: DetDataSample) -> str:
+        flip = sample.get('flip_direction') if sample.get('flip') else None
+        digest = hashlib.sha256(f'{sample.img_path}|{flip}|{sample.img_shape}|{sample.batch_input_shape}'.encode())
+        for array in (*sample.segment_proposals.label_maps, *sample.segment_proposals.members):
+            digest.update(np.ascontiguousarray(array))
+        return osp.join(self.folder, digest.hexdigest()[:24] + '.npz')
 
-    def get(self, data_sample, device: torch.device) -> InstanceData | None:
-        """The cues of a view of an image with ``prms`` (n, H, W) that sum to one, or None."""
+    def get(self, sample: DetDataSample, device: torch.device) -> InstanceData | None:
+        """The cues of a view of an image: ``prms`` (n, H, W) that sum to one, ``candidates``; or None."""
         try:
-            with np.load(self._path(data_sample), allow_pickle=False) as stored:
-                fields = {name: torch.from_numpy(stored[name]).to(device) for name in (*FIELDS, 'prms')}
-        except (OSError, ValueError, KeyError, EOFError):
+            with np.load(self._path(sample), allow_pickle=False) as stored:
+                cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in FIELDS})
+                prms = torch.from_numpy(stored['prms']).to(device).float()
+                candidates = np.split(stored['candidates'], np.cumsum(stored['counts'])[:-1])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             self.misses += 1
             return None
         self.hits += 1
-        prms = fields.pop('prms').float()
-        return InstanceData(**fields, prms=prms / prms.sum((1, 2), keepdim=True))
+        cues.prms = prms / prms.sum((1, 2), keepdim=True)
+        cues.candidates = candidates if len(cues) else []
+        return cues
 
-    def put(self, data_sample, cues: InstanceData) -> None:
+    def put(self, sample: DetDataSample, cues: InstanceData) -> None:
         """Store the cues of a view of an image, unless the cache is full."""
-        prms: Tensor = cues.prms / cues.prms.amax((1, 2), keepdim=True) if len(cues) else cues.prms
+        prms = cues.prms / cues.prms.amax((1, 2), keepdim=True) if len(cues) else cues.prms
         arrays = {name: cues[name].cpu().numpy() for name in FIELDS}
         arrays['prms'] = prms.half().cpu().numpy()
+        arrays['counts'] = np.array([len(chosen) for chosen in cues.candidates], np.int64)
+        arrays['candidates'] = np.concatenate([np.zeros(0, np.int64), *cues.candidates])
         size = sum(array.nbytes for array in arrays.values())
         if size > self.bytes_left:
             return
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix='.tmp', delete=False) as file:
             np.savez(file, **arrays)
-        os.replace(file.name, self._path(data_sample))
+        os.replace(file.name, self._path(sample))
         self.bytes_left -= size

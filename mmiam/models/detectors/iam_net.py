@@ -5,12 +5,12 @@ H x W network input size, H0 x W0 original image size.
 """
 import torch
 import torch.nn.functional as F
-from mmengine.structures import InstanceData
-from torch import Tensor
-
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
 from mmiam.models.cues import CueCache, peak_response_cues
 
 STAGES = ('classify', 'fill')
@@ -113,7 +113,8 @@ class IAMNet(BaseDetector):
     def fill_loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """2. Pseudo GT, then the loss of the filled maps against it."""
         feats, cues = self.training_cues(batch_inputs, batch_data_samples)
-        drawn = [self.sampler(cue.prms, self.proposals_of(sample)) for cue, sample in zip(cues, batch_data_samples)]
+        drawn = [self.sampler.draw(cue.candidates, sample.segment_proposals, batch_inputs.device)
+                 for cue, sample in zip(cues, batch_data_samples)]
         cues = [cue[gt.keep] for cue, gt in zip(cues, drawn)]
         masks = torch.cat([gt.masks for gt in drawn])
         total = len(masks)
@@ -132,16 +133,22 @@ class IAMNet(BaseDetector):
 
     @torch.no_grad()
     def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):
-        """Cues of the image labels' classes, from the cache where all are there."""
-        cached = [self.cue_cache.get(sample, batch_inputs.device) for sample in batch_data_samples] \
-            if self.cue_cache is not None else [None]
-        if all(cue is not None for cue in cached):
-            return self.extract_feat(batch_inputs), cached
+        """Cues of the image labels' classes and their candidate masks, from the cache where they are there."""
+        self.check_proposals(batch_data_samples)
         labels = self.image_labels(batch_data_samples)
-        feats, _, cues = self.find_cues(batch_inputs, batch_data_samples, labels)
-        if self.cue_cache is not None:
-            for sample, cue in zip(batch_data_samples, cues):
-                self.cue_cache.put(sample, cue)
+        cues = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
+                for sample in batch_data_samples]
+        new = [i for i, cue in enumerate(cues) if cue is None]
+        feats = self.extract_feat(batch_inputs) if len(new) < len(cues) else None
+        if new:
+            samples = [batch_data_samples[i] for i in new]
+            new_feats, _, found = self.find_cues(batch_inputs[new], samples, [labels[i] for i in new])
+            feats = new_feats if feats is None else feats
+            for i, sample, cue in zip(new, samples, found):
+                cue.candidates = self.sampler.candidates(cue.prms, sample.segment_proposals)
+                if self.cue_cache is not None:
+                    self.cue_cache.put(sample, cue)
+                cues[i] = cue
         return feats, cues
 
     def set_stage(self, stage: str) -> None:
@@ -211,10 +218,10 @@ class IAMNet(BaseDetector):
         return [sample.image_labels for sample in data_samples]
 
     @staticmethod
-    def proposals_of(sample: DetDataSample):
-        """The segment proposals of a training sample."""
-        if 'segment_proposals' not in sample:
-            raise KeyError(f'{sample.get("img_path", "a sample")} has no segment proposals: add '
-                           'dict(type="LoadSegmentProposals", proposal_root=...) to the training pipeline; '
-                           'tools/proposals/generate.py makes them')
-        return sample.segment_proposals
+    def check_proposals(data_samples: list[DetDataSample]) -> None:
+        """Raise a KeyError that says what to do for a training sample without segment proposals."""
+        for sample in data_samples:
+            if 'segment_proposals' not in sample:
+                raise KeyError(f'{sample.get("img_path", "a sample")} has no segment proposals: add '
+                               'dict(type="LoadSegmentProposals", proposal_root=...) to the training pipeline; '
+                               'tools/proposals/generate.py makes them')

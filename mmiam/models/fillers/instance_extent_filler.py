@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmdet.registry import MODELS
 from mmiam.ops import extent_filling, normalize_filling_weights
 
 from .coders import CueEncoder, MapDecoder

@@ -5,11 +5,11 @@ map, P peaks.
 """
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet.registry import MODELS
 from mmiam.ops import peak_stimulation
 
 
@@ -57,8 +57,8 @@ class PeakStimulationHead(BaseModule):
                  keep_strongest: bool = False,
                  max_peaks: int = 50,
                  loss_weight: float = 1.,
-                 init_cfg=dict(type='Normal', layer='Conv2d', std=0.01)):
-        super().__init__(init_cfg)
+                 init_cfg=None):
+        super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
         self.num_classes = num_classes
         self.sub_pixel = sub_pixel
         self.peak_cfg = dict(win_size=win_size, peak_filter=peak_filter, grad_mode=grad_mode)

@@ -6,12 +6,12 @@ from abc import ABCMeta, abstractmethod
 
 import torch
 import torch.nn.functional as F
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import mask2bbox
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.structures import DetDataSample
-from mmdet.structures.mask import mask2bbox
 from mmiam.ops import mask_nms
 
 

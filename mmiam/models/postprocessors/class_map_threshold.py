@@ -1,11 +1,10 @@
 """The CAM baseline: connected regions of a thresholded class response map."""
 import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from scipy import ndimage
 from torch import Tensor
-
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 
 from .base import BasePostProcessor
 

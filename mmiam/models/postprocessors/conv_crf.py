@@ -2,13 +2,15 @@
 
 Legend: n instances of one image, H0 x W0 original image size, h x w network input size.
 """
+from types import MappingProxyType
+
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmiam.ops import conv_crf
 
 from .base import BasePostProcessor
@@ -36,7 +38,8 @@ class ConvCRFPostProc(BasePostProcessor):
 
     needs_iam = True
 
-    def __init__(self, crf: dict | None = dict(), mask_thr: float = 0.5, max_side: int | None = 1024, **kwargs):
+    def __init__(self, crf: dict | None = MappingProxyType({}), mask_thr: float = 0.5,
+                 max_side: int | None = 1024, **kwargs):
         super().__init__(**kwargs)
         if not 0 < mask_thr < 1:
             raise ValueError(f'mask_thr is a probability between 0 and 1, got {mask_thr}')

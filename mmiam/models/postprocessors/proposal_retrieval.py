@@ -4,11 +4,11 @@ Legend: n peaks of one image, J proposals, H0 x W0 original image size, h x w ne
 input size.
 """
 import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmiam.proposals.matching import match_proposals
 
 from .base import BasePostProcessor

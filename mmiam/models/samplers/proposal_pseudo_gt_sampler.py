@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from mmdet.registry import TASK_UTILS
 from mmiam.proposals import SegmentProposals, match_proposals, select_candidates
 
 

@@ -1,0 +1,104 @@
+"""Draw image, CAM, PRM, IAM, predicted masks and ground truth of some test images on one sheet.
+
+    python tools/analysis_tools/draw_maps.py CONFIG CHECKPOINT --out sheet.png --num 12
+"""
+import argparse
+import sys
+from collections.abc import Sequence
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+import mmcv
+import numpy as np
+import torch
+from mmdet.apis import inference_detector
+from mmdet.registry import DATASETS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, DictAction
+
+from mmiam.apis import init_model
+from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
+
+COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks', 'ground truth')
+
+
+def highest(maps: torch.Tensor, normalize: bool) -> np.ndarray:
+    """Maximum over the instances of maps (n, h, w), each divided by its own maximum if asked."""
+    if len(maps) == 0:
+        return np.zeros(maps.shape[-2:], np.float32)
+    maps = maps.float().clamp(min=0)
+    if normalize:
+        maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    return maps.amax(0).numpy()
+
+
+def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Sequence[str]) -> list[np.ndarray]:
+    """The tiles of an image, in the order of COLUMNS.
+
+    Args:
+        image (ndarray): RGB, uint8, has shape (H, W, 3).
+        sample (DetDataSample): with ``cams``, ``prms``, ``iams`` in its predictions (test_cfg.return_maps).
+        truth (dict): sample of the data set's pipeline: ``instances``.
+        classes (Sequence[str]): class names.
+    """
+    predicted = sample.cpu().pred_instances
+    names = [f'{classes[label]} {score:.2f}' for label, score in zip(predicted.labels, predicted.scores)]
+    instances = truth.get('instances', [])
+    true_masks = decode_masks([instance['mask'] for instance in instances], image.shape[:2])
+    true_names = [classes[instance['bbox_label']] for instance in instances]
+    return [
+        image,
+        overlay_heatmap(image, highest(predicted.cams, normalize=True)),
+        overlay_heatmap(image, highest(predicted.prms, normalize=True)),
+        overlay_heatmap(image, highest(predicted.iams, normalize=False)),
+        overlay_instances(image, predicted.masks.numpy(), names),
+        overlay_instances(image, true_masks, true_names),
+    ]
+
+
+def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (), num: int = 12,
+               device: str | None = None) -> None:
+    """Draw ``num`` images of the test data set, evenly spread, or those of the given ids."""
+    config.model.setdefault('test_cfg', {})['return_maps'] = True
+    config.model.test_cfg['baselines'] = {}
+    model = init_model(config, checkpoint, device)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    entries = [dataset.get_data_info(i) for i in range(len(dataset))]
+    if ids:
+        chosen = [i for i, entry in enumerate(entries) if entry['img_id'] in set(ids)]
+    else:
+        chosen = np.unique(np.linspace(0, len(entries) - 1, min(num, len(entries))).round().astype(int))
+    rows, captions = [], []
+    for i in chosen:
+        path = entries[i]['img_path']
+        truth = dataset[i]['data_samples'].metainfo
+        rows.append(draw_row(mmcv.imread(path, channel_order='rgb'), inference_detector(model, path), truth,
+                             model.dataset_meta['classes']))
+        captions.append(entries[i]['img_id'])
+    write_sheet(rows, COLUMNS, out, captions)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', default='sheet.png', help='PNG to write')
+    parser.add_argument('--ids', nargs='*', default=(), help='image ids; default: evenly spread over the test set')
+    parser.add_argument('--num', type=int, default=12, help='number of images')
+    parser.add_argument('--device')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    draw_sheet(config, args.checkpoint, args.out, args.ids, args.num, args.device)
+    print(args.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
