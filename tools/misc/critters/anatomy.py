@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SKULL_RADIUS = (0.42, 0.5)
+SKULL_RADIUS = (0.38, 0.46)
 HEAD_ZONE = 1.85  # radius of the disc that bounds every head, in skull radii
 
 
@@ -104,11 +104,15 @@ def _tail(rng, rear, hip):
 
 def capsule(x, y, start, end, radius, other):
     """Distance to a tapered capsule; ``x``, ``y`` (H, W), ``start``, ``end`` (2,); returns (H, W)."""
-    step_x, step_y = end[0] - start[0], end[1] - start[1]
+    x1, y1, x2, y2 = map(float, (*start, *end))  # Python numbers keep float32 arrays float32
+    radius, other = float(radius), float(other)
+    step_x, step_y = x2 - x1, y2 - y1
     squared = max(step_x ** 2 + step_y ** 2, 1e-12)
-    share = np.clip(((x - start[0]) * step_x + (y - start[1]) * step_y) / squared, 0, 1)
-    gap = np.hypot(x - start[0] - share * step_x, y - start[1] - share * step_y)
-    return gap - (radius + share * (other - radius))
+    from_x, from_y = x - x1, y - y1
+    share = np.clip((step_x * from_x + step_y * from_y) / squared, 0, 1)
+    from_x -= step_x * share
+    from_y -= step_y * share
+    return np.sqrt(from_x ** 2 + from_y ** 2) - (radius + share * (other - radius))
 
 
 def smooth_min(first, second, blend):

@@ -48,7 +48,7 @@ class HeadPainter:
 
     def disc(self, centre, radius, colour, squeeze=1.0, **kwargs):
         """An ellipse of half width ``radius`` and half height ``radius * squeeze``."""
-        distance = np.hypot(self.x - centre[0], (self.y - centre[1]) / squeeze) - radius
+        distance = np.sqrt((self.x - centre[0]) ** 2 + ((self.y - centre[1]) / squeeze) ** 2) - radius
         return self.paint(distance, colour, **kwargs)
 
     def eye(self, centre=(0.3, -0.22), radius=0.17):
