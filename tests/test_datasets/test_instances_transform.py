@@ -1,5 +1,8 @@
+import mmcv
+import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
+from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 init_default_scope('mmdet')
@@ -18,3 +21,15 @@ def test_default_label_is_the_index_less_one(mini_voc):
     assert [i['bbox_label'] for i in results['instances']] == [11]  # dog
     sample = DetDataSample(metainfo=dict(instances=results['instances']))
     assert sample.to_dict()['instances'] == results['instances']
+
+
+@pytest.mark.parametrize('kind', ['path', 'array'])
+def test_test_pipeline_of_an_inferencer(mini_voc, kind):
+    """DetInferencer replaces the loader and hands in an image alone."""
+    path = str(mini_voc() / 'JPEGImages/v0.jpg')
+    pipeline = Compose([dict(type='mmdet.InferencerLoader'), dict(type='Resize', scale=(16, 16), keep_ratio=False),
+                        dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')])
+    packed = pipeline(path if kind == 'path' else mmcv.imread(path))
+    assert packed['inputs'].shape == (3, 16, 16)
+    assert packed['data_samples'].ori_shape == (24, 32)
+    assert 'instances' not in packed['data_samples'] and 'image_labels' not in packed['data_samples']
