@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .peak_backprop_ops import (
+    Activations,
     Convolution,
     Factor,
     Identity,
@@ -23,7 +24,6 @@ from .peak_backprop_ops import (
     Whole,
     aten,
     channels_last,
-    take,
 )
 from .peak_backprop_rules import ConvLayer, node_kind
 
@@ -61,41 +61,42 @@ def _elementwise(factor_of: Callable) -> Callable:
     return read
 
 
-def _saved(node: Any) -> Tensor:
-    """The saved input, or for in-place activations the saved result."""
-    return (node._saved_self if hasattr(node, '_saved_self') else node._saved_result).detach()
-
-
 def _relu(node, place, shape, dtype) -> Factor:
     result = node._saved_result.detach()
-    return lambda images: (take(result, images) > 0).to(dtype)
 
-
-def _threshold(node, place, shape, dtype) -> Factor:
-    saved, threshold = _saved(node), node._saved_threshold
-    return lambda images: (take(saved, images) > threshold).to(dtype)
-
-
-def _hardtanh(node, place, shape, dtype) -> Factor:
-    saved, low, high = _saved(node), node._saved_min_val, node._saved_max_val
-
-    def factor(images: Tensor) -> Tensor:
-        x = take(saved, images)
-        return ((x > low) & (x < high)).to(dtype)
+    def factor(activations: Activations, product: Tensor | None) -> Tensor:
+        values = activations(result)
+        if product is values:
+            return product  # the unshifted input of the next layer: zero where the mask is
+        ones = torch.ones_like(values) if product is None else product.expand_as(values)
+        return aten.threshold_backward(ones, values, 0.)
     return factor
 
 
-def _leaky_relu(node, place, shape, dtype) -> Factor:
-    saved, slope = _saved(node), node._saved_negative_slope
-    return lambda images: torch.where(take(saved, images) > 0, 1., slope).to(dtype)
+def _activation(backward: Callable, options: Callable) -> Callable:
+    """Factor of an activation by its own backward kernel, ``backward(grad, saved, *options(node))``.
+
+    In-place activations save their result instead of their argument, which these kernels take alike.
+    """
+    def factor_of(node, place, shape, dtype) -> Factor:
+        saved = (node._saved_self if hasattr(node, '_saved_self') else node._saved_result).detach()
+        chosen = options(node)
+
+        def factor(activations: Activations, product: Tensor | None) -> Tensor:
+            values = activations(saved)
+            ones = torch.ones_like(values) if product is None else product.expand_as(values)
+            return backward(ones, values, *chosen)
+        return factor
+    return factor_of
 
 
 def _smooth(node, place, shape, dtype) -> Factor:
     """Any function of one argument: its derivative is what its backward makes of ones."""
     metadata = node._input_metadata[0]
 
-    def factor(images: Tensor) -> Tensor:
-        return take(node(torch.ones(shape, dtype=metadata.dtype, device=metadata.device)), images).to(dtype)
+    def factor(activations: Activations, product: Tensor | None) -> Tensor:
+        slope = node(torch.ones(shape, dtype=metadata.dtype, device=metadata.device))
+        return activations.multiply(product, channels_last(activations.rows(slope).to(dtype)))
     return factor
 
 
@@ -108,7 +109,7 @@ def _batch_norm(node, place, shape, dtype) -> Factor | None:
     if node._saved_weight is not None:
         gain = gain * node._saved_weight.detach().to(dtype)
     gain = gain.view(1, -1, *[1] * (len(shape) - 2))
-    return lambda images: gain
+    return lambda activations, product: activations.multiply(product, gain)
 
 
 def _multiply(node, place, shape, dtype) -> Factor:
@@ -127,7 +128,7 @@ def _subtract(node, place, shape, dtype) -> Factor:
 
 def _constant(value: Tensor, shape: tuple) -> Factor:
     value = value.expand(shape)
-    return lambda images: take(value, images)
+    return lambda activations, product: activations.multiply(product, channels_last(activations.rows(value)))
 
 
 def _sum(node, shape, sources, dtype):
@@ -164,15 +165,17 @@ def _cat(node, shape, sources, dtype):
 
 def _max_pool(node, shape, sources, dtype):
     source, = sources.values()
-    indices = node._saved_result1.detach()
+    indices = channels_last(node._saved_result1.detach())
     geometry = (node._saved_kernel_size, node._saved_stride, node._saved_padding, node._saved_dilation,
                 node._saved_ceil_mode)
     if len(shape) != 4:
         return None
 
     def apply(grad: Tensor, image: Tensor) -> Tensor:
-        like = grad.new_empty((len(grad), *source[1:])).contiguous(memory_format=torch.channels_last)
-        return aten.max_pool2d_with_indices_backward(grad, like, *geometry, channels_last(indices[image]))
+        like = torch.empty((len(grad), *source[1:]), dtype=grad.dtype, device=grad.device,
+                           memory_format=torch.channels_last)
+        return aten.max_pool2d_with_indices_backward(grad, like, *geometry,
+                                                     indices if len(indices) == len(grad) == 1 else indices[image])
     return Whole(shape, [source], apply)
 
 
@@ -258,8 +261,12 @@ def _interpolation(forward: Callable, backward: Callable, flags: Callable) -> Ca
 
 
 READERS = {
-    'PositiveLayer': _positive, 'Relu': _elementwise(_relu), 'Threshold': _elementwise(_threshold),
-    'Hardtanh': _elementwise(_hardtanh), 'LeakyRelu': _elementwise(_leaky_relu),
+    'PositiveLayer': _positive, 'Relu': _elementwise(_relu),
+    'Threshold': _elementwise(_activation(aten.threshold_backward, lambda node: (node._saved_threshold,))),
+    'Hardtanh': _elementwise(_activation(
+        aten.hardtanh_backward, lambda node: (node._saved_min_val, node._saved_max_val))),
+    'LeakyRelu': _elementwise(_activation(
+        aten.leaky_relu_backward, lambda node: (node._saved_negative_slope, False))),
     **{kind: _elementwise(_smooth) for kind in (
         'Elu', 'Silu', 'Sigmoid', 'Tanh', 'Gelu', 'Hardswish', 'Hardsigmoid', 'Mish', 'Softplus', 'Clamp')},
     **{kind: _elementwise(_batch_norm) for kind in ('NativeBatchNorm', 'CudnnBatchNorm', 'MiopenBatchNorm')},

@@ -8,7 +8,7 @@ Shapes: P peaks, I images with peaks, C channels, H x W map, h x w window of it.
 
 from collections.abc import Callable
 from functools import cached_property
-from math import prod
+from math import ceil, inf, nextafter, prod
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,49 @@ from .peak_backprop_rules import EPS, ConvLayer, sample_minimum
 from .peak_backprop_window import Window, place, simplify, spread, whole
 
 aten = torch.ops.aten
-# A diagonal factor: takes the images' indices (I,), returns (I, ...) or one for all images (1, ...).
-Factor = Callable[[Tensor], Tensor]
+# Up to so many input channels a strided convolution is transposed phase by phase (an image has three).
+FEW_CHANNELS = 4
+
+
+class Activations:
+    """Recorded tensors as the factors need them: rows of the wanted images, in one dtype and layout.
+
+    Args:
+        images (Tensor): The images' places in the recorded batch, ascending, has shape (I,).
+        dtype (torch.dtype): Of the peaks' gradients.
+    """
+
+    KEPT = 4  # tensors that neighbouring layers share; more would only take memory
+
+    def __init__(self, images: Tensor, dtype: torch.dtype) -> None:
+        self.images, self.dtype = images, dtype
+        self._kept: dict[tuple, Tensor] = {}
+
+    def __call__(self, recorded: Tensor) -> Tensor:
+        """A recorded tensor's rows, (I, ...); shared, not to be written to."""
+        key = recorded.data_ptr(), tuple(recorded.shape)
+        if key not in self._kept:
+            if len(self._kept) >= self.KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = channels_last(self.rows(recorded).to(self.dtype))
+        return self._kept[key]
+
+    def rows(self, recorded: Tensor) -> Tensor:
+        """Rows of the wanted images as they are; without a copy where these are all."""
+        return recorded if len(self.images) == len(recorded) else recorded[self.images]
+
+    def multiply(self, product: Tensor | None, factor: Tensor) -> Tensor:
+        """The product with one more factor, in place where nobody else holds it."""
+        if product is None:
+            return factor
+        shared = any(product is kept for kept in self._kept.values())
+        if shared or product.shape != torch.broadcast_shapes(product.shape, factor.shape):
+            return product * factor
+        return product.mul_(factor)
+
+
+# A diagonal factor: multiplies the product so far (None: one) by itself, (I, ...) or (1, ...) for all images.
+Factor = Callable[[Activations, Tensor | None], Tensor]
 
 
 class Operation:
@@ -105,14 +146,22 @@ class PositiveMap(Operation):
     def minimum(self) -> Tensor:
         return sample_minimum(self.x, len(self.x)).to(self.dtype)
 
-    def shifted_input(self, images: Tensor) -> Tensor:
-        return channels_last(take(self.x, images).to(self.dtype)) - take(self.minimum, images)
+    def _shifted(self, activations: Activations) -> Tensor:
+        x, minimum = activations(self.x), activations.rows(self.minimum)
+        return x - minimum if minimum.any() else x
 
-    def inverse_normalizer(self, images: Tensor) -> Tensor:
+    def shifted_input(self, activations: Activations, product: Tensor | None) -> Tensor:
+        return activations.multiply(product, self._shifted(activations))
+
+    def inverse_normalizer(self, activations: Activations, product: Tensor | None) -> Tensor:
         with torch.autocast(self.x.device.type, enabled=False):
-            z = self.layer(self.shifted_input(images), self.weight)
-        empty = z < EPS
-        return z.add_(EPS).reciprocal_().masked_fill_(empty, 0)
+            z = self.normalizer(self._shifted(activations))
+        # Below eps nothing is handed on: 1 / inf.
+        z = F.threshold_(z, nextafter(EPS, 0), inf).add_(EPS).reciprocal_()
+        return activations.multiply(product, z)
+
+    def normalizer(self, shifted: Tensor) -> Tensor:
+        return self.layer(shifted, self.weight)
 
 
 class Linear(PositiveMap):
@@ -148,14 +197,75 @@ class Convolution(PositiveMap):
             tuple(tuple(start[axis] if small[axis] else 0 for axis in (0, 1)) for start in window.starts),
             tuple(window.size[axis] if small[axis] else full_out[axis] for axis in (0, 1)))
         grad = place(grad, window, target)
-        spans = self._spans(target.size)
-        padding = [0 if small[axis] else layer.padding[axis] for axis in (0, 1)]
-        rest = [0 if small[axis] else full_in[axis] - spans[axis] + 2 * layer.padding[axis] for axis in (0, 1)]
-        result = F.conv_transpose2d(
-            grad, self.weight, None, layer.stride, padding, rest, layer.groups, layer.dilation)
+        result = self._transpose(grad, small)
         starts = tuple(tuple(start[axis] * layer.stride[axis] - layer.padding[axis] if small[axis] else 0
                              for axis in (0, 1)) for start in target.starts)
         return [(result, simplify(Window(starts, tuple(result.shape[2:])), full_in))]
+
+
+    def _transpose(self, grad: Tensor, small: list[bool]) -> Tensor:
+        """Transposed convolution; axes that are ``small`` keep all that it reaches, others the input's size."""
+        layer = self.layer
+        if self._is_pointwise:
+            return torch.mkldnn_convolution(grad, self._turned, None, (0, 0), (1, 1), (1, 1), 1)
+        if self.weight.shape[1] <= FEW_CHANNELS and layer.groups == 1 and not any(small) and max(layer.stride) > 1:
+            return self._transpose_by_phase(grad)
+        spans, full = self._spans(grad.shape[2:]), self.x.shape[2:]
+        padding = [0 if small[axis] else layer.padding[axis] for axis in (0, 1)]
+        reach = [layer.dilation[axis] * (self.weight.shape[2 + axis] - 1) for axis in (0, 1)]
+        if (layer.groups == len(self.weight) == self.x.shape[1] and layer.stride == (1, 1)
+                and all(width <= most for width, most in zip(padding, reach))):
+            # Depthwise at stride 1: oneDNN's plain convolution takes half of the transposed one's time.
+            padding = [most - width for width, most in zip(padding, reach)]
+            return F.conv2d(grad, self.weight.flip(2, 3), None, 1, padding, layer.dilation, layer.groups)
+        rest = [0 if small[axis] else full[axis] - spans[axis] + 2 * padding[axis] for axis in (0, 1)]
+        return F.conv_transpose2d(
+            grad, self.weight, None, layer.stride, padding, rest, layer.groups, layer.dilation)
+
+    @cached_property
+    def _is_pointwise(self) -> bool:
+        """Whether oneDNN is called by name: in some cases PyTorch prefers a matrix product of a third the speed."""
+        layer, weight = self.layer, self.weight
+        return (self.x.device.type == 'cpu' and torch.backends.mkldnn.is_available()
+                and weight.dtype == torch.float32 and layer.groups == 1 and layer.padding == (0, 0)
+                and tuple(weight.shape[2:]) == layer.stride == (1, 1))
+
+    @cached_property
+    def _turned(self) -> Tensor:
+        return channels_last(self.weight.transpose(0, 1))
+
+    def normalizer(self, shifted):
+        if self._is_pointwise:
+            return torch.mkldnn_convolution(shifted, self.weight, None, (0, 0), (1, 1), (1, 1), 1)
+        return super().normalizer(shifted)
+
+    def _transpose_by_phase(self, grad: Tensor) -> Tensor:
+        """Transposed convolution to few channels, on whole maps, as one plain convolution.
+
+        Pixels of the input fall into stride x stride phases, each reached by its own part of the kernel: all
+        phases are computed as channels at the output's resolution and interleaved. A transposed convolution
+        to the three channels of an image takes more than twice that time.
+        """
+        step, offset, full = self.layer.stride, self.layer.padding, self.x.shape[2:]
+        result = F.conv2d(grad, self._phases, None, 1, [self._phases.shape[2] - 1, self._phases.shape[3] - 1])
+        count, _, height, width = result.shape
+        result = result.view(count, self.x.shape[1], *step, height, width).permute(0, 1, 4, 2, 5, 3)
+        result = result.reshape(count, self.x.shape[1], height * step[0], width * step[1])
+        missing = [max(0, full[axis] + offset[axis] - result.shape[2 + axis]) for axis in (0, 1)]
+        if any(missing):
+            result = F.pad(result, (0, missing[1], 0, missing[0]))
+        return result[:, :, offset[0]:offset[0] + full[0], offset[1]:offset[1] + full[1]]
+
+    @cached_property
+    def _phases(self) -> Tensor:
+        """The kernel by phase, (C_in * s_y * s_x, C_out, ceil(k_y / s_y), ceil(k_x / s_x)), reversed."""
+        step = self.layer.stride
+        taps = [ceil(size / stride) for size, stride in zip(self.weight.shape[2:], step)]
+        missing = [taps[axis] * step[axis] - self.weight.shape[2 + axis] for axis in (0, 1)]
+        out_channels, in_channels = self.weight.shape[:2]
+        padded = F.pad(self.weight, (0, missing[1], 0, missing[0])).contiguous()
+        padded = padded.view(out_channels, in_channels, taps[0], step[0], taps[1], step[1]).flip(2, 4)
+        return channels_last(padded.permute(1, 3, 5, 0, 2, 4).reshape(-1, out_channels, *taps))
 
 
 class Resample(Operation):
@@ -206,10 +316,16 @@ class Resample(Operation):
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The layout in which the transposed convolutions run fastest."""
-    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x.contiguous()
-
-
-def take(values: Tensor, images: Tensor) -> Tensor:
-    """Rows of a per-image tensor; without a copy where all are taken."""
-    return values if len(images) == len(values) else values[images]
+    """The layout in which the transposed convolutions run fastest, on (B, C, H, W); others contiguous."""
+    if x.dim() != 4:
+        return x.contiguous()
+    if x.device.type != 'cpu' or not x.is_contiguous():
+        return x.contiguous(memory_format=torch.channels_last)
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    # PyTorch copies transposed matrices several times faster than it changes the layout of a batch.
+    batch, channels, height, width = x.shape
+    result = x.new_empty((batch, height * width, channels))
+    for row, image in zip(result, x):
+        row.copy_(image.view(channels, -1).T)
+    return result.view(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .peak_backprop_graph import read_node
-from .peak_backprop_ops import Factor, Operation, channels_last
+from .peak_backprop_ops import Activations, Factor, Operation, channels_last
 from .peak_backprop_window import Window, add, scale, simplify, spread, whole
 
 # Bytes of one gradient of a chunk of peaks. On the CPU it has to stay in the last-level cache, and below the
@@ -124,6 +124,8 @@ class Plan:
         _, _, height, width = self.tape.image_shape
         maps = torch.zeros((len(peaks), height, width), dtype=self.tape.dtype, device=peaks.device)
         order = peaks[:, 0].argsort(stable=True)
+        if peaks.device.type == 'cpu':
+            keep_freed_memory()
         with torch.no_grad():
             for rows in order.split(chunk or max(len(order), 1)):
                 if len(rows):
@@ -136,7 +138,8 @@ class _Run:
 
     def __init__(self, plan: Plan, peaks: Tensor) -> None:
         self.plan, self.peaks = plan, peaks
-        self.images, row = peaks[:, 0].unique(return_inverse=True)
+        images, row = peaks[:, 0].unique(return_inverse=True)
+        self.activations = Activations(images, plan.tape.dtype)
         self.row = row.tolist()
         self.folded: dict[tuple[int, int], Tensor | None] = {}
         self.budget = CHUNK_BYTES.get(peaks.device.type, CHUNK_BYTES['cuda'])
@@ -221,10 +224,18 @@ class _Run:
         if key not in self.folded:
             product = None
             if factors:
-                product = reduce(torch.mul, (factor(self.images) for factor in factors))
-                product = channels_last(product)
+                product = channels_last(reduce(lambda product, factor: factor(self.activations, product), factors, None))
             self.folded[key] = product
         return self.folded[key]
+
+
+def keep_freed_memory() -> None:
+    """Let glibc reuse freed blocks of up to 32 MiB instead of returning them to the system.
+
+    Its threshold follows the largest block freed so far; touching fresh memory costs many times what a pass
+    over it does (measured: 17 ms against 0.3 ms for 12 MB). The block itself is never touched.
+    """
+    torch.empty((32 << 20) - (64 << 10), dtype=torch.uint8)
 
 
 def _in_order(outputs: list[Tensor], images: Tensor) -> list[Any]:

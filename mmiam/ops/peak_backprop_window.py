@@ -61,7 +61,8 @@ def place(grad: Tensor, window: Window, target: Window) -> Tensor:
     """Copy gradients (P, C, h, w) into zeros of another window, cutting what lies outside of it."""
     if window == target:
         return grad
-    moved = grad.new_zeros((*grad.shape[:2], *target.size)).contiguous(memory_format=torch.channels_last)
+    moved = torch.empty((*grad.shape[:2], *target.size), dtype=grad.dtype, device=grad.device,
+                        memory_format=torch.channels_last).zero_()
     for peak in range(len(grad)):
         there, here = target.overlaps(peak, window)
         moved[peak, :, *there] = grad[peak, :, *here]
