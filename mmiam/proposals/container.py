@@ -164,19 +164,26 @@ class SegmentProposals:
         return boxes
 
     def pairwise_iou(self, indices_a: np.ndarray | Sequence[int] | None = None,
-                     indices_b: np.ndarray | Sequence[int] | None = None) -> np.ndarray:
-        """Jaccard index between proposals without expanding masks: float64 (a, b), 0 where both are empty."""
+                     indices_b: np.ndarray | Sequence[int] | None = None, dtype: type = np.float64) -> np.ndarray:
+        """Jaccard index between proposals without expanding masks: (a, b), 0 where both are empty.
+
+        ``dtype`` float32 is twice as fast and exact for images of up to 2^24 pixels, but for the division.
+        """
         indices_a, indices_b = self._indices(indices_a), self._indices(indices_b)
-        common = np.zeros((len(indices_a), len(indices_b)))
+        common = np.zeros((len(indices_a), len(indices_b)), dtype)
         rows, cols = list(self.by_level(indices_a)), list(self.by_level(indices_b))
         for la, pa, ma in rows:
             for lb, pb, mb in cols:
-                common[np.ix_(pa, pb)] = (ma @ self.label_overlaps(la, lb)) @ mb.T.astype(np.float64)
+                mass = ma.astype(dtype)
+                mass = mass * self.label_areas(la).astype(dtype) if la == lb else \
+                    mass @ self.label_overlaps(la, lb).astype(dtype)
+                common[np.ix_(pa, pb)] = mass @ mb.T.astype(dtype)
         if 'areas' not in self.cache:
-            self.cache['areas'] = self.areas()
-        areas = self.cache['areas']
-        union = areas[indices_a][:, None] + areas[indices_b][None] - common
-        return common / np.maximum(union, 1)
+            self.cache['areas'] = self.areas().astype(np.float64)
+        areas = self.cache['areas'].astype(dtype)
+        union = areas[indices_a][:, None] + areas[indices_b][None]
+        union -= common
+        return np.divide(common, np.maximum(union, 1, out=union), out=common)
 
     def label_overlaps(self, level_a: int, level_b: int) -> np.ndarray:
         """(K_a, K_b) float64: pixels that carry label i on one level and label j on the other. Cached."""

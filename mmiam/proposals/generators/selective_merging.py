@@ -1,68 +1,143 @@
-"""The built-in generator: Felzenszwalb superpixels, merged hierarchically, regions kept as memberships.
+"""The built-in generator: several merging trees over few superpixel maps, regions ranked and thinned out.
 
-Legend: H, W image size, L settings (= levels), K superpixels of a level.
+Legend: H, W image size, L superpixel maps (= levels), K superpixels of a level, T trees, n regions.
 
-No learning of any kind: no mask, box or label was seen.
+No learning of any kind: no mask, box or label was seen. The settings below were compared on images of the training
+split (docs/proposals.md says which).
 """
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..container import SegmentProposals
+from .cues import SuperpixelGraph, agreement_cues, region_cues
 from .features import colour_bins, convert_colour, edge_strength, texture_bins
-from .merging import adjacency, merge_regions, region_stats
+from .merging import MergeTree, adjacency, merge_regions, region_stats
+from .ranking import diverse_order, objectness
 
-DEFAULT_SETTINGS = (('lab', 100), ('hsv', 100), ('lab', 50), ('hsv', 50))
+_ALL = dict(colour=1, texture=1, size=1, fill=1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One superpixel map and the trees over it.
+
+    Attributes:
+        space (str): Colour space that superpixels are made in.
+        scale (int): Felzenszwalb's scale; larger ones give larger superpixels.
+        trees (tuple): (colour space of the histograms, weights of the merging cues) of each tree.
+    """
+    space: str
+    scale: int
+    trees: tuple[tuple[str, dict[str, float]], ...]
+
+
+# Trees that differ in what they look at find different objects; most of what eight trees on two maps find, one
+# tree alone finds a third less often.
+DEFAULT_LEVELS = (
+    Level('lab', 50, (('hsv', dict(_ALL, edge=2)), ('lab', dict(_ALL, edge=2)), ('lab', dict(size=1, fill=1)),
+                      ('lab', dict(size=1, edge=1)), ('hsv', dict(colour=1, size=1, fill=1)))),
+    Level('hsv', 100, (('lab', dict(_ALL, fill=2, edge=2)), ('hsv', dict(colour=1, size=1, fill=1)),
+                       ('lab', dict(texture=1, size=1, fill=1)))),
+)
 
 
 @dataclass
 class SelectiveMerging:
-    """Makes segment proposals of an image.
+    """Makes ranked segment proposals of an image.
 
     Attributes:
-        settings (tuple): (colour space, Felzenszwalb scale) of each level.
+        levels (tuple): Superpixel maps and their trees.
         max_proposals (int): Most proposals of an image.
-        min_area (float): Least share of the image that a proposal covers.
+        area_range (tuple): Least and largest share of the image that a proposal covers.
+        duplicate_iou (float): A proposal that overlaps a better one this much is dropped.
+        pool_size (int): Most regions that are compared with each other; the best by the cues of their own tree.
 
     Example:
         >>> proposals = SelectiveMerging()(image)  # image: uint8 RGB (H, W, 3)
     """
-    settings: tuple[tuple[str, int], ...] = DEFAULT_SETTINGS
+    levels: tuple[Level, ...] = DEFAULT_LEVELS
     max_proposals: int = 1500
-    min_area: float = 5e-4
+    area_range: tuple[float, float] = (1e-3, 0.98)
+    duplicate_iou: float = 0.95
+    pool_size: int = 3000
 
     def __call__(self, image: np.ndarray) -> SegmentProposals:
-        """Proposals of a uint8 RGB image (H, W, 3), in order of rank."""
+        """Proposals of a uint8 RGB image (H, W, 3), best first, with scores that decrease."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'image must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
         start = time.process_time()
-        edges = edge_strength(image)
-        maps, tables, scores = [], [], []
-        for space, scale in self.settings:
-            label_map, table, score = self._one_level(convert_colour(image, space), scale, edges)
-            maps.append(label_map)
-            tables.append(table)
-            scores.append(score)
-        proposals = SegmentProposals(maps, tables, np.concatenate(scores), 'mmiam selective merging')
-        order = np.argsort(-proposals.scores, kind='stable')
-        areas = proposals.areas()[order] / (proposals.size[0] * proposals.size[1])
-        proposals = proposals.select(order[areas >= self.min_area][:self.max_proposals])
+        proposals = self._ranked(*self._pool(image))
         proposals.seconds = time.process_time() - start
         return proposals
 
-    def _one_level(self, image: np.ndarray, scale: int,
-                   edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _pool(self, image: np.ndarray) -> tuple[SegmentProposals, dict[str, np.ndarray], np.ndarray]:
+        """All regions of all trees: proposals without rank, their cues and the index of their tree, (n,) each."""
+        edges, texture = edge_strength(image), texture_bins(image)
+        colours = {space: colour_bins(convert_colour(image, space)) for space in self._colour_spaces()}
+        maps, tables, cues, tree_index = [], [], [], []
+        for level in self.levels:
+            label_map = superpixels(image, level.space, level.scale)
+            neighbours = adjacency(label_map, edges)
+            stats = {space: region_stats(label_map, colours[space], texture) for space, _ in level.trees}
+            level_tables = []
+            for space, weights in level.trees:
+                tree = merge_regions(copy.copy(stats[space]), *neighbours, weights)
+                if not level_tables:  # superpixels in the order of the first tree: its regions are runs of ones
+                    order = tree.leaf_order()
+                graph = SuperpixelGraph(label_map, *neighbours, stats[space].colour)
+                regions, membership = self._regions(tree, graph)
+                cues.append(region_cues(graph, tree, regions, membership))
+                tree_index.append(np.full(len(regions), len(tree_index)))
+                level_tables.append(membership[:, order])
+            maps.append(np.argsort(order)[label_map])
+            tables.append(np.concatenate(level_tables))
+        pool = SegmentProposals(maps, tables, origin='mmiam selective merging')
+        merged = {name: np.concatenate([c[name] for c in cues]) for name in cues[0]}
+        return pool, merged, np.concatenate(tree_index)
+
+    def _regions(self, tree: MergeTree, graph: SuperpixelGraph) -> tuple[np.ndarray, np.ndarray]:
+        """Regions of allowed area that are no near-duplicate of their own parent, and their membership."""
+        membership = tree.membership()
+        areas = membership.astype(np.float32) @ graph.areas.astype(np.float32) / graph.label_map.size
+        allowed = (areas >= self.area_range[0]) & (areas < self.area_range[1])
+        parents = tree.parents  # nested regions: their IoU is the ratio of their areas
+        duplicate = (parents >= 0) & allowed[parents] & (areas >= self.duplicate_iou * areas[parents])
+        regions = np.flatnonzero(allowed & ~duplicate)
+        return regions, membership[regions]
+
+    def _ranked(self, pool: SegmentProposals, cues: dict[str, np.ndarray],
+                tree_index: np.ndarray) -> SegmentProposals:
+        if len(pool) > self.pool_size:
+            own = objectness(dict(cues, agreement=np.zeros(len(pool)), density=np.zeros(len(pool))))
+            kept = np.sort(np.argsort(-own, kind='stable')[:self.pool_size])
+            pool, tree_index = pool.select(kept), tree_index[kept]
+            cues = {name: values[kept] for name, values in cues.items()}
+        if not len(pool):
+            return pool
+        iou = pool.pairwise_iou(dtype=np.float32)
+        scores = objectness({**cues, **agreement_cues(iou, tree_index)})
+        order, values = diverse_order(scores, iou, self.max_proposals, self.duplicate_iou)
+        ranked = pool.select(order)
+        ranked.scores = values
+        return ranked
+
+    def _colour_spaces(self) -> set[str]:
+        return {space for level in self.levels for space, _ in level.trees}
+
+
+def superpixels(image: np.ndarray, space: str, scale: int) -> np.ndarray:
+    """Felzenszwalb's superpixels of an RGB image: int64 labels (H, W) from 0.
+
+    Raises:
+        ImportError: if scikit-image is missing.
+    """
+    try:
         from skimage.segmentation import felzenszwalb
-        label_map = felzenszwalb(image, scale=scale, sigma=0.8, min_size=max(scale // 2, 20))
-        stats = region_stats(label_map, colour_bins(image), texture_bins(image))
-        tree = merge_regions(stats, *adjacency(label_map, edges), dict(colour=1, texture=1, size=1, fill=1))
-        order = tree.leaf_order()
-        renamed = np.empty(len(order), np.int64)
-        renamed[order] = np.arange(len(order))
-        # the later a region was made, the more of an object it may hold: last merges first in every level
-        num_regions = len(tree.height)
-        score = np.arange(num_regions) - num_regions
-        return renamed[label_map], tree.membership()[:, order], score
+    except ImportError:
+        raise ImportError('the built-in proposal generator needs scikit-image: pip install scikit-image') from None
+    return felzenszwalb(convert_colour(image, space), scale=scale, sigma=0.8, min_size=max(scale // 2, 20))
