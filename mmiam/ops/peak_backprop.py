@@ -50,8 +50,13 @@ class Trace:
         outputs = [tensor for _, tensor in self._recorded]
         warn_outside_theory(outputs)
         self._tape = Tape(outputs, self._images) if engine == 'auto' else None
-        if self._tape is not None and self._tape.complete:
+        if self.batched:  # the autograd graph is needed no longer
             self._recorded = [(detached, detached) for detached, _ in self._recorded]
+    @property
+    def batched(self) -> bool:
+        """Whether every operation is known, so that all peaks are propagated at once."""
+        return self._tape is not None and self._tape.complete
+
     def backpropagate(self, response: Tensor, peaks: Tensor, chunk: int | None = None) -> Tensor:
         """Propagate peaks of a response map back to the image.
 
@@ -72,9 +77,10 @@ class Trace:
         if chunk is not None and chunk < 1:
             raise ValueError(f'chunk must be at least 1, got {chunk}')
         plan = self._tape.plan(number) if self._tape is not None else None
-        if plan is not None:
-            return normalize_maps(plan.run(peaks, chunk))
-        return normalize_maps(self._loop(self._recorded[number][1], peaks))
+        with torch.inference_mode(False), torch.autocast(peaks.device.type, enabled=False):
+            if plan is not None:
+                return normalize_maps(plan.run(peaks, chunk))
+            return normalize_maps(self._loop(self._recorded[number][1], peaks.clone()))
 
     def _loop(self, recorded: Tensor, peaks: Tensor) -> Tensor:
         """Ordinary backward passes, each with at most one peak of every image. -> (P, H, W), any sign."""

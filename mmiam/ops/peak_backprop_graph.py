@@ -122,7 +122,9 @@ def _divide(node, place, shape, dtype) -> Factor | None:
 
 
 def _subtract(node, place, shape, dtype) -> Factor:
-    sign = 1. if place == 0 else -float(node._saved_alpha)
+    """``a - alpha * b``, or with its arguments the other way round ``rsub(b, a)``."""
+    subtracted = place == (0 if node_kind(node) == 'Rsub' else 1)
+    sign = -float(getattr(node, '_saved_alpha', 1)) if subtracted else 1.
     return _constant(torch.tensor(sign, dtype=dtype, device=node._input_metadata[0].device), shape)
 
 
@@ -270,7 +272,7 @@ READERS = {
     **{kind: _elementwise(_smooth) for kind in (
         'Elu', 'Silu', 'Sigmoid', 'Tanh', 'Gelu', 'Hardswish', 'Hardsigmoid', 'Mish', 'Softplus', 'Clamp')},
     **{kind: _elementwise(_batch_norm) for kind in ('NativeBatchNorm', 'CudnnBatchNorm', 'MiopenBatchNorm')},
-    'Mul': _elementwise(_multiply), 'Div': _elementwise(_divide), 'Sub': _elementwise(_subtract),
+    'Mul': _elementwise(_multiply), 'Div': _elementwise(_divide), 'Sub': _elementwise(_subtract), 'Rsub': _elementwise(_subtract),
     'Add': _sum, **{kind: _copy for kind in ('Clone', 'ToCopy', 'Alias')},
     'Cat': _cat, 'MaxPool2DWithIndices': _max_pool, 'AvgPool2D': _pool(_avg_pool),
     'AdaptiveAvgPool2D': _pool(_adaptive_avg_pool), 'Mean': _mean,

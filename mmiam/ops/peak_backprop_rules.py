@@ -24,8 +24,8 @@ EPS = 1e-10
 ORDINARY = frozenset("""
     PositiveLayer AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh Gelu Hardswish
     Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
-    MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Mul
-    Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
+    MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
+    Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
     Permute Transpose T Expand Squeeze Unsqueeze Clone ToCopy Copy CopySlices AsStrided Alias Roll Flip
     ConstantPadNd ReflectionPad2D ReplicationPad2D UpsampleBilinear2D UpsampleNearest2D UpsampleBicubic2D
     Unfold Contiguous PixelShuffle PixelUnshuffle

@@ -1,0 +1,424 @@
+"""Peak back-propagation: Eq. 1 by hand, against hooks written here, and its promises to the caller."""
+
+import threading
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mmiam.ops.peak_backprop import peak_response_maps, trace
+
+ENGINES = ('auto', 'autograd')
+EPS = 1e-10
+
+
+class RuleConv(torch.autograd.Function):
+    """Eq. 1 for one convolution or linear layer, as a slow reference of its own: explicit Jacobian products."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, run):
+        ctx.save_for_backward(x, weight)
+        ctx.run = run
+        return run(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        positive = weight.clamp(min=0)
+        result = torch.empty_like(x)
+        for sample in range(len(x)):
+            shifted = x[sample:sample + 1] - x[sample].min()
+            z, vjp = torch.func.vjp(lambda u: ctx.run(u, positive, None), shifted)
+            share = torch.where(z < EPS, torch.zeros_like(z), grad[sample:sample + 1] / (z.abs() + EPS))
+            result[sample:sample + 1] = shifted * vjp(share)[0]
+        return result, None, None, None
+
+
+def slow_maps(network, images, peaks):
+    """One forward with replaced layers and one backward per peak and image."""
+    originals = {}
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            originals[module] = module._conv_forward
+
+            def replaced(x, weight, bias, forward=module._conv_forward):
+                return RuleConv.apply(x, weight, bias, forward)
+            module._conv_forward = replaced
+        elif isinstance(module, nn.Linear):
+            originals[module] = None
+            module.forward = (lambda x, layer=module: RuleConv.apply(x, layer.weight, layer.bias, F.linear))
+    maps = []
+    for b, c, y, x in peaks.tolist():
+        leaf = images[b:b + 1].clone().requires_grad_()
+        grad, = torch.autograd.grad(network(leaf)[0, c, y, x], leaf)
+        prm = grad[0].sum(0).clamp(min=0)
+        maps.append(prm / prm.sum() if prm.sum() > 0 else prm)
+    for module, original in originals.items():
+        if original is None:
+            del module.forward
+        else:
+            del module._conv_forward
+    return torch.stack(maps)
+
+
+def settle(network, seed=0):
+    """Eval mode, weights and normalisation statistics away from their defaults."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        for name in ('weight', 'bias'):
+            value = getattr(module, name, None)
+            if isinstance(value, nn.Parameter):
+                value.data = torch.randn(value.shape, generator=generator, dtype=value.dtype) * .3
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * .2)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + .5)
+            module.weight.data += 1
+    network.eval()
+    return network
+
+
+def pictures(*shape, seed=1, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+class Residual(nn.Module):
+    def __init__(self, *body, shortcut=None):
+        super().__init__()
+        self.body, self.shortcut = nn.Sequential(*body), shortcut or nn.Identity()
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+class Lambda(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Branches(nn.Module):
+    def __init__(self, *branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x):
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+def up(x):
+    return F.interpolate(x, scale_factor=3, mode='bilinear', align_corners=True)
+
+
+NETWORKS = {
+    'plain': lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 1)),
+    'stride': lambda: nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(True), nn.Conv2d(4, 5, 2, (1, 2))),
+    'stem': lambda: nn.Sequential(nn.Conv2d(3, 6, 7, 2, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(True),
+                                  nn.MaxPool2d(3, 2, 1), nn.Conv2d(6, 5, 3, padding=1)),
+    'stem_gap': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 4), nn.ReLU(), nn.Conv2d(6, 5, 1)),
+    'uneven': lambda: nn.Sequential(nn.Conv2d(3, 8, (3, 2), (2, 1), (0, 1)), nn.Conv2d(8, 5, (1, 3), padding=(0, 1))),
+    'same': lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding='same'), nn.ReLU(), nn.Conv2d(8, 5, 3, padding='valid')),
+    'same_even': lambda: nn.Sequential(nn.Conv2d(3, 8, 2, padding='same'), nn.ReLU(), nn.Conv2d(8, 5, 1)),
+    'reflect': lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode='reflect'), nn.Conv2d(8, 5, 1)),
+    'dilation': lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=2, dilation=2), nn.ReLU(),
+                                      nn.Conv2d(4, 8, 3, 2, 2, dilation=(2, 1)), nn.Conv2d(8, 5, 1)),
+    'groups': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, groups=3), nn.ReLU(),
+                                    nn.Conv2d(6, 4, 3, 2, 1, groups=2), nn.ReLU(), nn.Conv2d(4, 5, 1)),
+    'depthwise': lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU6(True), nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.ReLU6(),
+        nn.Conv2d(6, 6, 3, 2, 1, groups=6), nn.ReLU6(True), nn.Conv2d(6, 6, 3, 1, 3, 2, groups=6), nn.Conv2d(6, 5, 1)),
+    'residual': lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, 1, 1), nn.BatchNorm2d(6), nn.ReLU(True),
+        Residual(nn.Conv2d(6, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)),
+        Residual(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)),
+        Residual(nn.Conv2d(6, 8, 3, 2, 1), nn.BatchNorm2d(8), shortcut=nn.Conv2d(6, 8, 1, 2)), nn.Conv2d(8, 5, 1)),
+    'upsampled': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1), Lambda(up)),
+    'resampled': lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, 2, 1), nn.Upsample(scale_factor=2, mode='bilinear'), nn.Conv2d(6, 6, 3, padding=1),
+        nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(6, 5, 3, 2)),
+    'pools': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.LeakyReLU(.1), nn.AvgPool2d(2), nn.ReLU(),
+                                   nn.Conv2d(6, 6, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True),
+                                   nn.AdaptiveAvgPool2d((3, 2)), nn.Conv2d(6, 5, 1)),
+    'activations': lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.SiLU(), nn.Conv2d(6, 6, 1), nn.Hardswish(),
+                                         nn.Conv2d(6, 6, 1), nn.GELU(), nn.Conv2d(6, 5, 1),
+                                         Lambda(lambda x: 2 - x * 3 / 2)),
+    'branches': lambda: nn.Sequential(Branches(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 2, 3, padding=1)), nn.ReLU(),
+                                      nn.Conv2d(6, 5, 3, padding=1)),
+    'linear': lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(12), nn.ReLU(),
+                                    nn.Linear(12, 20), Lambda(lambda x: x.view(-1, 5, 2, 2))),
+    'channel_linear': lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), Lambda(lambda x: x.permute(0, 2, 3, 1)), nn.Linear(4, 8), nn.ReLU(),
+        nn.Linear(8, 5), Lambda(lambda x: x.permute(0, 3, 1, 2))),
+    'pooled_gate': lambda: nn.Sequential(nn.Conv2d(3, 5, 3), Lambda(lambda x: x.mean((2, 3), keepdim=True))),
+    'shared_gate': lambda: nn.Sequential(nn.Conv2d(3, 5, 3), Lambda(lambda x: x * x.sigmoid())),
+}
+
+
+def network_of(name, dtype=torch.float64, images=None):
+    network = NETWORKS[name]()
+    if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in network.modules()):
+        network(torch.zeros(1, 3, 12, 13))
+    return settle(network.to(dtype))
+
+
+def corners_and_middle(response, count=5):
+    """Peaks of both images, at borders and inside."""
+    _, classes, height, width = response.shape
+    rows = [(0, 0, 0, 0), (1, 1, height - 1, width - 1), (0, 2, height // 2, width // 2),
+            (1, 3, 0, width - 1), (1, 4, height // 2, 0)]
+    return torch.tensor(rows[:count])
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('name', NETWORKS)
+def test_equals_slow_reference(name, engine):
+    network, images = network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64)
+    plain = network(images)
+    recorded = trace(network, images, engine)
+    assert torch.equal(recorded.output, plain) and not recorded.output.requires_grad
+    peaks = corners_and_middle(plain)
+    maps = recorded.backpropagate(recorded.output, peaks)
+    expected = slow_maps(network, images, peaks)
+    assert maps.shape == (5, 12, 13)
+    assert torch.allclose(maps, expected, rtol=1e-5, atol=1e-12 + 1e-6 * expected.max().item())
+    total = maps.sum((1, 2))
+    assert (maps >= 0).all() and torch.allclose(total[total > 0], torch.ones(()).double())
+
+
+@pytest.mark.parametrize('name', sorted(set(NETWORKS) - {'shared_gate', 'same_even', 'reflect'}))
+def test_known_networks_take_the_fast_way(name):
+    recorded = trace(network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64))
+    assert recorded.batched
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_by_hand(engine):
+    """One 1x2 convolution: x^ = (2, 0, 6), W+ = (1, 3) and only its positive part counts."""
+    conv = nn.Conv2d(1, 1, (1, 2), bias=True).eval()
+    conv.weight.data = torch.tensor([1., 3.]).view(1, 1, 1, 2)
+    image = torch.tensor([3., 1., 7.]).view(1, 1, 1, 3)
+    maps = peak_response_maps(conv, image, torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]]))
+    # Peak 0: Z = 2*1 + 0*3 = 2, shares (1, 0, 0). Peak 1: Z = 0*1 + 6*3, shares (0, 0, 1).
+    assert torch.allclose(maps[:, 0], torch.tensor([[1., 0, 0], [0, 0, 1]]))
+    both = nn.Sequential(nn.Conv2d(1, 1, (1, 3), bias=False)).eval()
+    both[0].weight.data = torch.tensor([2., -5., 1.]).view(1, 1, 1, 3)
+    image = torch.tensor([3., 4., 1.]).view(1, 1, 1, 3)  # shifted: 2, 3, 0
+    recorded = trace(both, torch.cat([image, image.flip(3) * 2]), engine)
+    maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]))
+    # Second image (2, 8, 6), its own minimum 2: shifted 0, 6, 4.
+    assert torch.allclose(maps[:, 0], torch.tensor([[1., 0, 0], [0, 0, 1]]))
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('name', ['groups', 'depthwise', 'dilation', 'upsampled'])
+def test_mass_is_conserved(name, engine, monkeypatch):
+    """Without normalisation layers the shares of one peak sum to one before any normalising."""
+    monkeypatch.setattr('mmiam.ops.peak_backprop.normalize_maps', lambda maps: maps)
+    network = NETWORKS[name]().double()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.abs_()
+            module.bias.data.abs_()
+    network = nn.Sequential(*[module for module in network if not isinstance(module, (nn.BatchNorm2d, nn.ReLU6))])
+    images = pictures(1, 3, 12, 13, dtype=torch.float64).abs() + .1
+    recorded = trace(network.eval(), images, engine)
+    maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 0, 1, 1], [0, 3, 2, 2]]))
+    # Border pixels reach zero padding, which takes no share of Z: nothing is lost.
+    assert torch.allclose(maps.sum((1, 2)), torch.ones(2).double(), atol=1e-7)
+
+
+def test_batch_equals_one_at_a_time():
+    network, images = network_of('residual', torch.float32), pictures(3, 3, 16, 16)
+    recorded = trace(network, images)
+    peaks = torch.tensor([[2, 0, 1, 1], [0, 1, 3, 3], [2, 4, 7, 0], [0, 0, 0, 0]])
+    together = recorded.backpropagate(recorded.output, peaks)
+    for peak, prm in zip(peaks, together):
+        alone = peak_response_maps(network, images[peak[:1]], torch.cat([torch.zeros(1), peak[1:]])[None].long())
+        assert torch.allclose(alone[0], prm, rtol=1e-5, atol=1e-9)
+    for chunk in (1, 3, 100):
+        assert torch.allclose(recorded.backpropagate(recorded.output, peaks, chunk), together, rtol=1e-5, atol=1e-9)
+
+
+def test_splitting_into_chunks(monkeypatch):
+    network, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
+    recorded = trace(network, images)
+    peaks = corners_and_middle(recorded.output)
+    expected = recorded.backpropagate(recorded.output, peaks)
+    monkeypatch.setattr('mmiam.ops.peak_backprop_tape.CHUNK_BYTES', {'cpu': 2000, 'cuda': 2000})
+    assert torch.allclose(recorded.backpropagate(recorded.output, peaks), expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_several_outputs(engine):
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x):
+            x = F.relu(self.body(x))
+            return dict(features=[x, (self.first(x), None)], response=self.second(x), size=3)
+
+    network, images = settle(TwoHeads()), pictures(1, 3, 8, 8)
+    recorded = trace(network, images, engine)
+    assert recorded.output['size'] == 3 and recorded.output['features'][1][1] is None
+    peaks = torch.tensor([[0, 1, 2, 2]])
+    for pick in (lambda output: output['response'], lambda output: output['features'][1][0],
+                 lambda output: output['features'][0]):
+        maps = recorded.backpropagate(pick(recorded.output), peaks)
+        expected = peak_response_maps(lambda x, pick=pick: pick(network(x)), images, peaks)
+        assert torch.allclose(maps, expected)
+    with pytest.raises(ValueError, match='Trace.output'):
+        recorded.backpropagate(recorded.output['response'].clone(), peaks)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_no_gradient_mode_and_inference_mode(engine):
+    network, images = network_of('stem', torch.float32), pictures(1, 3, 12, 13)
+    peaks = torch.tensor([[0, 1, 1, 1]])
+    expected = peak_response_maps(network, images, peaks)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            recorded = trace(network, images.clone(), engine)
+            assert torch.allclose(recorded.backpropagate(recorded.output, peaks), expected, rtol=1e-5, atol=1e-8)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    assert torch.allclose(peak_response_maps(network, images, peaks), expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_no_peaks(engine):
+    recorded = trace(network_of('stem', torch.float32), pictures(1, 3, 12, 13), engine)
+    assert recorded.backpropagate(recorded.output, torch.zeros(0, 4, dtype=torch.long)).shape == (0, 12, 13)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+def test_zero_gradient_gives_empty_map(engine):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    network[0].bias.data.fill_(-1e6)  # every activation is cut off
+    network[2].weight.data.abs_()
+    maps = peak_response_maps(network.eval(), pictures(1, 3, 8, 8), torch.tensor([[0, 0, 2, 2]]))
+    assert torch.equal(maps, torch.zeros(1, 8, 8))
+    negative = nn.Conv2d(3, 2, 3)
+    negative.weight.data = -negative.weight.data.abs()  # no positive weight: Z is zero
+    recorded = trace(negative, pictures(1, 3, 8, 8), engine)
+    maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 0, 2, 2], [0, 1, 5, 5]]))
+    assert torch.equal(maps, torch.zeros(2, 8, 8))
+
+
+def test_nothing_stays_patched_after_an_exception():
+    network = network_of('plain', torch.float32)
+    images = pictures(1, 3, 12, 13)
+
+    def failing(x):
+        network(x)
+        raise KeyError('inside')
+
+    with pytest.raises(KeyError, match='inside'):
+        trace(failing, images)
+    leaf = images.clone().requires_grad_()
+    network(leaf).sum().backward()
+    expected, = torch.autograd.grad(F.conv2d(F.relu(F.conv2d(leaf, network[0].weight, network[0].bias)),
+                                             network[2].weight, network[2].bias).sum(), leaf)
+    assert torch.equal(leaf.grad, expected) and network[0].weight.grad is not None
+
+
+def test_other_threads_and_models_are_untouched():
+    images, other = pictures(1, 3, 12, 13), nn.Conv2d(3, 2, 3)
+    inside, finished, grads = threading.Event(), threading.Event(), []
+
+    def meanwhile():
+        inside.wait(10)
+        leaf = images.clone().requires_grad_()
+        other(leaf).sum().backward()
+        grads.append(leaf.grad)
+        finished.set()
+
+    network = network_of('plain', torch.float32)
+
+    def waiting(x):
+        inside.set()
+        assert finished.wait(10)
+        return network(x)
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    trace(waiting, images)
+    thread.join()
+    leaf = images.clone().requires_grad_()
+    expected, = torch.autograd.grad(other(leaf).sum(), leaf)
+    assert torch.equal(grads[0], expected)
+
+
+def test_batch_statistics_are_refused():
+    network = network_of('stem', torch.float32).train()
+    with pytest.raises(ValueError, match='eval'):
+        trace(network, pictures(2, 3, 12, 13))
+
+
+@pytest.mark.parametrize('dtype, tolerance', [(torch.bfloat16, 5e-2), (torch.float16, 1e-2)])
+@pytest.mark.parametrize('engine', ENGINES)
+def test_half_precision(dtype, tolerance, engine):
+    """Activations are rounded, but shares are computed in single precision: maps stay close and sum to 1."""
+    network, images = network_of('residual', torch.float32), pictures(1, 3, 16, 16)
+    peaks = torch.tensor([[0, 1, 3, 3], [0, 4, 7, 0]])
+    expected = peak_response_maps(network, images, peaks)
+    recorded = trace(network.to(dtype), images.to(dtype), engine)
+    assert recorded.output.dtype == dtype
+    maps = recorded.backpropagate(recorded.output, peaks)
+    assert maps.dtype == torch.float32
+    assert torch.allclose(maps.sum((1, 2)), torch.ones(2), atol=1e-5)
+    assert (maps - expected).abs().sum((1, 2)).max() < 20 * tolerance
+
+
+def test_autocast():
+    network, images = network_of('residual', torch.float32), pictures(1, 3, 16, 16)
+    peaks = torch.tensor([[0, 1, 3, 3]])
+    expected = peak_response_maps(network, images, peaks)
+    with torch.autocast('cpu', torch.bfloat16):
+        plain = network(images)
+        recorded = trace(network, images)
+        maps = recorded.backpropagate(recorded.output, peaks)
+    assert torch.equal(recorded.output, plain)
+    assert (maps - expected).abs().sum() < 1
+
+
+def test_operations_outside_the_theory_are_named_once():
+    def attention(x):
+        tokens = x.flatten(2).mT
+        mixed = torch.softmax(tokens @ tokens.mT, -1) @ tokens
+        return mixed.mT.reshape(x.shape)
+
+    network = settle(nn.Sequential(nn.Conv2d(3, 4, 3, 2), Lambda(attention), nn.Conv2d(4, 5, 1)).double())
+    images = pictures(2, 3, 9, 9, dtype=torch.float64)
+    with pytest.warns(UserWarning, match='Bmm, Softmax') as record:
+        recorded = trace(network, images)
+    assert len(record) == 1 and not recorded.batched
+    peaks = corners_and_middle(recorded.output)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        maps = recorded.backpropagate(recorded.output, peaks)
+    assert torch.allclose(maps, slow_maps(network, images, peaks), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize('peaks, message', [
+    (torch.tensor([[0, 5, 0, 0]]), 'outside'), (torch.tensor([[0., 0, 0, 0]]), 'integer'),
+    (torch.tensor([0, 0, 0, 0]), 'integer')])
+def test_bad_peaks(peaks, message):
+    recorded = trace(network_of('plain', torch.float32), pictures(1, 3, 12, 13))
+    with pytest.raises(ValueError, match=message):
+        recorded.backpropagate(recorded.output, peaks)
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match='B, 3, H, W'):
+        trace(nn.Identity(), torch.zeros(3, 4, 4))
+    with pytest.raises(ValueError, match='depends on the images'):
+        trace(torch.no_grad()(nn.Conv2d(3, 1, 1)), pictures(1, 3, 4, 4))
+    with pytest.raises(ValueError, match='engine'):
+        trace(nn.Conv2d(3, 1, 1), pictures(1, 3, 4, 4), engine='fast')

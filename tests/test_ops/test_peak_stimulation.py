@@ -1,0 +1,142 @@
+"""Peak stimulation: hand-made maps, ties, borders, filters and both gradients."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from mmiam.ops.peak_stimulation import peak_stimulation
+
+MAP = torch.tensor([
+    [9., 1., 1., 1., 2.],
+    [1., 1., 1., 1., 1.],
+    [1., 1., 7., 1., 1.],
+    [1., 1., 1., 1., 1.],
+    [3., 1., 1., 1., 4.]])
+
+
+def reference(response, win_size, peak_filter):
+    """Peaks and scores by loops, independent of pooling."""
+    batch, classes, height, width = response.shape
+    mask = torch.zeros(response.shape, dtype=torch.bool)
+    scores = torch.zeros(batch, classes, dtype=response.dtype)
+    radius = win_size // 2
+    for b in range(batch):
+        for c in range(classes):
+            plane = response[b, c]
+            ordered = plane.flatten().sort().values
+            threshold = {'median': ordered[(len(ordered) - 1) // 2], 'mean': plane.mean(), 'max': plane.max(),
+                         None: torch.tensor(-torch.inf)}.get(peak_filter, peak_filter)
+            found = []
+            for y in range(height):
+                for x in range(width):
+                    window = [(plane[v, u].item(), -v, -u)
+                              for v in range(max(0, y - radius), min(height, y + radius + 1))
+                              for u in range(max(0, x - radius), min(width, x + radius + 1))]
+                    # The largest value; among equals the topmost, then the leftmost.
+                    if max(window)[1:] == (-y, -x) and plane[y, x] >= threshold:
+                        mask[b, c, y, x] = True
+                        found.append(plane[y, x])
+            scores[b, c] = torch.stack(found).mean() if found else 0
+    return scores, mask
+
+
+def coordinates(mask):
+    return [tuple(row) for row in mask.nonzero().tolist()]
+
+
+def test_hand_made_map():
+    scores, mask = peak_stimulation(MAP[None, None])
+    # Median 1: the four corners, of which each is the maximum of its in-image part, and the centre.
+    assert coordinates(mask[0, 0]) == [(0, 0), (0, 4), (2, 2), (4, 0), (4, 4)]
+    assert scores.item() == pytest.approx((9 + 2 + 7 + 3 + 4) / 5)
+    scores, mask = peak_stimulation(MAP[None, None], peak_filter=3.5)
+    assert coordinates(mask[0, 0]) == [(0, 0), (2, 2), (4, 4)]
+    assert scores.item() == pytest.approx(20 / 3)
+    scores, mask = peak_stimulation(MAP[None, None], peak_filter='max')
+    assert coordinates(mask[0, 0]) == [(0, 0)]
+    assert scores.item() == 9
+
+
+def test_ties_and_flat_maps():
+    flat = torch.full((1, 1, 4, 5), -2.)
+    scores, mask = peak_stimulation(flat)
+    assert coordinates(mask[0, 0]) == [(0, 0)]
+    assert scores.item() == -2
+    pair = torch.zeros(1, 1, 3, 4)
+    pair[0, 0, 1, 1:3] = 5
+    _, mask = peak_stimulation(pair)
+    assert coordinates(mask[0, 0]) == [(1, 1)]
+
+
+def test_border_counts_as_minus_infinity():
+    negative = -MAP[None, None] - 10
+    negative[0, 0, 0, 2] = -10.5
+    _, mask = peak_stimulation(negative, peak_filter=None)
+    assert mask[0, 0, 0, 2]
+
+
+def test_lower_median():
+    # Values 1..4 and 3x1 windows' maxima: the lower median of four values is 2.
+    line = torch.tensor([2., 1., 4., 3.]).view(1, 1, 4, 1)
+    _, mask = peak_stimulation(line)
+    assert coordinates(mask[0, 0]) == [(0, 0), (2, 0)]
+    line = torch.tensor([1., 0., 4., 3.]).view(1, 1, 4, 1)
+    assert coordinates(peak_stimulation(line)[1][0, 0]) == [(0, 0), (2, 0)]
+    line = torch.tensor([1., 0., 4., 3., 3.5, 2.]).view(1, 1, 6, 1)
+    assert coordinates(peak_stimulation(line)[1][0, 0]) == [(2, 0), (4, 0)]
+
+
+@pytest.mark.parametrize('peak_filter', ['median', 'mean', 'max', None, 0.5])
+@pytest.mark.parametrize('win_size', [1, 3, 5])
+def test_equals_loops(win_size, peak_filter):
+    generator = torch.Generator().manual_seed(win_size)
+    response = torch.randint(-3, 4, (2, 3, 5, 6), generator=generator).double()
+    scores, mask = peak_stimulation(response, win_size, peak_filter)
+    expected_scores, expected_mask = reference(response, win_size, peak_filter)
+    assert torch.equal(mask, expected_mask)
+    assert torch.allclose(scores, expected_scores)
+
+
+def test_no_peak_scores_zero():
+    response = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    scores, mask = peak_stimulation(response, peak_filter=1.)
+    assert not mask.any()
+    assert torch.equal(scores, torch.zeros(1, 2))
+    scores.sum().backward()
+    assert torch.equal(response.grad, torch.zeros_like(response))
+
+
+def test_gradients_by_hand():
+    out_grad = torch.tensor([[2.]])
+    for mode, expected in (('official', 2.), ('mean', 2. / 5)):
+        response = MAP[None, None].clone().requires_grad_()
+        scores, mask = peak_stimulation(response, grad_mode=mode)
+        scores.backward(out_grad)
+        assert torch.allclose(response.grad, mask * expected)
+
+
+def test_gradcheck_of_mean():
+    generator = torch.Generator().manual_seed(0)
+    # Values far apart: the peaks stay where they are under gradcheck's perturbation.
+    response = torch.randperm(2 * 2 * 4 * 5, generator=generator).double().view(2, 2, 4, 5).requires_grad_()
+    assert gradcheck(lambda x: peak_stimulation(x, grad_mode='mean')[0], response)
+    assert not gradcheck(lambda x: peak_stimulation(x)[0], response, raise_exception=False)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision(dtype):
+    scores, mask = peak_stimulation(MAP[None, None].to(dtype))
+    assert scores.dtype == dtype and mask.sum() == 5
+    assert scores.item() == 5
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(win_size=2), 'odd'), (dict(peak_filter='mode'), 'peak_filter'), (dict(grad_mode='sum'), 'grad_mode')])
+def test_bad_options(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        peak_stimulation(MAP[None, None], **kwargs)
+
+
+def test_bad_shape():
+    with pytest.raises(ValueError, match='B, C, H, W'):
+        peak_stimulation(MAP)
