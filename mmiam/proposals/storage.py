@@ -1,9 +1,8 @@
 """The project's own proposal file: an .npz without pickled objects, written atomically.
 
 Keys: ``format`` (version), ``size`` (H, W), ``num_labels`` (L,), ``level`` and ``row`` (n,), ``origin`` (text),
-``scores`` (n,) and ``seconds`` where there are any, and per level l ``labels_l`` (H, W) and ``members_l`` (n_l, ceil(K_l/8)).
-The label maps are stored as differences along both axes: superpixels are flat, so that almost all are zero and
-the file shrinks to a third of what compressing the maps themselves gives.
+``scores`` (n,) and ``seconds`` where there are any, and per level l ``label_map_l`` (H, W) and ``members_l``
+(n_l, ceil(K_l/8)).
 """
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ def save_proposals(proposals: SegmentProposals, path: str | Path) -> None:
     if proposals.seconds is not None:
         arrays['seconds'] = np.array(proposals.seconds)
     for l, (label_map, table) in enumerate(zip(proposals.label_maps, proposals.members)):
-        arrays[f'labels_{l}'] = _differences(label_map)
+        arrays[f'label_map_{l}'] = label_map
         arrays[f'members_{l}'] = table
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
@@ -56,17 +55,23 @@ def read_proposals(path: str | Path) -> SegmentProposals:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is empty, truncated or not such a file; the message names file and cause.
     """
+    return proposals_from_arrays(read_arrays(path), path)
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file; never unpickles. Raises as :func:`read_proposals` does."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no proposal file {path}')
     if not path.stat().st_size:
         raise ValueError(f'{path}: the file is empty')
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f'{path}: truncated, or not an .npz file')
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+            return {key: file[key] for key in file.files}
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
-        raise ValueError(f'{path}: truncated, or not an .npz file ({error})') from error
-    return proposals_from_arrays(arrays, path)
+        raise ValueError(f'{path}: truncated, or not an .npz of plain arrays ({error})') from error
 
 
 def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> SegmentProposals:
@@ -76,7 +81,7 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
             raise ValueError(f'format version {int(arrays["format"])}, this version reads {FORMAT_VERSION}')
         num_labels = arrays['num_labels'].tolist()
         size = tuple(arrays['size'].tolist())
-        maps = [_sums(arrays[f'labels_{l}'], k) for l, k in enumerate(num_labels)]
+        maps = [_label_map(arrays, l, k) for l, k in enumerate(num_labels)]
         if any(m.shape != size for m in maps):
             raise ValueError(f'label maps of {[m.shape for m in maps]} in a file of size {size}')
         return SegmentProposals(maps, [arrays[f'members_{l}'] for l in range(len(maps))], arrays.get('scores'),
@@ -88,15 +93,8 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
         raise ValueError(f'{path}: {error}') from error
 
 
-def _differences(label_map: np.ndarray) -> np.ndarray:
-    """Differences along y of the differences along x, in wrap-around arithmetic of the map's own type."""
-    return np.diff(np.diff(label_map, axis=1, prepend=label_map.dtype.type(0)), axis=0,
-                   prepend=label_map.dtype.type(0))
-
-
-def _sums(differences: np.ndarray, num_labels: int) -> np.ndarray:
-    """Inverse of :func:`_differences`."""
-    dtype = smallest_label_dtype(num_labels)
-    if differences.ndim != 2 or differences.dtype != dtype:
-        raise ValueError(f'label map of {differences.dtype} {differences.shape}, expected {dtype} (H, W)')
-    return differences.cumsum(0, dtype=dtype).cumsum(1, dtype=dtype)
+def _label_map(arrays: dict[str, np.ndarray], level: int, num_labels: int) -> np.ndarray:
+    if f'labels_{level}' in arrays:  # files of the first hour
+        dtype = smallest_label_dtype(num_labels)
+        return arrays[f'labels_{level}'].cumsum(0, dtype=dtype).cumsum(1, dtype=dtype)
+    return arrays[f'label_map_{level}']

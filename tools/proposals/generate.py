@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mmcv
 
+from mmiam.datasets.image_files import check_image_file
 from mmiam.proposals.batch import list_images, report, run_jobs, take_shard
 from mmiam.proposals.generators import SelectiveMerging
 
@@ -21,8 +22,7 @@ class MakeFile:
         self.generator = generator
 
     def __call__(self, source: Path, target: Path) -> None:
-        if not source.stat().st_size:
-            raise ValueError('the image is empty')
+        check_image_file(str(source))
         image = mmcv.imread(str(source), channel_order='rgb')
         if image is None:
             raise ValueError('not an image, or a broken one')

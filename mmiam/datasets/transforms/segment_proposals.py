@@ -10,6 +10,8 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
 from mmiam.proposals import SegmentProposals
+from mmiam.proposals.io import load_proposals
+from mmiam.proposals.matching import prepare_matching
 
 
 @TRANSFORMS.register_module()
@@ -22,7 +24,7 @@ class LoadSegmentProposals(BaseTransform):
     Args:
         proposal_root (str): Folder with one file an image.
         file_suffix (str): What follows the image's stem. Defaults to '.npz', as tools/proposals writes it; other
-            formats of :func:`mmiam.proposals.io.load_proposals` work too, slower.
+            formats of :func:`mmiam.proposals.io.load_proposals` work too, slower ('' for folders of masks).
         max_proposals (int, optional): Keep the first ones only; by default all.
         on_missing (str): 'error', or 'empty' to go on without proposals where an image has no file.
 
@@ -48,19 +50,15 @@ class LoadSegmentProposals(BaseTransform):
         return results
 
     def _load(self, path: Path, size: tuple[int, int], image: str) -> SegmentProposals:
-        if not path.is_file():
+        if not path.exists():
             if self.on_missing == 'empty':
                 return SegmentProposals.empty(size, origin='missing')
             raise FileNotFoundError(f'no proposals for {image}: {path} does not exist. Make them with '
                                     "tools/proposals/generate.py, or set on_missing='empty'")
-        if self.file_suffix == '.npz':
-            proposals = SegmentProposals.load(path)
-        else:
-            from mmiam.proposals.io import load_proposals
+        try:
             proposals = load_proposals(path, size=size)
-        if proposals.size != size:
-            raise ValueError(f'{path}: proposals of size {proposals.size} (H, W), but {image} is {size}'
-                             + (': transposed' if proposals.size == size[::-1] else ''))
+        except ValueError as error:
+            raise ValueError(f'{error} (proposals for {image})') from error
         if self.max_proposals is not None and len(proposals) > self.max_proposals:
             proposals = proposals.select(range(self.max_proposals))
         return proposals
@@ -98,7 +96,6 @@ class AlignSegmentProposals(BaseTransform):
         if results.get('flip'):
             proposals = proposals.flip(results.get('flip_direction') or 'horizontal')
         if self.prepare_contour is not None:
-            from mmiam.proposals.matching import prepare_matching
             prepare_matching(proposals, self.prepare_contour)
         results['segment_proposals'] = proposals
         return results

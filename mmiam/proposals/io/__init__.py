@@ -1,4 +1,5 @@
 """Reading segment proposals in the formats that people have."""
-from .reading import find_proposal_file, load_proposals
+from .masks import proposals_from_masks
+from .reading import FORMATS, find_proposal_file, load_proposals
 
-__all__ = ['find_proposal_file', 'load_proposals']
+__all__ = ['FORMATS', 'find_proposal_file', 'load_proposals', 'proposals_from_masks']

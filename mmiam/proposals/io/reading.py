@@ -4,8 +4,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..container import SegmentProposals
+from .arrays import read_mask_folder, read_npz
+from .json_files import read_json
+from .mat import read_mat
 
 SUFFIXES = ('.npz', '.mat', '.json')
+FORMATS = ('auto', 'npz', 'mat', 'json', 'folder')
 
 
 def find_proposal_file(folder: str | Path, stem: str) -> Path:
@@ -22,21 +26,51 @@ def find_proposal_file(folder: str | Path, stem: str) -> Path:
                             'and for a folder of masks')
 
 
-def load_proposals(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads a proposal file.
+def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format: str = 'auto') -> SegmentProposals:
+    """Reads the proposals of one image, in any known format. Nothing is ever unpickled.
 
     Args:
-        path (str | Path): The file.
-        size (tuple, optional): (H, W) of the image, checked where given.
+        path (str | Path): A file, or a folder of mask images.
+        size (tuple, optional): (H, W) of the image, checked where given. Needed for a JSON list without entries.
+        format (str): 'npz', 'mat', 'json' or 'folder'; 'auto' goes by suffix. The layouts within a kind of file
+            are told apart by their keys.
 
     Returns:
         SegmentProposals: at the size of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is broken or of another size; file and cause are named.
+        ValueError: if it is empty, truncated, of another size or unknown; file and cause are named.
     """
-    proposals = SegmentProposals.load(path)
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'no proposal file {path}')
+    if path.is_file() and not path.stat().st_size:
+        raise ValueError(f'{path}: the file is empty')
+    proposals = _read(path, size, detect_format(path) if format == 'auto' else format)
     if size is not None and tuple(size) != proposals.size:
-        raise ValueError(f'{path}: proposals of {proposals.size} (H, W), the image is {tuple(size)}')
+        raise ValueError(f'{path}: proposals of {proposals.size} (H, W), the image is {tuple(size)}'
+                         + (': transposed' if tuple(size) == proposals.size[::-1] else ''))
     return proposals
+
+
+def detect_format(path: Path) -> str:
+    """The kind of a file by its suffix.
+
+    Raises:
+        ValueError: if it is unknown.
+    """
+    if path.is_dir():
+        return 'folder'
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(SUFFIXES)} and folders of '
+                         'mask images')
+    return path.suffix.lower()[1:]
+
+
+def _read(path: Path, size: tuple[int, int] | None, format: str) -> SegmentProposals:
+    if format not in FORMATS[1:]:
+        raise ValueError(f'format must be one of {FORMATS}, got {format!r}')
+    if format == 'json':
+        return read_json(path, size)
+    return {'npz': read_npz, 'mat': read_mat, 'folder': read_mask_folder}[format](path)

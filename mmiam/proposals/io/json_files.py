@@ -1,0 +1,171 @@
+"""JSON files: the PRM demo's runs, COCO RLE, and Segment Anything's automatic masks.
+
+Legend: H, W image size, n proposals.
+
+* PRM demo: a list of ``{"data": base64, "shape": [H, W]}``; the data are uint32 pairs (start from 1, length) of
+  runs in **row-major** order.
+* COCO RLE: a list of ``{"size": [H, W], "counts": text or list}``, **column-major**; or of objects that have one
+  under ``segmentation`` and perhaps a ``score``.
+* Segment Anything, as in SA-1B: ``{"image": {"height", "width", ...}, "annotations": [{"segmentation": RLE,
+  "predicted_iou", "stability_score", ...}]}``; also the list that its automatic mask generator returns with
+  ``output_mode='coco_rle'``.
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..container import SegmentProposals
+from .masks import proposals_from_masks
+
+_CHECKED_MASKS = 20
+
+
+def read_json(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
+    """Reads a JSON file of any of the three layouts; ``size`` is needed only for a file without a proposal.
+
+    Raises:
+        ValueError: if the file is broken, mixed up or of none of the layouts; file and cause are named.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: truncated, or not JSON ({error})') from error
+    try:
+        return _read(content, size)
+    except (ValueError, KeyError, TypeError) as error:
+        cause = f'no key {error.args[0]!r}' if isinstance(error, KeyError) else str(error)
+        raise ValueError(f'{path}: {cause}') from error
+
+
+def _read(content, size) -> SegmentProposals:
+    stated = size
+    entries = content
+    if isinstance(content, dict):
+        if 'annotations' not in content:
+            raise ValueError(f"an object without 'annotations'; its keys are {sorted(content)[:8]}")
+        entries = content['annotations']
+        if 'image' in content:
+            stated = (int(content['image']['height']), int(content['image']['width']))
+    if not isinstance(entries, list):
+        raise ValueError(f'expected a list of proposals, found {type(entries).__name__}')
+    images = {e.get('image_id') for e in entries if isinstance(e, dict)}
+    if len(images) > 1:
+        raise ValueError(f'holds proposals of {len(images)} images; one file an image is needed')
+    if not entries:
+        return SegmentProposals.empty(stated, 'json') if stated else proposals_from_masks([])
+    if not all(isinstance(e, dict) for e in entries):
+        raise ValueError('every proposal must be an object')
+    if 'data' in entries[0]:
+        shape = tuple(int(v) for v in entries[0]['shape'])
+        order, origin, scores, ranked = 'C', 'prm json', None, range(len(entries))
+
+        def bits(i: int) -> np.ndarray:
+            return _prm_bits(entries[i], shape, i)
+    else:
+        rles = [_rle(e, i) for i, e in enumerate(entries)]
+        shape = tuple(int(v) for v in rles[0]['size'])
+        order, origin = 'F', 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
+        scores = _scores(entries)
+        ranked = np.arange(len(rles)) if scores is None else np.argsort(-scores, kind='stable')
+        scores = None if scores is None else scores[ranked]
+
+        def bits(i: int) -> np.ndarray:
+            return _coco_bits(rles[i], shape, i)
+    if isinstance(content, dict) and 'image' in content and shape != stated:
+        raise ValueError(f"masks of {shape} (H, W), but 'image' says {stated}"
+                         + (': transposed' if shape == stated[::-1] else ''))
+    _check_order([bits(i) for i in ranked[:_CHECKED_MASKS]], shape, order)
+    # one mask at a time is expanded
+    return proposals_from_masks((bits(i).reshape(shape, order=order) for i in ranked), shape, scores, origin)
+
+
+def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
+    """Flat row-major mask of one entry of the PRM demo."""
+    if tuple(entry['shape']) != shape:
+        raise ValueError(f'proposal {index} is of shape {entry["shape"]}, the first one of {list(shape)}')
+    try:
+        data = base64.b64decode(entry['data'], validate=True)
+    except binascii.Error as error:
+        raise ValueError(f'proposal {index}: bad base64 ({error})') from error
+    if len(data) % 8:
+        raise ValueError(f'proposal {index}: {len(data)} bytes are no whole number of (start, length) pairs: '
+                         'truncated')
+    runs = np.frombuffer(data, '<u4').reshape(-1, 2).astype(np.int64)
+    total = shape[0] * shape[1]
+    if len(runs) and (runs[:, 0].min() < 1 or (runs.sum(1) - 1).max() > total):
+        raise ValueError(f'proposal {index}: runs leave the image of shape {entry["shape"]} (starts count from 1)')
+    steps = np.zeros(total + 1, np.int32)
+    np.add.at(steps, runs[:, 0] - 1, 1)
+    np.add.at(steps, runs.sum(1) - 1, -1)
+    return steps[:-1].cumsum() > 0
+
+
+def _rle(entry: dict, index: int) -> dict:
+    rle = entry.get('segmentation', entry)
+    if not isinstance(rle, dict) or 'counts' not in rle or 'size' not in rle:
+        raise ValueError(f"proposal {index} is no RLE (an object with 'size' and 'counts'); polygons are not read, "
+                         f'found {type(rle).__name__} with {sorted(rle)[:6] if isinstance(rle, dict) else "no keys"}')
+    return rle
+
+
+def _coco_bits(rle: dict, shape: tuple[int, int], index: int) -> np.ndarray:
+    """Flat column-major mask of a COCO RLE, its length checked before it is expanded."""
+    from pycocotools import mask as coco_mask
+    if tuple(rle['size']) != shape:
+        raise ValueError(f'proposal {index} is of size {rle["size"]}, the first one of {list(shape)}')
+    counts = rle['counts']
+    runs = np.array(counts, np.int64) if isinstance(counts, list) else _decode_counts(counts, index)
+    if (runs < 0).any() or runs.sum() != shape[0] * shape[1]:
+        raise ValueError(f'proposal {index}: runs of {int(runs.sum())} pixels in all, the image has '
+                         f'{shape[0] * shape[1]}: truncated')
+    if isinstance(counts, list):
+        rle = coco_mask.frPyObjects(rle, *shape)
+    return coco_mask.decode(dict(size=list(shape), counts=rle['counts'])).ravel(order='F').astype(bool)
+
+
+def _decode_counts(text: str | bytes, index: int) -> np.ndarray:
+    """Run lengths of COCO's compressed text: 5 bits a character, differences to the run before last."""
+    codes = (text.encode() if isinstance(text, str) else text)
+    runs, value, shift = [], 0, 0
+    for code in codes:
+        code -= 48
+        if not 0 <= code < 64:
+            raise ValueError(f'proposal {index}: a character in its counts is none of COCO RLE')
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            if code & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value, shift = 0, 0
+    if shift:
+        raise ValueError(f'proposal {index}: its counts end within a number: truncated')
+    return np.array(runs, np.int64)
+
+
+def _scores(entries: list[dict]) -> np.ndarray | None:
+    """Segment Anything: predicted IoU times stability (our choice); otherwise ``score``; None without either."""
+    if all('predicted_iou' in e for e in entries):
+        return np.array([e['predicted_iou'] * e.get('stability_score', 1.) for e in entries], np.float64)
+    if all('score' in e for e in entries):
+        return np.array([e['score'] for e in entries], np.float64)
+    return None
+
+
+def _check_order(bits: list[np.ndarray], shape: tuple[int, int], order: str) -> None:
+    """Refuses masks that were written in the other order: read wrongly, they fall into stripes."""
+    other = 'F' if order == 'C' else 'C'
+    here, there = (sum(_outline(b.reshape(shape, order=o)) for b in bits) for o in (order, other))
+    if here > 2 * there:
+        names = {'C': 'row-major', 'F': 'column-major'}
+        raise ValueError(f'the runs are {names[other]}, but this format is {names[order]}: the masks are transposed')
+
+
+def _outline(mask: np.ndarray) -> int:
+    return int((mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum())

@@ -1,0 +1,88 @@
+"""Arbitrary overlapping masks as label maps and memberships.
+
+Legend: n masks, H, W image size, K labels (atoms: the pixels that the same masks of a level hold).
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..container import SegmentProposals
+
+
+def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, int] | None = None,
+                         scores: np.ndarray | None = None, origin: str = '') -> SegmentProposals:
+    """Builds the container from masks, one at a time, so that a generator of masks needs little memory.
+
+    Masks join one level, splitting its atoms, until its membership table would outgrow the label map that a new
+    level costs. The masks come back exactly.
+
+    Args:
+        masks (iterable): bool (H, W) arrays, in order of rank.
+        size (tuple, optional): (H, W); needed where there may be no mask.
+        scores (ndarray, optional): (n,).
+        origin (str): Where they come from.
+
+    Returns:
+        SegmentProposals: the same masks in the same order.
+
+    Raises:
+        ValueError: if a mask is not (H, W), or if there is none and no ``size``.
+    """
+    level = None
+    done: list[tuple[np.ndarray, np.ndarray]] = []
+    for index, mask in enumerate(masks):
+        size = tuple(mask.shape) if size is None else tuple(size)
+        if mask.shape != size or mask.ndim != 2:
+            raise ValueError(f'mask {index} is {mask.shape}, expected {size} (H, W)'
+                             + (': transposed' if mask.shape == size[::-1] else ''))
+        if level is None or level.is_full():
+            if level is not None:
+                done.append(level.finish())
+            level = _Level(size)
+        level.add(mask.astype(bool))
+    if size is None:
+        raise ValueError('no mask, and no size of the image given')
+    if level is None:
+        return SegmentProposals.empty(size, origin)
+    done.append(level.finish())
+    return SegmentProposals([m for m, _ in done], [t for _, t in done], scores, origin)
+
+
+class _Level:
+    """One label map under construction; label 0 covers the whole image at first."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.label_map = np.zeros(size, np.int32)
+        self.counts = np.array([self.label_map.size])
+        self.parents: list[np.ndarray] = []  # of the labels that each mask made
+        self.rows: list[np.ndarray] = []  # each over the labels of its time
+
+    def is_full(self) -> bool:
+        """Whether the table has outgrown a label map of two bytes a pixel."""
+        return len(self.rows) * len(self.counts) / 8 > 2 * self.label_map.size or len(self.counts) > 60000
+
+    def add(self, mask: np.ndarray) -> None:
+        """Adds a mask, splitting the labels that it cuts."""
+        covered = self.label_map[mask]
+        inside = np.bincount(covered, minlength=len(self.counts))
+        cut = np.flatnonzero((inside > 0) & (inside < self.counts))
+        renamed = np.arange(len(self.counts))
+        renamed[cut] = len(self.counts) + np.arange(len(cut))
+        self.label_map[mask] = renamed[covered]
+        row = inside == self.counts
+        row &= self.counts > 0
+        self.counts = np.concatenate([self.counts, inside[cut]])
+        self.counts[cut] -= inside[cut]
+        self.parents.append(cut)
+        self.rows.append(np.concatenate([row, np.ones(len(cut), bool)]))
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """The label map, and the bool (n, K) table over all labels made until now."""
+        table = np.zeros((len(self.rows), len(self.counts)), bool)
+        for i, (row, parents) in enumerate(zip(self.rows, self.parents)):
+            first = len(row) - len(parents)
+            table[:i, first:len(row)] = table[:i, parents]  # a part of a label is in what the label was in
+            table[i, :len(row)] = row
+        return self.label_map, table

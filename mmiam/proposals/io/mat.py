@@ -1,0 +1,132 @@
+"""MATLAB files: COB's and MCG's candidates, and CIM's ``maskmat``.
+
+Legend: H, W image size, n proposals.
+
+COB, MCG (``im2prop``, ``im2mcg``): ``superpixels`` (H, W) ids from 1, ``labels`` a cell of n arrays of ids,
+``scores`` (n,) descending, ``bboxes`` (n, 4); at the top of the file or inside one struct. CIM: ``maskmat``, a cell
+of n masks (H, W). Versions 4 to 7 are read by scipy, 7.3 (HDF5) by h5py.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..container import SegmentProposals
+from .masks import proposals_from_masks
+
+
+def read_mat(path: str | Path) -> SegmentProposals:
+    """Reads a .mat file of either layout.
+
+    Raises:
+        ValueError: if the file is broken or has neither layout; file and cause are named.
+        ImportError: if the file is of version 7.3 and h5py is missing.
+    """
+    variables = _load_variables(Path(path))
+    candidates = _find(variables, ('superpixels', 'labels'))
+    if candidates is not None:
+        return _from_superpixels(candidates, path)
+    holder = _find(variables, ('maskmat', ))
+    if holder is not None:
+        return _from_maskmat(holder['maskmat'], path)
+    raise ValueError(f"{path}: neither 'superpixels' and 'labels' (COB, MCG) nor 'maskmat' (CIM) in it; it holds "
+                     f'{sorted(variables)}')
+
+
+def _from_superpixels(found: dict, path) -> SegmentProposals:
+    superpixels, labels = np.asarray(found['superpixels']), _cell(found['labels'])
+    if superpixels.ndim != 2 or not superpixels.size:
+        raise ValueError(f"{path}: 'superpixels' must be (H, W), got {superpixels.shape}")
+    ids, label_map = np.unique(superpixels.astype(np.int64), return_inverse=True)
+    highest = int(ids[-1])
+    position = np.full(highest + 1, -1)
+    position[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
+    table = np.zeros((len(labels), len(ids)), bool)
+    for i, cell in enumerate(labels):
+        wanted = np.asarray(cell).reshape(-1).astype(np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() > highest or (position[wanted] < 0).any()):
+            raise ValueError(f'{path}: proposal {i} names superpixels that do not occur (ids {wanted.min()}..'
+                             f'{wanted.max()}, the map has {int(ids[0])}..{highest})')
+        table[i, position[wanted]] = True
+    scores = found.get('scores')
+    if scores is not None:
+        scores = np.asarray(scores, np.float64).reshape(-1)
+        if len(scores) != len(table):
+            raise ValueError(f'{path}: {len(table)} proposals but {len(scores)} scores')
+    return SegmentProposals([label_map.reshape(superpixels.shape)], [table], scores, 'cob/mcg .mat')
+
+
+def _from_maskmat(maskmat, path) -> SegmentProposals:
+    if isinstance(maskmat, np.ndarray) and maskmat.dtype != object:
+        masks = list(np.moveaxis(np.atleast_3d(maskmat), 2, 0))  # (H, W, n) instead of a cell
+    else:
+        masks = _cell(maskmat)
+    try:
+        return proposals_from_masks((np.asarray(m) > 0 for m in masks), origin='cim maskmat')
+    except ValueError as error:
+        raise ValueError(f"{path}: 'maskmat': {error}") from error
+
+
+def _cell(value) -> list:
+    """The entries of a MATLAB cell, whatever its shape; a lone array is a cell of one."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        return list(value.ravel(order='F'))
+    return [value]
+
+
+def _find(variables: dict, names: tuple[str, ...]) -> dict | None:
+    """The dictionary that has all the names: the file itself or a struct in it."""
+    if all(n in variables for n in names):
+        return variables
+    for value in variables.values():
+        if isinstance(value, dict) and all(n in value for n in names):
+            return value
+    return None
+
+
+def _load_variables(path: Path) -> dict:
+    with open(path, 'rb') as file:
+        head = file.read(516)
+    if b'\x89HDF' in (head[:4], head[512:]):  # MATLAB 7.3 puts a header of 512 bytes before the HDF5 file
+        return _load_hdf5(path)
+    import scipy.io
+    try:
+        raw = scipy.io.loadmat(str(path))
+    except Exception as error:  # scipy raises whatever its parser stumbles over in a damaged file
+        raise ValueError(f'{path}: truncated, or not a MATLAB file ({error})') from error
+    return {k: _plain(v) for k, v in raw.items() if not k.startswith('__')}
+
+
+def _plain(value):
+    """Structs of scipy as dictionaries; everything else as it is."""
+    if isinstance(value, np.ndarray) and value.dtype.names and value.size == 1:
+        return {name: value[name].item() for name in value.dtype.names}
+    return value
+
+
+def _load_hdf5(path: Path) -> dict:
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError(f'{path} is a MATLAB 7.3 file, which needs h5py: pip install h5py') from None
+    try:
+        with h5py.File(path, 'r') as file:
+            return {k: _from_hdf5(v, file) for k, v in file.items() if not k.startswith('#')}
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(f'{path}: truncated, or not a MATLAB 7.3 file ({error})') from error
+
+
+def _from_hdf5(node, file):
+    """A struct as a dictionary, a cell as a list, an array with its axes turned back (HDF5 has them reversed)."""
+    import h5py
+    if isinstance(node, h5py.Group):
+        return {k: _from_hdf5(v, file) for k, v in node.items()}
+    if node.attrs.get('MATLAB_empty', 0):
+        return np.zeros((0, 0))
+    values = node[()]
+    if node.dtype == h5py.ref_dtype:
+        return [_from_hdf5(file[ref], file) for ref in values.T.ravel(order='F')]
+    return np.asarray(values).T
