@@ -14,7 +14,7 @@ PALETTES = {
     'rock': [(84, 82, 80), (122, 118, 114), (158, 154, 148)],
     'leaves': [(62, 44, 28), (120, 80, 38), (164, 120, 60)],
     'snow': [(196, 206, 218), (224, 230, 236), (246, 247, 250)],
-    'water': [(38, 72, 98), (58, 104, 132), (104, 150, 168)],
+    'water': [(48, 84, 110), (58, 100, 126), (76, 118, 142)],
     'moss': [(34, 52, 40), (58, 84, 58), (88, 112, 84)],
     'clay': [(122, 66, 48), (150, 88, 62), (178, 116, 86)],
 }
@@ -53,7 +53,7 @@ def texture(rng, shape, unit, name, colours):
         tone = np.where(phase < 0.06, 0.0, 0.3 + 0.3 * broad + 0.25 * grain + 0.15 * fine)
     else:
         tone = 0.65 * broad + 0.35 * fine
-    return ramp(stretch(tone, 0.15, 0.85), colours)
+    return ramp(0.5 + 0.7 * (stretch(tone, 0.15, 0.85) - 0.5), colours)
 
 
 def _cells(rng, shape, cell):
@@ -92,7 +92,7 @@ def scenery(rng, shape, unit):
 def add_distractors(rng, image, unit):
     """Draw stones, logs, leaf rosettes and flowers onto ``image`` in place."""
     drawers = (_stone, _stone, _log, _rosette, _flower)
-    for kind in rng.integers(len(drawers), size=rng.integers(4, 10)):
+    for kind in rng.integers(len(drawers), size=rng.integers(3, 7)):
         centre = rng.uniform(0, 1, 2) * image.shape[1::-1]
         drawers[kind](rng, image, unit, centre)
 

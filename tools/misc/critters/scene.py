@@ -135,8 +135,8 @@ def _draw_animal(rng, head_rng, name, length, avoid):
     mask = (near < 0) | (far < 0)
     fur = coat(rng, x, y, unit, base, accent, style)
     depth = np.where(near < 0, -near, -far)
-    tone = 0.6 + 0.4 * np.sqrt(np.clip(depth / 0.22, 0, 1)) + 0.14 * np.clip(light * x - y, -1, 1)
-    tone *= np.where(near < 0, 1.0, 0.75)
+    tone = 0.8 + 0.2 * np.sqrt(np.clip(depth / 0.22, 0, 1)) + 0.14 * np.clip(light * x - y, -1, 1)
+    tone *= np.where(near < 0, 1.0, 0.82)
     colour = fur * tone[..., None]
     silhouette, zone = mask.copy(), np.hypot(head_x, head_y) < HEAD_ZONE
     head = paint_head(name, colour, mask, head_x, head_y, head_rng) | (skull < 0)
@@ -200,7 +200,7 @@ def _compose(image, sprites, size):
         sprite = sprites[index]
         mask = _clip(sprite.mask, sprite, side)
         shadow = cv2.GaussianBlur(sprite.body.astype(np.float32), (0, 0), 0.012 * side)
-        _window(image, sprite)[...] *= (1 - 0.35 * _clip(shadow, sprite, side))[..., None]
+        _window(image, sprite)[...] *= (1 - 0.2 * _clip(shadow, sprite, side))[..., None]
         _window(image, sprite)[mask] = _clip(sprite.colour, sprite, side)[mask]
         _window(owner, sprite)[mask] = index + 1
         _window(head, sprite)[mask] = _clip(sprite.head, sprite, side)[mask]

@@ -74,7 +74,7 @@ def rgb_to_lab(colour):
     return cv2.cvtColor(pixel, cv2.COLOR_RGB2LAB)[0, 0]
 
 
-def pick_coat_colours(rng, avoid, min_distance=30.0):
+def pick_coat_colours(rng, avoid, min_distance=40.0):
     """Base and accent colour of a coat that stands out from the background.
 
     Args:
@@ -127,4 +127,4 @@ def coat(rng, along, down, unit, base, accent, style):
     else:
         marks = np.zeros(shape, np.float32)
     fur = fractal_noise(rng, shape, unit * 0.12, 2) - 0.5
-    return mix(base, accent, 0.75 * marks) * (1 + 0.5 * fur)[..., None]
+    return mix(base, accent, 0.55 * marks) * (1 + 0.3 * fur)[..., None]
