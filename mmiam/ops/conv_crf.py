@@ -4,8 +4,8 @@
     m_i(l)  = sum over j in the window of i of k(i, j) Q_j(l)
     Q_i(l)  = softmax over l of [a log P_i(l) + weight m_i(l)]
 
-with positions p in pixels, colours c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the public
-code of ConvCRF does differently from the equations is ``mode='reference'``, see :func:`conv_crf`.
+with positions p in pixels, colours c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the
+public code of ConvCRF does differently from the equations is ``mode='reference'``, see :func:`conv_crf`.
 
 Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
 """
@@ -101,8 +101,8 @@ def conv_crf(unary: Tensor,
              mode: str = 'reference') -> Tensor:
     """Refine the label scores of an image's instances by a convolutional CRF.
 
-    The filter bank is computed once and serves all instances. Messages are accumulated shift by shift, so memory does not
-    grow with K x K copies of the labels; two labels cost one plane. Not differentiable. Defaults are those of the
+    The filter bank is computed once and serves all instances. Messages are accumulated shift by shift, so memory does
+    not grow with K x K copies of the labels; two labels cost one plane. Not differentiable. Defaults are those of the
     public ConvCRF code and its demo.
 
     ``mode='reference'``, the public code's conventions: a = unary_weight - weight; the first step passes
@@ -114,7 +114,8 @@ def conv_crf(unary: Tensor,
 
     Args:
         unary (Tensor): Label scores, logits up to a constant per pixel, has shape (I, K, H, W).
-        image (Tensor): The image, RGB in 0..255 (not normalised: ``col_sigma`` is in these units), has shape (3, H, W).
+        image (Tensor): The image, RGB in 0..255 (not normalised: ``col_sigma`` is in these units), has shape
+            (3, H, W).
         kernel_size (int): Side K of the window, in cells, odd. Defaults to 7.
         blur (int): Side of a cell in pixels: labels and features are averaged over cells, messages passed between
             cells and upsampled bilinearly. Defaults to 4.
@@ -142,36 +143,36 @@ def conv_crf(unary: Tensor,
         return out
     form = _TwoLabels if labels == 2 else _ManyLabels
     cells = Cells(tuple(unary.shape[-2:]), blur)
-    scores = form.scores(unary.to(dtype))
     if num_iters == 0:
-        for i in range(num):
-            form.write(out[i], form.probabilities(scores[i], dim=0))
+        for scores, result in zip(form.scores(unary.to(dtype)), out):
+            form.write(result, form.probabilities(scores, dim=0))
         return out
     messages = _messages(image.to(dtype), cells, kernel_size, (pos_sigma, col_sigma),
                          (weight * pos_compat, weight * col_compat), centre=reference)
-    start = scores if reference else form.message_input(form.probabilities(scores.clone(), dim=1))
-    _iterate(out, scores * (unary_weight - weight if reference else unary_weight), start, form, cells, messages, num_iters)
+    keep = unary_weight - weight if reference else unary_weight
+    _iterate(out, form.scores(unary.to(dtype)), keep, reference, form, cells, messages, num_iters)
     return out
 
 
-def _iterate(out: Tensor, base: Tensor, start: Tensor, form: type, cells: Cells, messages: Messages,
+def _iterate(out: Tensor, scores: Tensor, keep: float, reference: bool, form: type, cells: Cells, messages: Messages,
              num_iters: int) -> None:
-    """The iterations: base and start (I, planes, H, W) -> probabilities into out (I, K, H, W).
+    """The iterations: scores (I, planes, H, W) -> probabilities into out (I, K, H, W).
 
     Pixels are visited instance by instance, so that an instance's planes stay in the cache.
     """
-    num, planes = base.shape[:2]
-    counts = cells.counts(base)
-    valid = cells.to_phases(base.new_ones(1, *cells.size)) if any(cells.lacking) else None
+    num, planes = scores.shape[:2]
+    counts = cells.counts(scores)
+    valid = cells.to_phases(scores.new_ones(1, *cells.size)) if any(cells.lacking) else None
+    start = scores if reference else form.message_input(form.probabilities(scores.clone(), dim=1))
     cell_labels = cells.pool(start.flatten(0, 1))
-    base = cells.to_phases(base.flatten(0, 1)).unflatten(0, (num, planes))
+    scores = cells.to_phases(scores.flatten(0, 1)).unflatten(0, (num, planes))
+    del start
     for iteration in range(num_iters):
         message = messages(cell_labels).unflatten(0, (num, planes))
-        pooled = message.new_empty(message.shape)
         for i in range(num):
-            labels = form.probabilities(cells.upsample(message[i]).add_(base[i]), dim=0)
+            labels = form.probabilities(cells.upsample(message[i]).add_(scores[i], alpha=keep), dim=0)
             if iteration == num_iters - 1:
                 form.write(out[i], cells.to_pixels(labels))
-            else:
-                pooled[i] = (labels if valid is None else labels * valid).sum(1)
-        cell_labels = form.message_input(pooled.div_(counts)).flatten(0, 1)
+            else:  # pooled; takes the place of the message, which is used up
+                message[i] = (labels if valid is None else labels * valid).sum(1)
+        cell_labels = form.message_input(message.div_(counts)).flatten(0, 1)

@@ -103,7 +103,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
         ValueError: If shapes do not agree, r is even, ``num_steps`` is negative or an image index out of range.
     """
     _check(features, weights, num_steps, image_index)
-    num, images = features.size(0), weights.size(0)
+    images = weights.size(0)
     if num_steps == 0 or features.numel() == 0:
         return features
     dtype = torch.promote_types(torch.promote_types(features.dtype, weights.dtype), torch.float32)

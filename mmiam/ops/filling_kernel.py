@@ -7,7 +7,8 @@ What makes it fast and small (each measured against ``F.unfold``, see ``extent_f
 
 - A plane lies flat, with ``margin`` = (r // 2) * (W + 1) zeros before and after. Neighbour (dy, dx) of every location
   is then one contiguous slice, shifted by dy * W + dx, and a step is T multiply-adds in place. Slices run over the
-  row ends into the next row; the weights of neighbours outside the image are zero, so what is read there does not count.
+  row ends into the next row; the weights of neighbours outside the image are zero, so what is read there does not
+  count.
 - No plane needs another one: planes go through all N steps in blocks of a size whose weights and values stay in
   the cache, instead of all planes going through step 1, then through step 2.
 - Backward runs the steps of a block again, this time keeping its G^0 ... G^{N-1}; they are gone with the block.

@@ -83,7 +83,8 @@ def test_two_pixels_by_hand():
 @pytest.mark.parametrize('mode', ['reference', 'mean_field'])
 @pytest.mark.parametrize('labels', [1, 2, 3])
 @pytest.mark.parametrize('size', [(1, 1), (1, 5), (6, 7)])
-@pytest.mark.parametrize('blur,kernel_size,num_iters', [(1, 3, 2), (2, 3, 3), (3, 5, 1), (4, 7, 5), (2, 1, 2), (4, 3, 0)])
+@pytest.mark.parametrize('blur,kernel_size,num_iters',
+                         [(1, 3, 2), (2, 3, 3), (3, 5, 1), (4, 7, 5), (2, 1, 2), (4, 3, 0)])
 def test_equals_pairs_of_pixels(mode, labels, size, blur, kernel_size, num_iters):
     unary, image = random_case(2, labels, size)
     fast = conv_crf(unary, image, kernel_size, blur, num_iters, mode=mode)
@@ -160,7 +161,8 @@ def test_half_precision_and_whole_numbers():
     unary, image = random_case(1, 2, (5, 6))
     unary, image = unary.half(), image.round().clamp(0, 255).byte()
     out = conv_crf(unary, image)
-    assert out.dtype == torch.float32 and torch.allclose(out, conv_crf(unary.double(), image.double()).float(), atol=1e-5)
+    exact = conv_crf(unary.double(), image.double()).float()
+    assert out.dtype == torch.float32 and torch.allclose(out, exact, atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
