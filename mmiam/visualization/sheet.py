@@ -1,0 +1,135 @@
+"""Sheets of pictures: tiles side by side with captions, one row an image.
+
+Legend: R rows, K columns. Tiles are RGB, uint8, of any size; each is fitted into a square cell without distortion.
+"""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .overlays import FONT, check_image
+
+PAPER, INK = 255, (40, 40, 40)
+CAPTION_HEIGHT, MARGIN = 18, 4
+
+
+def fit_tile(tile: Any, size: int) -> np.ndarray:
+    """Fit a tile into a white square of ``size`` pixels, aspect kept, centred; uint8 (size, size, 3)."""
+    tile = check_image(tile)
+    height, width = tile.shape[:2]
+    ratio = size / max(height, width)
+    new = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
+    cell = np.full((size, size, 3), PAPER, np.uint8)
+    top, left = (size - new[1]) // 2, (size - new[0]) // 2
+    cell[top:top + new[1], left:left + new[0]] = cv2.resize(tile, new, interpolation=method)
+    return cell
+
+
+def write_caption(width: int, text: str) -> np.ndarray:
+    """A white strip (CAPTION_HEIGHT, width, 3) with centred text, shortened to fit; characters outside ASCII are '?'."""
+    strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
+    text = str(text).encode('ascii', 'replace').decode()
+    while len(text) > 1 and cv2.getTextSize(text, FONT, 0.4, 1)[0][0] > width - 2:
+        text = text[:-3] + '.' if len(text) > 3 else text[:-1]
+    left = max((width - cv2.getTextSize(text, FONT, 0.4, 1)[0][0]) // 2, 0)
+    cv2.putText(strip, text, (left, CAPTION_HEIGHT - 5), FONT, 0.4, INK, 1, cv2.LINE_AA)
+    return strip
+
+
+def side_by_side(tiles: Sequence[Any], captions: Sequence[str] | None = None, tile_size: int = 192) -> np.ndarray:
+    """Tiles in a row, each under its caption.
+
+    Args:
+        tiles (Sequence[ndarray]): K images, RGB uint8.
+        captions (Sequence[str], optional): K captions. Defaults to None, no strip of captions.
+        tile_size (int): Side of a cell in pixels. Defaults to 192.
+
+    Returns:
+        ndarray: uint8 (h, w, 3) with w = K * tile_size + (K + 1) * MARGIN and h = tile_size + MARGIN, plus
+        CAPTION_HEIGHT with captions. No tiles: (h, MARGIN, 3).
+
+    Raises:
+        ValueError: if the numbers of tiles and captions differ or ``tile_size`` is below 1.
+    """
+    if captions is not None and len(captions) != len(tiles):
+        raise ValueError(f'{len(tiles)} tiles but {len(captions)} captions')
+    if tile_size < 1:
+        raise ValueError(f'tile_size must be at least 1, got {tile_size}')
+    height = tile_size + MARGIN + (CAPTION_HEIGHT if captions is not None else 0)
+    gap = np.full((height, MARGIN, 3), PAPER, np.uint8)
+    below = np.full((MARGIN, tile_size, 3), PAPER, np.uint8)
+    parts = [gap]
+    for index, tile in enumerate(tiles):
+        strips = [fit_tile(tile, tile_size), below]
+        if captions is not None:
+            strips.insert(0, write_caption(tile_size, captions[index]))
+        parts.extend([np.concatenate(strips), gap])
+    return np.concatenate(parts, axis=1)
+
+
+def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str] | None = None,
+               tile_size: int = 192) -> np.ndarray:
+    """A sheet: one row an image, the column's name over every tile.
+
+    Args:
+        rows (Sequence[Sequence[ndarray]]): R rows of K tiles, RGB uint8 of any size.
+        columns (Sequence[str]): K names, e.g. image, CAM, PRM, IAM, masks, ground truth.
+        captions (Sequence[str], optional): R names, written in the caption of the row's first tile behind the
+            column's name. Defaults to None.
+        tile_size (int): Side of a cell in pixels. Defaults to 192.
+
+    Returns:
+        ndarray: RGB, uint8. Without rows: the names of the columns alone.
+
+    Raises:
+        ValueError: if a row has not K tiles, or there are not R captions.
+    """
+    if captions is not None and len(captions) != len(rows):
+        raise ValueError(f'{len(rows)} rows but {len(captions)} captions')
+    if not len(rows):
+        blank = np.full((1, 1, 3), PAPER, np.uint8)
+        return side_by_side([blank] * len(columns), columns, tile_size)[:CAPTION_HEIGHT]
+    drawn = []
+    for index, tiles in enumerate(rows):
+        if len(tiles) != len(columns):
+            raise ValueError(f'row {index} has {len(tiles)} tiles, there are {len(columns)} columns')
+        names = list(columns)
+        if captions is not None and names:
+            names[0] = f'{names[0]} {captions[index]}'
+        drawn.append(side_by_side(tiles, names, tile_size))
+    return np.concatenate(drawn)
+
+
+def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | os.PathLike,
+                captions: Sequence[str] | None = None, tile_size: int = 192) -> Path:
+    """Draw a sheet (:func:`draw_sheet`) and write it as PNG; an existing file is replaced only when all is written.
+
+    Returns:
+        Path: ``path``. Missing folders are made.
+
+    Raises:
+        ValueError: as :func:`draw_sheet`, or if ``path`` does not end in .png.
+    """
+    path = Path(path)
+    if path.suffix.lower() != '.png':
+        raise ValueError(f'{path}: a sheet is written as .png')
+    picture = draw_sheet(rows, columns, captions, tile_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
+    handle, temporary = tempfile.mkstemp(suffix='.tmp', prefix=f'.{path.name}.', dir=path.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
