@@ -4,7 +4,7 @@ Legend: C channels, r side of the window, K = r * r its positions, row-major, N 
 
 "The eight adjacent neighbors of a pixel are visualized in the form of vector fields, where the angle represents the
 corresponding neighbors and length represents the value. We compute the mean of W across channels and subtract the
-average from each map to suppress the 'flat' regions that connected with all neighbors." (Sec. 4)
+average from each map to suppress the 'flat' regions that connected with all neighbors." (Sec. 3.2)
 """
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def fit_tile(tile: Any, size: int) -> np.ndarray:
 
 
 def write_caption(width: int, text: str) -> np.ndarray:
-    """A white strip (CAPTION_HEIGHT, width, 3) with centred text, shortened to fit; characters outside ASCII are '?'."""
+    """A white strip (CAPTION_HEIGHT, width, 3) with centred text, shortened to fit; beyond ASCII is '?'."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
     text = str(text).encode('ascii', 'replace').decode()
     while len(text) > 1 and cv2.getTextSize(text, FONT, 0.4, 1)[0][0] > width - 2:
