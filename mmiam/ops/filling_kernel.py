@@ -3,7 +3,7 @@
 Legend of shapes: I instances, M planes (channels that share no weights), H x W locations, P = H * W, r the window's
 side, T = r * r taps (row-major over the window), N steps, Q = P + 2 * margin.
 
-What makes it fast and small (each measured against ``F.unfold``, see ``extent_filling``):
+What makes it fast and small:
 
 - A plane lies flat, with ``margin`` = (r // 2) * (W + 1) zeros before and after. Neighbour (dy, dx) of every location
   is then one contiguous slice, shifted by dy * W + dx, and a step is T multiply-adds in place. Slices run over the
@@ -13,6 +13,12 @@ What makes it fast and small (each measured against ``F.unfold``, see ``extent_f
   the cache, instead of all planes going through step 1, then through step 2.
 - Backward runs the steps of a block again, this time keeping its G^0 ... G^{N-1}; they are gone with the block.
 - The step of the gradient is the same step with shifted weights, read from the same flat copy by other slices.
+
+Measured at C = 16, r = 3, 112 x 112, N = 112, float32, one core, against ``F.unfold`` and autograd: forward 37 ms
+(327 ms); with backward 0.15 s and 44 MiB (0.68 s, 931 MiB) for one instance, 3.5 s and 56 MiB (31 s, 7.0 GiB) for eight.
+What is left is traffic between cache and core: each multiply-add reads three planes and writes one. All taps
+as one product and one sum move as much and took a fifth longer; ``torch._foreach_addcmul_`` gained nothing.
+``tools/analysis_tools/benchmark_ops.py`` measures again.
 """
 import torch
 from torch import Tensor
