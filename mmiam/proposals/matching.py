@@ -39,7 +39,7 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
         raise ValueError(f'prms must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
                          f'got {tuple(prms.shape)}')
     # Sums over superpixels are made in float64 on the CPU: a few small maps travel, no mask does.
-    maps = prms.detach().to('cpu', torch.float64).reshape(len(prms), -1).numpy()
+    maps = prms.detach().to('cpu', torch.float64).flatten(1).numpy()
     mass = np.zeros((len(maps), len(proposals)))
     contour = np.zeros_like(mass)
     for l, positions, membership in proposals.by_level():

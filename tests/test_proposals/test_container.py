@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+
+from mmiam.proposals import SegmentProposals
+
+
+def random_proposals(seed=0, size=(13, 17), labels=(9, 300), counts=(6, 5)):
+    """Two levels, the second with more than 256 labels (some do not occur), scores descending."""
+    rng = np.random.default_rng(seed)
+    maps = [rng.integers(0, k, size) for k in labels]
+    members = [rng.random((n, k)) < 0.4 for n, k in zip(counts, labels)]
+    return SegmentProposals(maps, members, np.linspace(1, 0, sum(counts)), 'test'), maps, members
+
+
+def dense(maps, members):
+    return np.concatenate([table[:, label_map] for label_map, table in zip(maps, members)])
+
+
+def test_masks_by_hand():
+    proposals = SegmentProposals([np.array([[0, 1], [2, 2]])], [np.array([[1, 1, 0], [0, 0, 1]], bool)])
+    assert len(proposals) == 2 and proposals.size == (2, 2) and proposals.scores is None
+    assert proposals.masks([1]).astype(int).tolist() == [[[0, 0], [1, 1]]]
+    assert proposals.areas().tolist() == [2, 2]
+    assert proposals.boxes().tolist() == [[0, 0, 2, 1], [0, 1, 2, 2]]
+
+
+def test_masks_areas_boxes_equal_dense():
+    proposals, maps, members = random_proposals()
+    masks = dense(maps, members)
+    assert proposals.masks().dtype == bool
+    np.testing.assert_array_equal(proposals.masks(), masks)
+    np.testing.assert_array_equal(proposals.masks([7, 0, 7]), masks[[7, 0, 7]])
+    np.testing.assert_array_equal(proposals.areas(), masks.sum((1, 2)))
+    for box, mask in zip(proposals.boxes(), masks):
+        ys, xs = np.nonzero(mask)
+        assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+
+
+def test_pairwise_iou_equals_dense_within_and_between_levels():
+    proposals, maps, members = random_proposals()
+    masks = dense(maps, members).reshape(len(proposals), -1).astype(float)
+    common = masks @ masks.T
+    union = masks.sum(1)[:, None] + masks.sum(1)[None] - common
+    np.testing.assert_allclose(proposals.pairwise_iou(), common / union, atol=1e-12)
+    np.testing.assert_allclose(proposals.pairwise_iou([8, 1], [2, 9, 10]), (common / union)[[8, 1]][:, [2, 9, 10]])
+    np.testing.assert_allclose(proposals.pairwise_iou(dtype=np.float32), common / union, rtol=1e-6)
+
+
+@pytest.mark.parametrize('direction, axes', [('horizontal', 2), ('vertical', 1), ('diagonal', (1, 2))])
+def test_flip_equals_flipped_masks(direction, axes):
+    proposals, maps, members = random_proposals()
+    np.testing.assert_array_equal(proposals.flip(direction).masks(), np.flip(dense(maps, members), axes))
+
+
+@pytest.mark.parametrize('size', [(26, 34), (5, 40), (1, 1), (13, 17)])
+def test_resize_takes_the_nearest_pixel_centre(size):
+    proposals, maps, members = random_proposals()
+    resized = proposals.resize(size)
+    masks, expected = dense(maps, members), np.zeros((len(proposals), *size), bool)
+    for y in range(size[0]):
+        for x in range(size[1]):
+            source = int((y + .5) * 13 / size[0]), int((x + .5) * 17 / size[1])
+            expected[:, y, x] = masks[:, source[0], source[1]]
+    np.testing.assert_array_equal(resized.masks(), expected)
+
+
+def test_resize_and_flip_commute():  # at sizes where no pixel centre falls between two pixels
+    proposals, _, _ = random_proposals(size=(12, 18))
+    np.testing.assert_array_equal(proposals.resize((36, 6)).flip().masks(), proposals.flip().resize((36, 6)).masks())
+
+
+def test_crop_and_select():
+    proposals, maps, members = random_proposals()
+    masks = dense(maps, members)
+    np.testing.assert_array_equal(proposals.crop((3, 2, 10, 9)).masks(), masks[:, 2:9, 3:10])
+    chosen = proposals.select([9, 2, 2])
+    np.testing.assert_array_equal(chosen.masks(), masks[[9, 2, 2]])
+    np.testing.assert_array_equal(chosen.scores, proposals.scores[[9, 2, 2]])
+    assert sum(len(m) for m in chosen.members) == 2
+    for box in [(0, 0, 18, 5), (4, 4, 4, 6), (-1, 0, 3, 3)]:
+        with pytest.raises(ValueError, match='box'):
+            proposals.crop(box)
+
+
+def test_geometry_keeps_what_goes_with_the_proposals():
+    proposals, _, _ = random_proposals()
+    proposals.seconds = 1.5
+    for other in (proposals.flip(), proposals.resize((4, 4)), proposals.crop((0, 0, 3, 3)), proposals.select(range(11))):
+        assert (other.origin, other.seconds, len(other)) == ('test', 1.5, 11)
+        np.testing.assert_array_equal(other.scores, proposals.scores)
+
+
+def test_cropped_away_and_empty():
+    proposals = SegmentProposals([np.array([[0, 1]])], [np.array([[True, False]])])
+    gone = proposals.crop((1, 0, 2, 1))
+    assert gone.areas().tolist() == [0] and gone.boxes().tolist() == [[0, 0, 0, 0]]
+    assert gone.pairwise_iou().tolist() == [[0]]
+    empty = SegmentProposals.empty((4, 5))
+    assert len(empty) == 0 and empty.masks().shape == (0, 4, 5) and empty.boxes().shape == (0, 4)
+    assert len(empty.resize((2, 2)).flip().crop((0, 0, 1, 1)).select([])) == 0
+    assert empty.pairwise_iou().shape == (0, 0)
+
+
+def test_memory_of_1500_proposals():
+    rng = np.random.default_rng(0)
+    maps = [rng.integers(0, 1000, (375, 500)) for _ in range(2)]
+    members = [rng.random((750, 1000)) < 0.1 for _ in range(2)]
+    proposals = SegmentProposals(maps, members, np.zeros(1500))
+    assert len(proposals) == 1500
+    assert proposals.nbytes <= 2e6
+
+
+@pytest.mark.parametrize('maps, members, kwargs, message', [
+    ([], [], {}, 'at least one'),
+    ([np.zeros((2, 2), int)], [], {}, 'one membership table'),
+    ([np.zeros((2, 2), int), np.zeros((2, 3), int)], [np.ones((1, 1), bool)] * 2, {}, 'share one shape'),
+    ([np.full((2, 2), 3)], [np.ones((1, 3), bool)], {}, 'outside 0..2'),
+    ([np.full((2, 2), -1)], [np.ones((1, 3), bool)], {}, 'outside'),
+    ([np.zeros((2, 2), int)], [np.zeros((1, 5), np.uint8)], {}, 'bytes a row'),
+    ([np.zeros((2, 2), int)], [np.ones((1, 1), bool)], dict(scores=np.ones(3)), 'scores'),
+    ([np.zeros((2, 2), int)], [np.ones((1, 1), bool)], dict(level=[0], row=[4]), 'points outside'),
+])
+def test_contradictions_are_refused(maps, members, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        SegmentProposals(maps, members, **kwargs)
+
+
+def test_bad_arguments():
+    proposals, _, _ = random_proposals()
+    with pytest.raises(ValueError, match='flip direction'):
+        proposals.flip('sideways')
+    with pytest.raises(ValueError, match='positive'):
+        proposals.resize((0, 4))
+    with pytest.raises(IndexError):
+        proposals.masks([11])

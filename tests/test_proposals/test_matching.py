@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_container import random_proposals
+
+from mmiam.proposals import SegmentProposals, match_proposals
+from mmiam.proposals.matching import prepare_matching
+
+
+def slow_scores(prms, masks, alpha, side):
+    """Eq. of Sec. 3.2 with the contour by loops: dilation minus erosion, out-of-image pixels ignored."""
+    r, (height, width) = side // 2, masks.shape[1:]
+    contours = np.zeros(masks.shape, bool)
+    for j, mask in enumerate(masks):
+        for y in range(height):
+            for x in range(width):
+                around = mask[max(0, y - r):y + r + 1, max(0, x - r):x + r + 1]
+                contours[j, y, x] = around.any() and not around.all()
+    mass = np.einsum('phw,nhw->pn', prms, masks)
+    return alpha * mass + np.einsum('phw,nhw->pn', prms, contours), mass
+
+
+def random_maps(count, size, seed=0):
+    maps = torch.rand(count, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return maps / maps.sum((1, 2), keepdim=True)
+
+
+def test_by_hand():
+    # proposal: the two left pixels of five; contour side 3: the two pixels at the cut
+    proposals = SegmentProposals([np.array([[0, 0, 1, 2, 2]])], [np.array([[1, 0, 0], [1, 1, 1]], bool)])
+    prm = torch.tensor([[[.1, .2, .3, .4, 0.]]])
+    scores, mass = match_proposals(prm, proposals, alpha=.5, contour_size=3)
+    torch.testing.assert_close(mass, torch.tensor([[.3, 1.]]))
+    torch.testing.assert_close(scores, torch.tensor([[.5 * .3 + .2 + .3, .5]]))  # the whole image has no contour
+
+
+@pytest.mark.parametrize('side', [1, 3, 5])
+@pytest.mark.parametrize('alpha', [0., .8])
+def test_equals_slow_reference(side, alpha):
+    proposals, _, _ = random_proposals(labels=(5, 12), counts=(7, 70))
+    prms = random_maps(3, proposals.size)
+    scores, mass = match_proposals(prms, proposals, alpha, side)
+    expected = slow_scores(prms.numpy(), proposals.masks(), alpha, side)
+    np.testing.assert_allclose(scores.numpy(), expected[0], atol=1e-12)
+    np.testing.assert_allclose(mass.numpy(), expected[1], atol=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6))
+def test_equals_slow_reference_anywhere(height, width, labels, seed):
+    proposals, _, _ = random_proposals(seed, (height, width), (labels, 3), (4, 3))
+    prms = random_maps(2, (height, width), seed)
+    scores, _ = match_proposals(prms, proposals)
+    np.testing.assert_allclose(scores.numpy(), slow_scores(prms.numpy(), proposals.masks(), .8, 5)[0], atol=1e-12)
+
+
+def test_contour_is_the_morphological_gradient():
+    from mmiam.ops.morphology import morphological_gradient
+    proposals, _, _ = random_proposals(size=(20, 24), labels=(6, 30))
+    prms = random_maps(2, proposals.size)
+    scores, mass = match_proposals(prms, proposals)
+    contours = morphological_gradient(torch.from_numpy(proposals.masks()), 5)
+    expected = .8 * mass + torch.einsum('phw,nhw->pn', prms, contours.double())
+    torch.testing.assert_close(scores, expected, atol=1e-12, rtol=0)
+
+
+def test_float32_maps_stay_within_1e_6_and_keep_their_type():
+    proposals, _, _ = random_proposals(size=(40, 40))
+    prms = random_maps(2, proposals.size)
+    exact, _ = match_proposals(prms, proposals)
+    scores, mass = match_proposals(prms.float(), proposals)
+    assert scores.dtype == mass.dtype == torch.float32
+    assert (scores.double() - exact).abs().max() < 1e-6
+
+
+def test_cache_follows_geometry():
+    proposals, _, _ = random_proposals(labels=(5, 12))
+    prms = random_maps(1, proposals.size)
+    prepare_matching(proposals)
+    assert proposals.cache and not proposals.flip().cache
+    first, _ = match_proposals(prms, proposals)
+    again, _ = match_proposals(prms, proposals)
+    flipped, _ = match_proposals(prms.flip(2), proposals.flip())
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first, flipped)
+
+
+def test_nothing_to_match():
+    proposals, _, _ = random_proposals()
+    assert match_proposals(torch.zeros(0, 13, 17), proposals)[0].shape == (0, 11)
+    assert match_proposals(torch.zeros(2, 13, 17), SegmentProposals.empty((13, 17)))[1].shape == (2, 0)
+    assert not match_proposals(torch.zeros(2, 13, 17), proposals)[0].any()
+
+
+def test_sizes_must_agree():
+    proposals, _, _ = random_proposals()
+    for shape in [(13, 17), (1, 17, 13)]:
+        with pytest.raises(ValueError, match='prms must be'):
+            match_proposals(torch.zeros(shape), proposals)

@@ -1,0 +1,88 @@
+import copy
+
+import numpy as np
+import pytest
+
+from mmiam.proposals.generators.merging import MergeTree, adjacency, merge_regions, region_stats
+
+ROW = np.array([[0, 0, 1, 1, 1, 2, 3]])
+
+
+def stats_of(label_map, colour=None):
+    colour = np.zeros((1, *label_map.shape), int) if colour is None else colour
+    return region_stats(label_map, colour, np.zeros((1, *label_map.shape), int))
+
+
+def test_region_stats_by_hand():
+    stats = stats_of(np.array([[0, 0, 1], [0, 1, 1]]), np.array([[[0, 1, 1], [1, 1, 2]]]))
+    assert stats.area.tolist() == [.5, .5]
+    np.testing.assert_allclose(stats.box, [[0, 0, 2 / 3, 1], [1 / 3, 0, 1, 1]])
+    np.testing.assert_allclose(stats.colour, [[1 / 3, 2 / 3, 0], [0, 2 / 3, 1 / 3]])
+    union = stats.merged(np.array([0]), np.array([1]))
+    np.testing.assert_allclose(union.colour, [[1 / 6, 2 / 3, 1 / 6]])
+    np.testing.assert_allclose(union.box, [[0, 0, 1, 1]])
+
+
+def test_merged_statistics_are_those_of_the_union():
+    rng = np.random.default_rng(0)
+    label_map = np.repeat(np.arange(6), 8).reshape(6, 8)
+    colour = rng.integers(0, 5, (3, 6, 8))
+    stats = stats_of(label_map, colour)
+    union = stats.merged(np.array([1]), np.array([4]))
+    renamed = np.array([0, 1, 2, 3, 1, 4])[label_map]
+    for name in ('area', 'box', 'colour', 'texture'):
+        np.testing.assert_allclose(getattr(union, name)[0], getattr(stats_of(renamed, colour), name)[1], err_msg=name)
+
+
+def test_adjacency_by_hand():
+    edges = np.array([[0., .2, .4], [.6, .8, 1.]])
+    pairs, length, strength = adjacency(np.array([[0, 0, 1], [2, 2, 1]]), edges)
+    assert pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert length.tolist() == [1, 2, 1]
+    np.testing.assert_allclose(strength, [.3, .3 + .5, .9])
+
+
+def test_most_similar_regions_merge_first():
+    # colours 0 0 | 1 | 1: labels 2 and 3 are alike, 0 and 1 are alike
+    colour = np.array([[[0, 0, 0, 0, 0, 1, 1]]])
+    tree = merge_regions(stats_of(ROW, colour), *adjacency(ROW, np.zeros(ROW.shape)), dict(colour=1))
+    assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
+    assert sorted(tree.children[2].tolist()) == [4, 5]
+    assert tree.height[-1] == pytest.approx(1) and tree.height[:6].tolist() == [0] * 6
+
+
+def test_weak_edges_give_way_first():
+    edges = np.array([[0, .9, .9, 0, .1, .1, .1]])
+    tree = merge_regions(stats_of(ROW), *adjacency(ROW, edges), dict(edge=1))
+    assert [sorted(c) for c in tree.children.tolist()][0] in ([1, 2], [2, 3])
+    assert 0 in tree.children[-1]
+
+
+def test_tree_membership_parents_and_leaf_order():
+    tree = MergeTree(4, np.array([[0, 2], [1, 3], [4, 5]]), np.zeros(7))
+    assert tree.parents.tolist() == [4, 5, 4, 5, 6, 6, -1]
+    assert tree.membership()[4:].astype(int).tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 1, 1]]
+    order = tree.leaf_order()
+    for row in tree.membership()[:, order]:  # under every region the leaves are consecutive
+        assert (np.diff(np.flatnonzero(row)) == 1).all()
+
+
+@pytest.mark.parametrize('weights', [dict(colour=1, texture=1, size=1, fill=1, edge=2), dict(size=1), dict(fill=1)])
+def test_random_maps_end_in_one_region_with_rising_heights(weights):
+    rng = np.random.default_rng(3)
+    label_map = rng.permutation(80).reshape(8, 10)
+    stats = stats_of(label_map, rng.integers(0, 9, (3, 8, 10)))
+    before = copy.deepcopy(stats)
+    tree = merge_regions(copy.copy(stats), *adjacency(label_map, rng.random((8, 10))), weights)
+    assert len(tree.children) == 79 and tree.membership()[-1].all()
+    assert (tree.height[80:] >= tree.height[tree.children].max(1)).all()
+    np.testing.assert_array_equal(stats.area, before.area)  # a shallow copy is enough for several trees
+    touching = {tuple(p) for p in adjacency(label_map, np.zeros((8, 10)))[0].tolist()}
+    a, b = sorted(tree.children[0].tolist())
+    assert (a, b) in touching
+
+
+def test_one_region_has_nothing_to_merge():
+    label_map = np.zeros((3, 3), int)
+    tree = merge_regions(stats_of(label_map), *adjacency(label_map, np.zeros((3, 3))), dict(size=1))
+    assert tree.children.shape == (0, 2) and tree.leaf_order().tolist() == [0]

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from test_container import random_proposals
+
+from mmiam.proposals import SegmentProposals
+from mmiam.proposals.quality import best_so_far, iou_with_masks, summarize
+
+
+@pytest.mark.parametrize('with_void', [False, True])
+def test_iou_equals_dense(with_void):
+    proposals, _, _ = random_proposals()
+    rng = np.random.default_rng(1)
+    masks = rng.random((3, 13, 17)) < .3
+    void = rng.random((13, 17)) < .2 if with_void else None
+    valid = np.ones((13, 17), bool) if void is None else ~void
+    result = iou_with_masks(proposals, masks, void)
+    for i, mask in enumerate(masks):
+        for j, proposal in enumerate(proposals.masks()):
+            expected = (mask & proposal & valid).sum() / ((mask | proposal) & valid).sum()
+            assert result[i, j] == pytest.approx(expected, abs=1e-12)
+
+
+def test_sizes_must_agree_and_nothing_is_fine():
+    with pytest.raises(ValueError, match='masks of'):
+        iou_with_masks(SegmentProposals.empty((3, 4)), np.zeros((1, 4, 3), bool))
+    assert iou_with_masks(SegmentProposals.empty((3, 4)), np.ones((2, 3, 4), bool)).shape == (2, 0)
+    assert best_so_far(np.zeros((2, 0)), (10, )).tolist() == [[0, 0], [0, 0]]
+
+
+def test_figures_by_hand():
+    best = best_so_far(np.array([[.2, .6, .9], [.1, .4, .4], [.8, .1, .1]]), (1, 2))
+    assert best.tolist() == [[.2, .6, .9], [.1, .4, .4], [.8, .8, .8]]
+    result = summarize(best, np.array([0, 0, 1]), [3, 5], ('a', 'b'), (1, 2))
+    assert result['mean_best_iou_at_2'] == pytest.approx(.6)
+    assert result['mean_best_iou'] == pytest.approx(.7)
+    assert (result['recall_50_at_1'], result['recall_70'], result['recall_90']) == pytest.approx((1 / 3, 2 / 3, 1 / 3))
+    assert result['abo_per_class'] == pytest.approx(dict(a=.65, b=.8)) and result['abo'] == pytest.approx(.725)
+    assert (result['num_images'], result['num_instances'], result['mean_proposals']) == (2, 3, 4.)
+
+
+def test_no_instance_gives_nan():
+    result = summarize(np.zeros((0, 7)), np.zeros(0, int), [4])
+    assert np.isnan(result['mean_best_iou']) and np.isnan(result['abo']) and result['num_instances'] == 0

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from test_container import random_proposals
+
+from mmiam.proposals import SegmentProposals
+from mmiam.proposals.storage import atomic_write
+
+
+def test_round_trip(tmp_path):
+    proposals, _, _ = random_proposals()
+    proposals.seconds = 0.25
+    path = tmp_path / 'new' / 'a.npz'
+    proposals.select([10, 3, 0]).save(path)
+    back = SegmentProposals.load(path)
+    np.testing.assert_array_equal(back.masks(), proposals.masks([10, 3, 0]))
+    np.testing.assert_array_equal(back.scores, proposals.scores[[10, 3, 0]])
+    assert (back.origin, back.size, back.seconds, back.num_labels) == ('test', (13, 17), 0.25, (9, 300))
+    assert [p.name for p in path.parent.iterdir()] == ['a.npz']
+
+
+def test_round_trip_of_nothing(tmp_path):
+    SegmentProposals.empty((3, 4)).save(tmp_path / 'a.npz')
+    back = SegmentProposals.load(tmp_path / 'a.npz')
+    assert len(back) == 0 and back.size == (3, 4) and back.seconds is None
+
+
+def test_disk_size_of_1500_proposals(tmp_path):
+    from mmiam.proposals.generators import SelectiveMerging
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 60, (38, 50, 3)).repeat(10, 0).repeat(10, 1)[:375, :500]
+    image = (noise + rng.integers(0, 30, (375, 500, 3))).astype(np.uint8)
+    proposals = SelectiveMerging()(image)
+    proposals.save(tmp_path / 'a.npz')
+    assert len(proposals) > 1000
+    assert (tmp_path / 'a.npz').stat().st_size <= 300e3 and proposals.nbytes <= 2e6
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / 'a.npz'
+    path.write_bytes(b'old')
+    monkeypatch.setattr('os.replace', lambda *a: (_ for _ in ()).throw(OSError('disk full')))
+    with pytest.raises(OSError, match='disk full'):
+        atomic_write(path, b'new')
+    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_bad_files_are_named(tmp_path):
+    proposals, _, _ = random_proposals()
+    path = tmp_path / 'a.npz'
+    with pytest.raises(FileNotFoundError, match='a.npz'):
+        SegmentProposals.load(path)
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match='a.npz: the file is empty'):
+        SegmentProposals.load(path)
+    proposals.save(path)
+    whole = path.read_bytes()
+    for cut in (10, len(whole) // 2, len(whole) - 3):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match='a.npz: truncated'):
+            SegmentProposals.load(path)
+    damaged = bytearray(whole)
+    middle = len(whole) // 2
+    damaged[middle:middle + 40] = bytes(40)
+    path.write_bytes(bytes(damaged))
+    with pytest.raises(ValueError, match='a.npz'):
+        SegmentProposals.load(path)
+
+
+def test_pickles_are_refused(tmp_path):
+    path = tmp_path / 'a.npz'
+    np.savez(path, format=np.array([{'a': 1}], dtype=object))
+    with pytest.raises(ValueError, match='a.npz.*[Oo]bject arrays'):
+        SegmentProposals.load(path)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(format=np.array(99)), 'format version 99'),
+    (dict(size=np.array([17, 13])), 'in a file of size'),
+    (dict(level=None), "no key 'level'"),
+    (dict(scores=np.zeros(2)), 'scores of shape'),
+    (dict(label_map_0=np.full((13, 17), 9, np.uint8)), 'outside 0..8'),
+])
+def test_inconsistent_files(tmp_path, change, message):
+    proposals, _, _ = random_proposals()
+    path = tmp_path / 'a.npz'
+    proposals.save(path)
+    arrays = {**dict(np.load(path)), **change}
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    with pytest.raises(ValueError, match=f'a.npz: .*{message}'):
+        SegmentProposals.load(path)
