@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Kernel values of one strip of rows: a strip's kernels and labels stay in the cache. Our choice, the flat optimum on 2
-# cores; on other devices, where starting an operation costs more, larger.
+# Kernel values of one strip of rows: a strip's kernels and labels stay in the cache. Our choice, the flat
+# optimum measured on one core; on other devices, where starting an operation costs more, larger.
 _STRIP_VALUES = {'cpu': 1_000_000, 'other': 16_000_000}
 # Kernel values kept from one iteration to the next (8 MiB as float32); if there are more, each strip's are computed
 # anew in every iteration: at 500 x 375, K = 7 without blur 106 instead of 65 ms of CPU time for 5 instances, but 4

@@ -15,8 +15,8 @@ What makes it fast and small:
 - The step of the gradient is the same step with shifted weights, read from the same flat copy by other slices.
 
 Measured at C = 16, r = 3, 112 x 112, N = 112, float32, one core, against ``F.unfold`` and autograd: forward 37 ms
-(327 ms); with backward 0.15 s and 44 MiB (0.68 s, 931 MiB) for one instance, 3.5 s and 56 MiB (31 s, 7.0 GiB) for eight.
-What is left is traffic between cache and core: each multiply-add reads three planes and writes one. All taps
+(327 ms); with backward 0.15 s and 44 MiB (0.68 s, 931 MiB) for one instance, 3.5 s and 56 MiB (31 s, 6.8 GiB) for
+eight. What is left is traffic between cache and core: each multiply-add reads three planes and writes one. All taps
 as one product and one sum move as much and took a fifth longer; ``torch._foreach_addcmul_`` gained nothing.
 ``tools/analysis_tools/benchmark_ops.py`` measures again.
 """
@@ -26,7 +26,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 # Values an operation works on. Fewer: calling costs more than computing; more: the cache is left. Our choice, the
-# flat optimum at 112 x 112 on 2 cores; on other devices, where starting an operation costs more, larger.
+# flat optimum at 112 x 112, measured on one core; on other devices, where starting an operation costs more, larger.
 _BLOCK_VALUES = {'cpu': 200_000, 'other': 16_000_000}
 # Values of history (N steps of one block) that backward keeps at a time; at least one plane of one instance.
 _HISTORY_VALUES = {'cpu': 6_000_000, 'other': 256_000_000}

@@ -1,0 +1,59 @@
+"""The micro-benchmark: both sides agree, and what it reports is what it measured."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools'
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import benchmark_ops
+    return benchmark_ops
+
+
+@pytest.mark.parametrize('section,settings', [
+    ('filling', dict(num=1, backward=False, size=8)), ('filling', dict(num=3, backward=True, size=8, channels=2)),
+    ('conv_crf', dict(blur=4, size=(33, 41))), ('conv_crf', dict(blur=1, num=2, size=(9, 16))),
+])
+def test_both_sides_agree(benchmark, section, settings):
+    ours, theirs = benchmark.__dict__[f'{section}_case'](**settings)
+    assert benchmark.max_rel_error(ours(), theirs()) <= benchmark.TOLERANCE[section]
+
+
+def test_unequal_results_stop_it(benchmark, monkeypatch):
+    monkeypatch.setitem(benchmark.CASES, 'filling', {'wrong': (
+        lambda: (lambda: [torch.ones(2)], lambda: [torch.tensor([1., 1.1])]), {})})
+    with pytest.raises(AssertionError, match='filling, wrong: results differ by'):
+        benchmark.benchmark_section('filling', threads=1, repeats=1)
+
+
+def test_figures(benchmark, monkeypatch):
+    monkeypatch.setitem(benchmark.CASES, 'filling', {'tiny': (benchmark.filling_case,
+                                                              dict(num=1, backward=True, size=8, channels=2))})
+    monkeypatch.setattr(benchmark, 'peak_memory', lambda section, case, side, threads: (10, 40)[side])
+    monkeypatch.setattr(benchmark, 'time_in_turns', lambda sides, repeats: [[1., 3., 2.], [9., 6., 8.]])
+    figures = benchmark.benchmark_section('filling', threads=1, repeats=3)
+    assert figures['speedup'] == 4 and figures['memory_ratio'] == 4 and figures['max_rel_error'] < 1e-5
+    assert json.loads(json.dumps(figures))['cases'][0]['case'] == 'tiny'
+
+
+def test_memory_sees_a_big_tensor(tmp_path):
+    script = tmp_path / 'measure.py'
+    script.write_text(f"""
+import sys
+sys.path[:0] = [{str(TOOLS)!r}, {str(TOOLS.parents[1])!r}]
+import torch, benchmark_ops
+case = lambda size=None: (lambda: None, lambda: torch.ones(1 if size else 16, 2**20).sum())
+benchmark_ops.CASES['conv_crf'] = dict(big=(case, {{}}))
+for side in (0, 1):
+    benchmark_ops._report_memory('conv_crf', 'big', side)
+""")
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    nothing, big = map(int, done.stdout.split())
+    assert nothing < 8 * 2**20 and 56 * 2**20 < big < 96 * 2**20
