@@ -1,0 +1,85 @@
+"""Peak back-propagation through mmdet's backbones, at small sizes."""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.models import MobileNetV2, ResNet, SwinTransformer
+from torch import nn
+
+from mmiam.ops.peak_backprop import trace
+
+
+class ClassResponse(nn.Module):
+    def __init__(self, backbone, channels):
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Conv2d(channels, 6, 1)
+        generator = torch.Generator().manual_seed(0)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                size = (module.num_features,)
+                module.running_mean.copy_(torch.randn(size, generator=generator) * .2)
+                module.running_var.copy_(torch.rand(size, generator=generator) + .5)
+                module.weight.data = torch.randn(size, generator=generator)
+                module.bias.data = torch.randn(size, generator=generator) * .2
+        self.eval()
+
+    def forward(self, images):
+        return F.interpolate(self.head(self.backbone(images)[-1]), scale_factor=8, mode='bilinear',
+                             align_corners=True)
+
+
+CASES = {
+    'resnet18': lambda: (ResNet(18), 512),
+    'resnet50': lambda: (ResNet(50), 2048),
+    'resnet50_caffe_frozen': lambda: (ResNet(50, style='caffe', frozen_stages=2, out_indices=(0, 1, 2)), 1024),
+    'resnet50_dilated': lambda: (ResNet(50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), deep_stem=True,
+                                        avg_down=True), 2048),
+    'mobilenet_v2': lambda: (MobileNetV2(), 1280),
+}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_convolutional_backbones(name):
+    torch.manual_seed(0)
+    backbone, channels = CASES[name]()
+    network = ClassResponse(backbone, channels)
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        plain = network(images)
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            recorded, reference = trace(network, images), trace(network, images, engine='autograd')
+    assert recorded.batched
+    assert torch.equal(recorded.output, plain)
+    peaks = torch.tensor([[1, 0, 3, 4], [0, 5, 15, 23], [0, 2, 0, 0], [1, 3, 9, 11]])
+    maps = recorded.backpropagate(recorded.output, peaks)
+    expected = reference.backpropagate(reference.output, peaks)
+    assert maps.shape == (4, 64, 96) and (maps >= 0).all()
+    assert torch.allclose(maps.sum((1, 2)), torch.ones(4), atol=1e-5)
+    error = (maps - expected).abs().amax((1, 2)) / expected.amax((1, 2))
+    assert error.max() < 1e-5
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_swin_is_differentiated_ordinarily_with_one_warning():
+    torch.manual_seed(0)
+    network = ClassResponse(SwinTransformer(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 2, 2, 4),
+                                            window_size=4), 96)
+    images = torch.randn(2, 3, 64, 64)
+    with pytest.warns(UserWarning, match='NativeLayerNorm.*Softmax') as record:
+        recorded = trace(network, images)
+    assert len([one for one in record if 'peak' in str(one.message)]) == 1
+    assert not recorded.batched
+    with torch.no_grad():
+        assert torch.equal(recorded.output, network(images))
+    peaks = torch.tensor([[0, 1, 3, 4], [1, 1, 9, 2], [0, 0, 0, 0]])
+    maps = recorded.backpropagate(recorded.output, peaks)
+    assert torch.allclose(maps.sum((1, 2)), torch.ones(3), atol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        alone = trace(network, images[1:])
+    # The shift by the minimum is the sample's own, also where Swin works on windows.
+    assert torch.allclose(alone.backpropagate(alone.output, torch.tensor([[0, 1, 9, 2]]))[0], maps[1], rtol=1e-3,
+                          atol=1e-6)
