@@ -1,3 +1,4 @@
 from .peak_stimulation_head import PeakStimulationHead
+from .soft_proposal import SoftProposalHead
 
-__all__ = ['PeakStimulationHead']
+__all__ = ['PeakStimulationHead', 'SoftProposalHead']

@@ -1,5 +1,7 @@
+from .box_to_mask import BoxToMask
 from .class_map_threshold import ClassMapThreshold
 from .conv_crf import ConvCRFPostProc
 from .proposal_retrieval import ProposalRetrieval
+from .with_proposals import WithProposals
 
-__all__ = ['ClassMapThreshold', 'ConvCRFPostProc', 'ProposalRetrieval']
+__all__ = ['BoxToMask', 'ClassMapThreshold', 'ConvCRFPostProc', 'ProposalRetrieval', 'WithProposals']

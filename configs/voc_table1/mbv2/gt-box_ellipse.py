@@ -1,0 +1,1 @@
+_base_ = '../gt-box_ellipse.py'

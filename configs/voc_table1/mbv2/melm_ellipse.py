@@ -1,0 +1,1 @@
+_base_ = '../melm_ellipse.py'

@@ -1,0 +1,1 @@
+_base_ = '../melm_proposal.py'
