@@ -13,12 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .peak_backprop_layers import Convolution, Linear
 from .peak_backprop_ops import (
     Activations,
-    Convolution,
     Factor,
     Identity,
-    Linear,
     Operation,
     Resample,
     Whole,
@@ -112,6 +111,11 @@ def _batch_norm(node, place, shape, dtype) -> Factor | None:
     return lambda activations, product: activations.multiply(product, gain)
 
 
+def _fixed_norm(node, place, shape, dtype) -> Factor:
+    gain = node.gain.to(dtype)
+    return lambda activations, product: activations.multiply(product, gain)
+
+
 def _multiply(node, place, shape, dtype) -> Factor:
     other = node._saved_other if place == 0 else node._saved_self
     return _constant(other.detach().to(dtype), shape)
@@ -156,8 +160,7 @@ def _positive(node, shape, sources, dtype):
 
 
 def _cat(node, shape, sources, dtype):
-    dim = node._saved_dim
-    dim = dim - 2 ** 64 if dim >= 2 ** 63 else dim
+    dim = _signed(node._saved_dim)
     if dim % len(shape) == 0 or len(sources) != len(node.next_functions):
         return None
     widths = [source[dim] for source in sources.values()]
@@ -263,7 +266,7 @@ def _interpolation(forward: Callable, backward: Callable, flags: Callable) -> Ca
 
 
 READERS = {
-    'PositiveLayer': _positive, 'Relu': _elementwise(_relu),
+    'PositiveLayer': _positive, 'FixedNorm': _elementwise(_fixed_norm), 'Relu': _elementwise(_relu),
     'Threshold': _elementwise(_activation(aten.threshold_backward, lambda node: (node._saved_threshold,))),
     'Hardtanh': _elementwise(_activation(
         aten.hardtanh_backward, lambda node: (node._saved_min_val, node._saved_max_val))),
@@ -272,7 +275,8 @@ READERS = {
     **{kind: _elementwise(_smooth) for kind in (
         'Elu', 'Silu', 'Sigmoid', 'Tanh', 'Gelu', 'Hardswish', 'Hardsigmoid', 'Mish', 'Softplus', 'Clamp')},
     **{kind: _elementwise(_batch_norm) for kind in ('NativeBatchNorm', 'CudnnBatchNorm', 'MiopenBatchNorm')},
-    'Mul': _elementwise(_multiply), 'Div': _elementwise(_divide), 'Sub': _elementwise(_subtract), 'Rsub': _elementwise(_subtract),
+    'Mul': _elementwise(_multiply), 'Div': _elementwise(_divide), 'Sub': _elementwise(_subtract),
+    'Rsub': _elementwise(_subtract),
     'Add': _sum, **{kind: _copy for kind in ('Clone', 'ToCopy', 'Alias')},
     'Cat': _cat, 'MaxPool2DWithIndices': _max_pool, 'AvgPool2D': _pool(_avg_pool),
     'AdaptiveAvgPool2D': _pool(_adaptive_avg_pool), 'Mean': _mean,

@@ -6,6 +6,7 @@ value stays what it was, bit by bit; the backward is Eq. 1's and never reaches a
 Shapes: B images, x the layer's input with the samples first, g the gradient of the layer's output.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ EPS = 1e-10
 
 # Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
 ORDINARY = frozenset("""
-    PositiveLayer AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh Gelu Hardswish
+    PositiveLayer FixedNorm AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh Gelu Hardswish
     Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
     MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
     Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
@@ -69,6 +70,19 @@ class PositiveLayer(Function):
         return (routed * shifted.detach()).to(x.dtype), None, None, None, None
 
 
+class FixedNorm(Function):
+    """Batch normalisation with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, gain: Tensor, plain: Callable) -> Tensor:
+        ctx.gain = gain.view(1, -1, *[1] * (x.dim() - 2))
+        return plain()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return (grad * ctx.gain).to(grad.dtype), None, None
+
+
 def positive_form(x: Tensor, weight: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
     """Shifted input and rectified weights in float32 or float64 (half precision cannot hold 1 / Z)."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -96,6 +110,8 @@ class RecordPositiveLayers(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if func is F.batch_norm:
+            return self._batch_norm(func, args, kwargs)
         read = _READERS.get(func)
         if read is None:
             return func(*args, **kwargs)
@@ -103,6 +119,21 @@ class RecordPositiveLayers(TorchFunctionMode):
         if not x.requires_grad:
             return func(*args, **kwargs)
         return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
+
+
+    @staticmethod
+    def _batch_norm(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        bound = _BATCH_NORM.bind(*args, **kwargs)
+        bound.apply_defaults()
+        options = bound.arguments
+        x, variance, weight = options['input'], options['running_var'], options['weight']
+        if options['training'] or variance is None or not x.requires_grad:
+            return func(*args, **kwargs)
+        dtype = torch.float64 if variance.dtype == torch.float64 else torch.float32
+        gain = torch.rsqrt(variance.detach().to(dtype) + options['eps'])
+        if weight is not None:
+            gain = gain * weight.detach().to(dtype)
+        return FixedNorm.apply(x, gain, lambda: func(*args, **kwargs))
 
 
 def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -127,6 +158,7 @@ def _read_linear(input, weight, bias=None):
     return input, weight, F.linear
 
 
+_BATCH_NORM = inspect.signature(F.batch_norm)
 _READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
 
 

@@ -10,7 +10,6 @@ Shapes: P peaks, I images with peaks, C channels, H x W map.
 """
 
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from .peak_backprop_graph import read_node
 from .peak_backprop_ops import Activations, Factor, Operation, channels_last
-from .peak_backprop_window import Window, add, scale, simplify, spread, whole
+from .peak_backprop_window import Window, add, scale, simplify, spread
 
 # Bytes of one gradient of a chunk of peaks. On the CPU it has to stay in the last-level cache, and below the
 # size (32 MiB) from which the allocator asks the system for fresh memory each time.
@@ -155,10 +154,10 @@ class _Run:
         state = {self.plan.output: (channels_last(seed), simplify(window, shape[2:]))}
         self._walk(0, state, 0, len(self.peaks))
 
-    def _walk(self, position: int, state: dict, first: int, last: int) -> None:
-        """Run the steps from ``position`` for peaks ``first`` to ``last - 1``, splitting them when large."""
+    def _walk(self, begin: int, state: dict, first: int, last: int) -> None:
+        """Run the steps from ``begin`` for peaks ``first`` to ``last - 1``, splitting them when large."""
         steps = self.plan.steps
-        for position in range(position, len(steps)):
+        for position in range(begin, len(steps)):
             step = steps[position]
             if step.value not in state:
                 continue
@@ -224,7 +223,9 @@ class _Run:
         if key not in self.folded:
             product = None
             if factors:
-                product = channels_last(reduce(lambda product, factor: factor(self.activations, product), factors, None))
+                for factor in factors:
+                    product = factor(self.activations, product)
+                product = channels_last(product)
             self.folded[key] = product
         return self.folded[key]
 
