@@ -74,6 +74,13 @@ class _Layout:
         return buffer.as_strided((self.kernel_size, self.kernel_size, *buffer.shape[:-1], self.locations),
                                  (self.size[1], 1, *buffer.stride()), buffer.storage_offset())
 
+    def empty_history(self, block: Tensor) -> Tensor:
+        """Room for every step of a block (I, M, P), zero in the margins only: (N, I, M, Q)."""
+        history = block.new_empty(self.num_steps, *block.shape[:2], self.length)
+        history[..., :self.margin].zero_()
+        history[..., self.margin + self.locations:].zero_()
+        return history
+
     def taps(self, weights: Tensor) -> Tensor:
         """Weights (M, T, P) of a block as flat planes with margins (T, M, Q), zero outside the image."""
         flat = weights.new_zeros(weights.size(1), weights.size(0), self.length)
@@ -174,7 +181,7 @@ class ExtentFilling(Function):
                 part, kept = flat_in[block, planes], None
                 if need_weights:
                     if history is None:
-                        history = part.new_zeros(steps, *part.shape[:2], layout.length)
+                        history = layout.empty_history(part)
                     kept = history[:, :part.size(0), :part.size(1)]
                     _history_block(layout, part, centres, kept)
                 flat_out[block, planes] = _backward_block(layout, flat_grad[block, planes], adjoint, kept, block_grad)
