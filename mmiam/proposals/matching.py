@@ -48,7 +48,7 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
         sets = _window_sets(proposals, l, contour_size)
         per_set = _bin(maps[:, sets.pixels], sets.set_ids, len(sets))
         contour[:, positions] = _sum_over_cut_sets(per_set, sets, membership)
-    return prms.new_tensor(alpha * mass + contour), prms.new_tensor(mass)
+    return tuple(torch.from_numpy(values).to(prms) for values in (alpha * mass + contour, mass))
 
 
 def prepare_matching(proposals: SegmentProposals, contour_size: int = 5) -> SegmentProposals:
@@ -75,10 +75,12 @@ def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.nda
     """Sums mass per set (P, T) over the sets that each proposal cuts: (P, n).
 
     A proposal cuts a set if it holds some of its labels but not all. The test runs on 64 proposals at once, as
-    bitwise or / and over the labels of a set.
+    bitwise or / and over the labels of a set. Its bits are added up a byte (eight proposals) at a time: mass is
+    collected by byte value first, which the bits of the 256 values then spread over the eight proposals.
     """
     words = _words_by_label(membership)
-    result = np.zeros((len(per_set), membership.shape[0]))
+    num_bytes = words.shape[1] * 8
+    by_value = np.zeros((len(per_set), num_bytes * 256))
     start = 0
     for table in sets.tables:
         if not len(table):
@@ -86,19 +88,23 @@ def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.nda
         some = words[table[:, 0]]
         every = some.copy()
         for column in table.T[1:]:
-            some |= words[column]
-            every &= words[column]
+            labels = words[column]
+            some |= labels
+            every &= labels
         some &= ~every
-        bits = np.unpackbits(some.view(np.uint8), axis=1, count=membership.shape[0])
-        set_index, proposal = np.nonzero(bits)
+        cut = some.view(np.uint8).ravel()
+        used = np.flatnonzero(cut)
+        set_index, byte = np.divmod(used, num_bytes)
+        key = byte * 256 + cut[used]
         for i, mass in enumerate(per_set[:, start:start + len(table)]):
-            result[i] += np.bincount(proposal, weights=mass[set_index], minlength=membership.shape[0])
+            by_value[i] += np.bincount(key, weights=mass[set_index], minlength=num_bytes * 256)
         start += len(table)
-    return result
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float64)
+    return (by_value.reshape(-1, 256) @ bits).reshape(len(per_set), num_bytes * 8)[:, :membership.shape[0]]
 
 
 def _words_by_label(membership: np.ndarray) -> np.ndarray:
     """Which proposals hold a label, packed in 64-bit words: (K, ceil(n/64)) uint64 from bool (n, K)."""
-    bits = np.packbits(membership.T, axis=1)
+    bits = np.packbits(membership, axis=0).T
     width = -(-bits.shape[1] // 8) * 8
     return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, width - bits.shape[1])))).view(np.uint64)

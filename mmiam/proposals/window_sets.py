@@ -93,13 +93,20 @@ def _distinct_labels(padded: np.ndarray, pixels: np.ndarray, window: int, width:
 
 
 def _unique_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows, and for each row its index among them."""
+    """Distinct rows, and for each row its index among them.
+
+    As many columns as fit are packed into one 63-bit key at a time, next to the index found so far.
+    """
     if not rows.shape[1]:
         return rows[:0], np.zeros(len(rows), np.int64)
-    values = int(rows.max(initial=0)) + 1
-    ids = rows[:, 0].astype(np.int64)
-    first = np.zeros(0, np.int64)
-    for column in range(1, max(rows.shape[1], 2)):
-        key = ids * values + rows[:, min(column, rows.shape[1] - 1)]
+    bits = int(rows.max(initial=0)).bit_length()
+    ids, first = np.zeros(len(rows), np.int64), np.zeros(0, np.int64)
+    column = 0
+    while column < rows.shape[1]:
+        key, used = ids, int(ids.max(initial=0)).bit_length()
+        while column < rows.shape[1] and used + bits <= 63:
+            key = (key << bits) | rows[:, column]
+            used += bits
+            column += 1
         _, first, ids = np.unique(key, return_index=True, return_inverse=True)
     return rows[first], ids.reshape(-1)

@@ -85,7 +85,8 @@ def test_crop_and_select():
 def test_geometry_keeps_what_goes_with_the_proposals():
     proposals, _, _ = random_proposals()
     proposals.seconds = 1.5
-    for other in (proposals.flip(), proposals.resize((4, 4)), proposals.crop((0, 0, 3, 3)), proposals.select(range(11))):
+    for other in (proposals.flip(), proposals.resize((4, 4)), proposals.crop((0, 0, 3, 3)),
+                  proposals.select(range(11))):
         assert (other.origin, other.seconds, len(other)) == ('test', 1.5, 11)
         np.testing.assert_array_equal(other.scores, proposals.scores)
 

@@ -1,0 +1,141 @@
+"""The command line tools in tools/proposals, and what they share (mmiam/proposals/batch.py)."""
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_selective_merging import scene
+
+from mmiam.proposals import SegmentProposals
+from mmiam.proposals.batch import list_images, read_ids, run_jobs, take_shard
+
+ROOT = Path(__file__).parents[2]
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(f'proposal_tool_{name}', ROOT / 'tools' / 'proposals' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    import sys
+    sys.modules[spec.name] = module  # worker processes look the job's class up by name
+    return module
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Three images with two instances each, classes 3 and 8, in VOC's layout; a void pixel row."""
+    root = tmp_path / 'VOCdevkit' / 'VOC2012'
+    for name in ('JPEGImages', 'SegmentationClass', 'SegmentationObject', 'ImageSets/Segmentation'):
+        (root / name).mkdir(parents=True)
+    for i in range(3):
+        image, masks = scene(seed=i)
+        Image.fromarray(image).save(root / 'JPEGImages' / f'im{i}.jpg', quality=95)
+        objects = (masks[0] + 2 * masks[1]).astype(np.uint8)
+        classes = np.array([0, 3, 8], np.uint8)[objects]
+        objects[45], classes[45] = 255, 255
+        for folder, values in (('SegmentationObject', objects), ('SegmentationClass', classes)):
+            Image.fromarray(values).save(root / folder / f'im{i}.png')
+    (root / 'ImageSets/Segmentation/val.txt').write_text('im0\nim2\n\n')
+    return root
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_generate_resumes_and_evaluate_reports(voc, tmp_path, workers, capsys):
+    out, ids = tmp_path / 'out', voc / 'ImageSets/Segmentation/val.txt'
+    args = [str(voc / 'JPEGImages'), str(out), '--ids', str(ids), '--workers', str(workers)]
+    assert tool('generate').main(args) == 0
+    assert sorted(p.name for p in out.iterdir()) == ['im0.npz', 'im2.npz']
+    kept = os.stat(out / 'im0.npz').st_mtime_ns
+    (out / 'im2.npz').unlink()
+    assert tool('generate').main(args) == 0
+    assert os.stat(out / 'im0.npz').st_mtime_ns == kept and (out / 'im2.npz').exists()
+    assert '1 of 2 files exist already' in capsys.readouterr().out
+
+    figures = tmp_path / 'out.json'
+    assert tool('evaluate').main([str(out), '--voc-root', str(voc.parent), '--json', str(figures)]) == 0
+    result = json.loads(figures.read_text())
+    assert result['num_images'] == 2 and result['num_instances'] == 4
+    assert result['mean_best_iou'] > .85 and result['recall_50'] == result['recall_50_at_200'] == 1
+    assert set(result['abo_per_class']) == {'bird', 'cat'} and result['seconds_per_image'] > 0
+    printed = capsys.readouterr().out
+    assert f'{100 * result["mean_best_iou"]:.1f}' in printed and 'bird' in printed
+
+
+def test_generate_names_broken_images_and_goes_on(voc, tmp_path, capsys):
+    images = voc / 'JPEGImages'
+    (images / 'im1.jpg').write_bytes((images / 'im0.jpg').read_bytes()[:200])
+    (images / 'im3.jpg').write_bytes(b'')
+    Image.new('L', (30, 20)).save(images / 'grey.png')
+    Image.new('RGBA', (30, 20)).save(images / 'alpha.png')
+    assert tool('generate').main([str(images), str(tmp_path / 'out')]) == 1
+    assert sorted(p.stem for p in (tmp_path / 'out').iterdir()) == ['alpha', 'grey', 'im0', 'im2']
+    printed = capsys.readouterr().out
+    assert 'im1.jpg' in printed and 'im3.jpg' in printed and '4 of 6 files' in printed
+
+
+def test_bad_arguments_end_with_status_2(voc, tmp_path, capsys):
+    generate, out = tool('generate'), str(tmp_path / 'out')
+    (tmp_path / 'ids.txt').write_text('im0\nnone\n')
+    assert generate.main([str(tmp_path / 'nowhere'), out]) == 2
+    assert generate.main([str(voc / 'JPEGImages'), out, '--ids', str(tmp_path / 'ids.txt')]) == 2
+    assert generate.main([str(voc / 'JPEGImages'), out, '--shard', '3/3']) == 2
+    assert tool('convert').main([str(tmp_path / 'nowhere'), out]) == 2
+    assert tool('evaluate').main([str(tmp_path), '--voc-root', str(voc), '--split', 'test']) == 2
+    assert tool('evaluate').main([str(tmp_path), '--voc-root', str(voc)]) == 2
+    errors = capsys.readouterr().err
+    assert "'none'" in errors and 'test.txt' in errors and "'im0'" in errors
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_convert(voc, tmp_path, workers, capsys):
+    source = tmp_path / 'in'
+    (source / 'im0').mkdir(parents=True)
+    masks = scene()[1]
+    for i, mask in enumerate(masks):
+        Image.fromarray(mask).save(source / 'im0' / f'{i}.png')
+    np.savez(source / 'im1.npz', masks=masks)
+    np.savez(source / 'im2.npz', masks=masks.transpose(0, 2, 1))
+    (source / 'im3.json').write_text('[')
+    args = [str(source), str(tmp_path / 'out'), '--images', str(voc / 'JPEGImages'), '--workers', str(workers)]
+    assert tool('convert').main(args) == 1
+    printed = capsys.readouterr().out
+    assert 'im2.npz' in printed and 'transposed' in printed and 'no image named im3' in printed
+    for name in ('im0', 'im1'):
+        np.testing.assert_array_equal(SegmentProposals.load(tmp_path / 'out' / f'{name}.npz').masks(), masks)
+    assert not (tmp_path / 'out' / 'im2.npz').exists()
+    assert tool('convert').main([*args, '--max-proposals', '1', '--overwrite', '--format', 'npz']) == 1
+    assert len(SegmentProposals.load(tmp_path / 'out' / 'im1.npz')) == 1
+    assert tool('convert').main([str(source), str(source)]) == 2
+
+
+def test_shards_are_disjoint_and_complete():
+    parts = [take_shard(list(range(10)), f'{i}/3') for i in range(3)]
+    assert sorted(sum(parts, [])) == list(range(10)) and take_shard([1, 2], None) == [1, 2]
+    for bad in ('1', '3/3', '-1/2', 'a/b'):
+        with pytest.raises(ValueError, match='shard'):
+            take_shard([1], bad)
+
+
+def test_lists(voc, tmp_path):
+    assert [p.stem for p in list_images(voc / 'JPEGImages')] == ['im0', 'im1', 'im2']
+    (tmp_path / 'ids.txt').write_text('im2  1\nim0 -1\nim2 1\n')
+    assert read_ids(tmp_path / 'ids.txt') == ['im2', 'im0']
+    with pytest.raises(FileNotFoundError, match='no image'):
+        list_images(tmp_path)
+
+
+def fail_on_odd(source, target):
+    if int(source.stem) % 2:
+        raise RuntimeError('odd')
+    target.write_text('done')
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_one_failure_does_not_stop_the_others(tmp_path, workers):
+    jobs = [(Path(f'{i}.x'), tmp_path / f'{i}.y') for i in range(5)]
+    failed = run_jobs(fail_on_odd, jobs, workers)
+    assert failed == {Path('1.x'): 'RuntimeError: odd', Path('3.x'): 'RuntimeError: odd'}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['0.y', '2.y', '4.y']
