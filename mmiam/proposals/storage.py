@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .container import SegmentProposals, smallest_label_dtype
+from .container import SegmentProposals
 
 FORMAT_VERSION = 1
 
@@ -81,7 +81,7 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
             raise ValueError(f'format version {int(arrays["format"])}, this version reads {FORMAT_VERSION}')
         num_labels = arrays['num_labels'].tolist()
         size = tuple(arrays['size'].tolist())
-        maps = [_label_map(arrays, l, k) for l, k in enumerate(num_labels)]
+        maps = [arrays[f'label_map_{l}'] for l in range(len(num_labels))]
         if any(m.shape != size for m in maps):
             raise ValueError(f'label maps of {[m.shape for m in maps]} in a file of size {size}')
         return SegmentProposals(maps, [arrays[f'members_{l}'] for l in range(len(maps))], arrays.get('scores'),
@@ -92,9 +92,3 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
     except (ValueError, TypeError) as error:
         raise ValueError(f'{path}: {error}') from error
 
-
-def _label_map(arrays: dict[str, np.ndarray], level: int, num_labels: int) -> np.ndarray:
-    if f'labels_{level}' in arrays:  # files of the first hour
-        dtype = smallest_label_dtype(num_labels)
-        return arrays[f'labels_{level}'].cumsum(0, dtype=dtype).cumsum(1, dtype=dtype)
-    return arrays[f'label_map_{level}']
