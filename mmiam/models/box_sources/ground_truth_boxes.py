@@ -28,7 +28,8 @@ class GroundTruthBoxes:
         """
         if 'instances' not in data_sample:
             raise ValueError(f'{data_sample.get("img_path", "this image")} has no ground truth: put '
-                             'dict(type="LoadVOCInstances") into the test pipeline and test_mode=True into the data set')
+                             'dict(type="LoadVOCInstances") into the test pipeline and test_mode=True into the data '
+                             'set')
         instances = [one for one in data_sample.instances if not one.get('ignore_flag', 0)]
         return InstanceData(
             labels=torch.tensor([one['bbox_label'] for one in instances], dtype=torch.long, device=evidence.device),
