@@ -86,3 +86,34 @@ def test_one_region_has_nothing_to_merge():
     label_map = np.zeros((3, 3), int)
     tree = merge_regions(stats_of(label_map), *adjacency(label_map, np.zeros((3, 3))), dict(size=1))
     assert tree.children.shape == (0, 2) and tree.leaf_order().tolist() == [0]
+
+
+@pytest.mark.parametrize('criterion', ['area', 'volume', 'dynamics', 'average'])
+def test_higra_trees_are_binary_and_join_weak_edges_first(criterion):
+    pytest.importorskip('higra')
+    from mmiam.proposals.generators.higra_trees import higra_tree
+    label_map = np.array([[0, 0, 1, 1, 2, 2, 3, 3]])
+    edges = np.array([[0, .1, .1, .9, .9, .2, .2, 0]])
+    areas = np.full(4, 2.)
+    tree = higra_tree(areas, *adjacency(label_map, edges), criterion)
+    assert [sorted(c) for c in tree.children.tolist()][-1] == [4, 5]
+    assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
+    assert tree.membership()[-1].all() and (np.diff(tree.height) >= 0).all()
+    alone = np.zeros((2, 2), int)
+    assert len(higra_tree(areas[:1], *adjacency(alone, np.zeros((2, 2))), criterion).children) == 0
+
+
+def test_higra_is_optional(monkeypatch):
+    from mmiam.proposals.generators.higra_trees import higra_tree
+    monkeypatch.setitem(__import__('sys').modules, 'higra', None)
+    with pytest.raises(ImportError, match='pip install higra'):
+        higra_tree(np.ones(1), np.zeros((0, 2), int), np.zeros(0), np.zeros(0), 'area')
+    with pytest.raises(ValueError, match='criterion'):
+        higra_tree(np.ones(1), np.zeros((0, 2), int), np.zeros(0), np.zeros(0), 'best')
+
+
+def test_regions_of_many_children_become_binary():
+    from mmiam.proposals.generators.higra_trees import _binary
+    tree = _binary(4, np.array([4, 4, 4, 5, 5, 5]), np.array([0, 0, 0, 0, .5, .8]))
+    assert tree.children.tolist() == [[0, 1], [4, 2], [3, 5]]
+    assert tree.height.tolist() == [0, 0, 0, 0, .5, .5, .8]

@@ -16,6 +16,7 @@ import numpy as np
 from ..container import SegmentProposals
 from .cues import SuperpixelGraph, agreement_cues, region_cues
 from .features import colour_bins, convert_colour, edge_strength, texture_bins
+from .higra_trees import higra_tree
 from .merging import MergeTree, adjacency, merge_regions, region_stats
 from .ranking import diverse_order, objectness
 
@@ -28,16 +29,18 @@ class Level:
 
     Attributes:
         space (str): Colour space that superpixels are made in.
-        scale (int): Felzenszwalb's scale; larger ones give larger superpixels.
-        trees (tuple): (colour space of the histograms, weights of the merging cues) of each tree.
+        scale (int): Felzenszwalb's scale, larger ones give larger superpixels; SLIC's number of superpixels.
+        trees (tuple): (colour space of the histograms, weights of the merging cues) of each tree; instead of the
+            weights a criterion of :func:`~.higra_trees.higra_tree`.
+        method (str): 'felzenszwalb' or 'slic'.
     """
     space: str
     scale: int
-    trees: tuple[tuple[str, dict[str, float]], ...]
+    trees: tuple[tuple[str, dict[str, float] | str], ...]
+    method: str = 'felzenszwalb'
 
 
-# Trees that differ in what they look at find different objects; most of what eight trees on two maps find, one
-# tree alone finds a third less often.
+# Trees that differ in what they look at find different objects: docs/proposals.md has the figures with fewer.
 DEFAULT_LEVELS = (
     Level('lab', 50, (('hsv', dict(_ALL, edge=2)), ('lab', dict(_ALL, edge=2)), ('lab', dict(size=1, fill=1)),
                       ('lab', dict(size=1, edge=1)), ('hsv', dict(colour=1, size=1, fill=1)))),
@@ -81,12 +84,15 @@ class SelectiveMerging:
         colours = {space: colour_bins(convert_colour(image, space)) for space in self._colour_spaces()}
         maps, tables, cues, tree_index = [], [], [], []
         for level in self.levels:
-            label_map = superpixels(image, level.space, level.scale)
+            label_map = superpixels(image, level)
             neighbours = adjacency(label_map, edges)
             stats = {space: region_stats(label_map, colours[space], texture) for space, _ in level.trees}
             level_tables = []
             for space, weights in level.trees:
-                tree = merge_regions(copy.copy(stats[space]), *neighbours, weights)
+                if isinstance(weights, str):
+                    tree = higra_tree(stats[space].area, *neighbours, weights)
+                else:
+                    tree = merge_regions(copy.copy(stats[space]), *neighbours, weights)
                 if not level_tables:  # superpixels in the order of the first tree: its regions are runs of ones
                     order = tree.leaf_order()
                 graph = SuperpixelGraph(label_map, *neighbours, stats[space].colour)
@@ -130,14 +136,17 @@ class SelectiveMerging:
         return {space for level in self.levels for space, _ in level.trees}
 
 
-def superpixels(image: np.ndarray, space: str, scale: int) -> np.ndarray:
-    """Felzenszwalb's superpixels of an RGB image: int64 labels (H, W) from 0.
+def superpixels(image: np.ndarray, level: Level) -> np.ndarray:
+    """Superpixels of an RGB image as a level wants them: int64 labels (H, W) from 0.
 
     Raises:
         ImportError: if scikit-image is missing.
     """
     try:
-        from skimage.segmentation import felzenszwalb
+        from skimage.segmentation import felzenszwalb, slic
     except ImportError:
         raise ImportError('the built-in proposal generator needs scikit-image: pip install scikit-image') from None
-    return felzenszwalb(convert_colour(image, space), scale=scale, sigma=0.8, min_size=max(scale // 2, 20))
+    converted = convert_colour(image, level.space)
+    if level.method == 'slic':
+        return slic(converted, level.scale, compactness=10, sigma=0.8, convert2lab=False, start_label=0)
+    return felzenszwalb(converted, scale=level.scale, sigma=0.8, min_size=max(level.scale // 2, 20))
