@@ -85,7 +85,7 @@ def run_pass(one: Pass, work_dir: str, index: int) -> list[dict[str, float]]:
     """Figures of each row of a pass, in its order."""
     cfg = pass_config(one)
     cfg.work_dir = work_dir
-    cfg.experiment_name = f'table1_{os.getpid()}_{index}'
+    cfg.experiment_name = cfg.visualizer.name = f'table1_{os.getpid()}_{index}'
     metrics = Runner.from_cfg(cfg).test()
     return [{key: float(metrics[f'{row.stem}/{key}']) for key in FIGURES} for row, _ in one.members]
 
