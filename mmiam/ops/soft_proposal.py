@@ -24,9 +24,10 @@ def soft_proposal(features: Tensor, sigma_ratio: float = 0.15, num_iters: int | 
 
     Args:
         features (Tensor): Feature maps, has shape (B, C, H, W).
-        sigma_ratio (float): sigma in units of the map's side, sqrt(H W) for maps that are not square. 0.15 is
-            the publication's; the public code multiplies it by the number of locations instead, which makes
-            distance matter little: ``sigma_ratio=0.15 * side`` does the same.
+        sigma_ratio (float): sigma in units of the map's side, sqrt(H W) for maps that are not square. 0.15 of
+            the side is how we read the publication's 0.15 N for an N x N map; the public code multiplies 0.15
+            by the number of locations, which makes distance matter little: ``sigma_ratio=0.15 * side`` does
+            the same.
         num_iters (int | None): At most so many steps; 20 as in the public code. None gives the walk's
             stationary distribution at once: the weights being symmetric, it is each location's sum of
             weights over the sum of all.

@@ -30,6 +30,12 @@ default_hooks = dict(logger=dict(interval=1000))
 """
 
 
+@pytest.fixture(autouse=True)
+def plain_config_text(monkeypatch):
+    """Logs hold configs unformatted: formatting them takes longer than all the rest."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: str(cfg._cfg_dict)))
+
+
 @pytest.fixture
 def configs(tmp_path):
     """Folder with the row configs on a tiny backbone at 64 x 64."""

@@ -24,7 +24,7 @@ class SoftProposalHead(PeakStimulationHead):
     :class:`PeakStimulationHead`, under the same names.
 
     Args:
-        sigma_ratio (float): reach of an edge in units of the map's side. 0.15, theirs.
+        sigma_ratio (float): reach of an edge in units of the map's side; 0.15, see there for what theirs is.
         num_iters (int | None): steps of the random walk; None takes its limit. 20, theirs.
         tolerance (float): end of the walk. 1e-4, theirs.
         others: see :class:`PeakStimulationHead`.
