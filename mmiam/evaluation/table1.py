@@ -88,7 +88,7 @@ def summarize(runs: Runs, not_run: Mapping[str, str]) -> dict:
 def table_rows(summary: Mapping) -> list[list[str]]:
     """Rows of text for a table: ours with deviation and number of runs, the paper's figures in brackets."""
     lines = [['', 'runs', *(f'{key} (paper)' for key in FIGURES)]]
-    for name in sorted({*summary['rows'], *summary['not_run'], *PAPER}, key=row_order):
+    for name in sorted({*summary['rows'], *summary['not_run']}, key=row_order):
         mean, paper = summary['rows'].get(name), summary['paper'].get(name)
         number = len(summary['runs'][name]) if mean else 0
         cells = [_cell(mean and mean[key], mean and summary['std'][name][key], paper and paper[key])
