@@ -1,7 +1,8 @@
-"""The command line tools in tools/proposals, and what they share (mmiam/proposals/batch.py)."""
+"""The command line tools for proposals, and what they share (mmiam/proposals/batch.py)."""
 import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,10 @@ from mmiam.proposals.batch import list_images, read_ids, run_jobs, take_shard
 ROOT = Path(__file__).parents[2]
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(f'proposal_tool_{name}', ROOT / 'tools' / 'proposals' / f'{name}.py')
+def tool(name, folder='proposals'):
+    spec = importlib.util.spec_from_file_location(f'proposal_tool_{name}', ROOT / 'tools' / folder / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    import sys
     sys.modules[spec.name] = module  # worker processes look the job's class up by name
     return module
 
@@ -139,3 +139,20 @@ def test_one_failure_does_not_stop_the_others(tmp_path, workers):
     failed = run_jobs(fail_on_odd, jobs, workers)
     assert failed == {Path('1.x'): 'RuntimeError: odd', Path('3.x'): 'RuntimeError: odd'}
     assert sorted(p.name for p in tmp_path.iterdir()) == ['0.y', '2.y', '4.y']
+
+
+def test_settings_of_the_generator_can_be_compared(voc):
+    compare = tool('compare_proposal_generators', 'analysis_tools')
+    names = ['one tree', 'default without edges', 'default on SLIC']
+    result = compare.compare(voc, ['im0', 'im1'], workers=1, names=names)
+    assert list(result) == names
+    for figures in result.values():
+        assert figures['num_instances'] == 4 and 0.3 < figures['mean_best_iou'] <= 1
+    assert result['one tree']['mean_proposals'] < result['default without edges']['mean_proposals']
+    assert 'one tree' in compare.table(result)
+
+
+def test_matching_benchmark_compares_like_with_like():
+    result = tool('benchmark_ops_matching', 'analysis_tools').benchmark_matching(60, 2, 96, repeats=1)
+    assert result['max_rel_error'] < 1e-6 and result['memory_ratio'] > 1
+    assert result['speedup'] == pytest.approx(result['dense_ms'] / result['matching_ms'])
