@@ -63,7 +63,8 @@ def group_by_window_set(label_map: np.ndarray, window: int = 5) -> WindowSets:
     pairs, many = np.flatnonzero(mixed & two), np.flatnonzero(mixed & ~two)
     pair_table, pair_ids = _unique_rows(np.stack([low.ravel()[pairs], high.ravel()[pairs]], 1))
     many_table, many_ids = _unique_rows(_distinct_labels(padded, many, window, width))
-    return WindowSets(np.concatenate([pairs, many]), np.concatenate([pair_ids, many_ids + len(pair_table)]),
+    return WindowSets(np.concatenate([pairs, many]).astype(np.int32),  # they travel between processes
+                      np.concatenate([pair_ids, many_ids + len(pair_table)]).astype(np.int32),
                       (pair_table, many_table))
 
 
