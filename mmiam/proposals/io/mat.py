@@ -128,5 +128,5 @@ def _from_hdf5(node, file):
         return np.zeros((0, 0))
     values = node[()]
     if node.dtype == h5py.ref_dtype:
-        return [_from_hdf5(file[ref], file) for ref in values.T.ravel(order='F')]
+        return [_from_hdf5(file[ref], file) for ref in values.ravel()]  # column by column of the cell
     return np.asarray(values).T
