@@ -3,12 +3,12 @@ import argparse
 import os
 import os.path as osp
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 from mmiam.engine import check_config_files
 
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-
-from mmdet.registry import HOOKS
 
 
 @HOOKS.register_module()

@@ -1,10 +1,10 @@
 """Classifier first, filling module second, in one run (Sec. 3.3)."""
 import os.path as osp
 
+from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from mmdet.registry import HOOKS
 from mmiam.models.cues import CueCache
 
 
@@ -17,8 +17,8 @@ class TrainingStageHook(Hook):
     Args:
         fill_begin (int): first epoch (from 0) of the filling stage. 0 trains the filling
             module on a classifier given by ``load_from``.
-        cache_cues (bool): keep the Peak Response Maps of the frozen classifier in
-            ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
+        cache_cues (bool): keep the Peak Response Maps of the frozen classifier and their
+            candidate proposals in ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
             taken as independent of everything but image, size and flip, so switch it
             off with other random augmentation.
         cache_gb (float): size that the cache may grow to.
@@ -57,4 +57,4 @@ class TrainingStageHook(Hook):
     def _cue_settings(cfg) -> str:
         """What the cues depend on beside the weights."""
         model = cfg.model
-        return repr([model.get(key) for key in ('peak_head', 'cue', 'data_preprocessor')])
+        return repr([model.get(key) for key in ('peak_head', 'cue', 'data_preprocessor', 'sampler')])
