@@ -20,8 +20,8 @@ custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin)]
 # AdamW, because a backbone from scratch does not get far in minutes with SGD; the paper fine-tunes a trained one
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys={'filler': dict(lr_mult=5.)}))
+    paramwise_cfg=dict(_delete_=True, custom_keys={'filler': dict(lr_mult=100.)}))  # 5e-3
 param_scheduler = [
     dict(type='LinearLR', start_factor=1., end_factor=0.05, begin=0, end=fill_begin, convert_to_iter_based=True),
-    dict(type='ConstantLR', factor=20., begin=fill_begin, end=max_epochs),
+    dict(type='PolyLR', power=0.9, begin=fill_begin, end=max_epochs, convert_to_iter_based=True),
 ]
