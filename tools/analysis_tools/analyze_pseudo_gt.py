@@ -1,0 +1,315 @@
+"""Measures what the pseudo ground truth of training is worth (Sec. 3.2). For analysis: nothing of it may enter training.
+
+    python tools/analysis_tools/analyze_pseudo_gt.py CONFIG CHECKPOINT --proposals data/proposals/builtin \
+        --k 1 5 9 --alpha 0.4 0.8 1.5 2 --overlap-rule max own --num 200 --json pseudo_gt.json --sheet pseudo_gt.png
+
+The classifier gives the Peak Response Maps of the image labels' classes, as it does while the filling module is
+trained, without flips. Each map's candidates under each setting are then compared with the annotated masks of the
+map's class, at the original size; void pixels count neither in intersections nor in unions.
+
+Legend: n peaks of an image, J proposals, g annotated instances, H x W original image size, h x w input size.
+"""
+import argparse
+import copy
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+import mmcv
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config, DictAction
+from mmengine.structures import InstanceData
+from terminaltables import AsciiTable
+
+from mmiam.apis import init_model
+from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.proposals import SegmentProposals, match_proposals, select_candidates
+from mmiam.proposals.io import find_proposal_file, load_proposals
+from mmiam.proposals.quality import iou_with_masks
+from mmiam.proposals.storage import atomic_write
+from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
+
+FIGURES = ('drawn', 'best', 'vote', 'draws_50', 'recall_50', 'no_candidate')
+
+
+class Setting(NamedTuple):
+    """One row of the table: the arguments of :func:`mmiam.proposals.select_candidates` that are compared."""
+    proposals: str
+    alpha: float
+    k: int
+    overlap_rule: str
+    area_range: tuple[float, float]
+    overlap_thr: float
+
+
+class Truth(NamedTuple):
+    """Annotation of an image: masks (g, H, W) bool, labels (g,), void (H, W) bool or None."""
+    masks: np.ndarray
+    labels: np.ndarray
+    void: np.ndarray | None
+
+
+@dataclass
+class Tally:
+    """Figures of a setting, collected peak by peak and instance by instance; IoU in [0, 1]."""
+    drawn: list[float] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
+    vote: list[float] = field(default_factory=list)
+    draws_50: list[float] = field(default_factory=list)
+    instances: list[float] = field(default_factory=list)
+    num_peaks: int = 0
+
+    def summary(self) -> dict[str, float]:
+        """``drawn``: mean IoU of the drawn mask with the best annotated instance of the class, expected over the
+        uniform draw; ``best``: of the best candidate; ``vote``: of the pixels in more than half of the candidates,
+        towards which a loss averaged over draws pulls; ``draws_50``: share of draws of IoU 0.5 or more. These four
+        over peaks with a candidate. ``recall_50``: share of annotated instances that some candidate of a peak of the
+        class covers with IoU 0.5 or more; ``no_candidate``: share of peaks that are dropped. NaN where nothing was
+        counted."""
+        means = {name: _mean(getattr(self, name)) for name in ('drawn', 'best', 'vote', 'draws_50')}
+        return dict(means, recall_50=_mean([value >= 0.5 for value in self.instances]),
+                    no_candidate=1 - len(self.drawn) / self.num_peaks if self.num_peaks else float('nan'),
+                    num_peaks=self.num_peaks, num_instances=len(self.instances))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else float('nan')
+
+
+# -------------------------------------------------------------------- images and cues
+def annotated_training_set(config: Config, ann_file: str | None = None):
+    """The images of training with the pipeline of test, so that masks can be read; never given to a training."""
+    train = config.train_dataloader.dataset
+    while 'ann_file' not in train and 'dataset' in train:
+        train = train.dataset
+    test = copy.deepcopy(config.test_dataloader.dataset)
+    test.update(data_root=train.get('data_root', test.get('data_root')), ann_file=ann_file or train.ann_file,
+                test_mode=True, lazy_init=False)
+    return DATASETS.build(test)
+
+
+@torch.no_grad()
+def training_cues(model, packed: dict) -> InstanceData:
+    """The cue of an image with its labels, as in training: ``labels`` (n,), ``prms`` (n, h, w)."""
+    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    samples = data['data_samples']
+    cues = model.find_cues(data['inputs'], samples, model.image_labels(samples))[2][0].to('cpu')
+    height, width = samples[0].img_shape[:2]
+    cues.prms = cues.prms[:, :height, :width]
+    return cues
+
+
+def read_truth(sample) -> Truth:
+    """Annotation of a test sample, without instances to be ignored."""
+    size = tuple(sample.ori_shape[:2])
+    instances = [one for one in sample.instances if not one.get('ignore_flag', 0)]
+    void = sample.get('void_mask')
+    return Truth(decode_masks([one['mask'] for one in instances], size).astype(bool),
+                 np.array([one['bbox_label'] for one in instances], int),
+                 None if void is None else decode_masks([void], size)[0].astype(bool))
+
+
+# -------------------------------------------------------------------- candidates and their worth
+def all_candidates(prms: torch.Tensor, proposals: SegmentProposals, settings: Sequence[Setting],
+                   dedupe_iou: float = 0.95) -> Iterator[tuple[Setting, list[np.ndarray]]]:
+    """Candidates of each map under each setting, those of the training's sampler with the same arguments.
+
+    The matching is done once: f = alpha <M, S> + <M, contour(S)> is linear in alpha. A ranking with the largest k
+    begins with those of all smaller ones.
+
+    Args:
+        prms (Tensor): (n, h, w), each sums to 1.
+        proposals (SegmentProposals): J proposals of size (h, w).
+        settings (Sequence[Setting]): Of one source of proposals.
+        dedupe_iou (float): As in ``select_candidates``. Defaults to 0.95.
+
+    Yields:
+        tuple: a setting and, for each map, the int64 indices of its candidates, best first.
+    """
+    with_unit_alpha, mass = (values.numpy() for values in match_proposals(prms.double(), proposals, alpha=1.))
+    contour = with_unit_alpha - mass
+    areas = proposals.areas() / np.prod(proposals.size)
+    most = max(setting.k for setting in settings)
+    for (alpha, area_range), group in itertools.groupby(
+            sorted(settings, key=lambda s: (s.alpha, s.area_range)), key=lambda s: (s.alpha, s.area_range)):
+        ranked = select_candidates(alpha * mass + contour, mass, areas, k=most, overlap_thr=0.,
+                                   area_range=area_range, dedupe_iou=dedupe_iou, proposals=proposals)
+        for setting in group:
+            overlap = np.broadcast_to(mass.max(0), mass.shape) if setting.overlap_rule == 'max' else mass
+            yield setting, [top[:setting.k][overlap[i, top[:setting.k]] >= setting.overlap_thr]
+                            for i, top in enumerate(ranked)]
+
+
+def vote_iou(masks: np.ndarray, truth: Truth, label: int) -> float:
+    """IoU of the pixels in more than half of ``masks`` (k, H, W) with the best instance of a class."""
+    voted = masks.mean(0) > 0.5
+    valid = True if truth.void is None else ~truth.void
+    common = (truth.masks[truth.labels == label] & voted & valid).sum((1, 2))
+    union = ((truth.masks[truth.labels == label] | voted) & valid).sum((1, 2))
+    return float((common / np.maximum(union, 1)).max())
+
+
+def add_image(tallies: dict[Setting, Tally], cues: InstanceData, proposals: SegmentProposals, truth: Truth) -> float:
+    """Add the peaks and instances of an image to the tally of each setting (of one source of proposals).
+
+    Args:
+        tallies (dict): changed in place.
+        cues (InstanceData): ``labels``, ``prms`` (n, h, w). Peaks of a class without annotated mask are left out.
+        proposals (SegmentProposals): at original size (H, W).
+        truth (Truth): annotation.
+
+    Returns:
+        float: sum over these peaks of the best IoU that any of the J proposals has: the bound of all settings.
+    """
+    iou = iou_with_masks(proposals, truth.masks, truth.void)
+    cues = cues[torch.tensor([int(label) in truth.labels for label in cues.labels], dtype=torch.bool)]
+    labels = cues.labels.tolist()
+    by_class = {label: iou[truth.labels == label].max(0) for label in set(labels)}
+    votes: dict[tuple, float] = {}
+    if not len(cues) or not len(proposals):
+        for tally in tallies.values():
+            tally.instances.extend([0.] * len(truth.labels))
+            tally.num_peaks += len(cues)
+        return 0.
+    for setting, candidates in all_candidates(cues.prms, proposals.resize(cues.prms.shape[-2:]), list(tallies)):
+        tally, covered = tallies[setting], np.zeros(len(truth.labels))
+        for label, chosen in zip(labels, candidates):
+            tally.num_peaks += 1
+            if not len(chosen):
+                continue
+            values = by_class[label][chosen]
+            key = (label, *sorted(chosen.tolist()))
+            if key not in votes:
+                votes[key] = vote_iou(proposals.masks(chosen), truth, label)
+            for name, value in (('drawn', values.mean()), ('best', values.max()), ('vote', votes[key]),
+                                ('draws_50', (values >= 0.5).mean())):
+                getattr(tally, name).append(float(value))
+            same = truth.labels == label
+            covered[same] = np.maximum(covered[same], iou[same][:, chosen].max(1))
+        tally.instances.extend(covered.tolist())
+    return float(sum(by_class[label].max() for label in labels))
+
+
+# -------------------------------------------------------------------- the whole
+def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: Sequence[Setting], num: int,
+            ann_file: str | None = None, device: str | None = None, sheet: str | None = None,
+            sheet_rows: int = 8) -> dict:
+    """Run the cue once an image and rate every setting.
+
+    Args:
+        roots (dict[str, Path]): name of a source of proposals -> folder.
+        num (int): images, evenly spread over the list; those without annotated mask are passed over.
+        sheet (str, optional): picture sheet of the first setting to write.
+
+    Returns:
+        dict: ``rows`` (list of dict: the setting and its figures), ``bound`` (name of a source -> mean over peaks of
+        the best IoU of all its proposals), ``num_images``.
+    """
+    model = init_model(config, checkpoint, device)
+    dataset = annotated_training_set(config, ann_file)
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(num, len(dataset))).round().astype(int))
+    tallies = {name: {s: Tally() for s in settings if s.proposals == name} for name in roots}
+    bounds, pictures, used = dict.fromkeys(roots, 0.), [], 0
+    drawn = set(np.linspace(0, len(chosen) - 1, min(sheet_rows, len(chosen))).round().astype(int)) if sheet else set()
+    for position, index in enumerate(chosen):
+        packed = dataset[int(index)]
+        sample = packed['data_samples']
+        truth = read_truth(sample)
+        if not len(truth.masks):
+            continue
+        used += 1
+        cues = training_cues(model, packed)
+        for name, root in roots.items():
+            proposals = load_proposals(find_proposal_file(root, sample.img_id), size=tuple(sample.ori_shape[:2]))
+            bounds[name] += add_image(tallies[name], cues, proposals, truth)
+            if position in drawn and name == settings[0].proposals and len(cues):
+                pictures.append((sample.img_id, draw_row(sample.img_path, cues, proposals, truth, settings[0])))
+    if sheet:
+        write_sheet([row for _, row in pictures], ('image', 'PRM', 'candidates', 'ground truth'), sheet,
+                    [caption for caption, _ in pictures])
+    rows = [dict(s._asdict(), **tallies[s.proposals][s].summary()) for s in settings]
+    peaks = {row['proposals']: row['num_peaks'] for row in rows}
+    return dict(rows=rows, num_images=used,
+                bound={name: total / peaks[name] if peaks[name] else float('nan') for name, total in bounds.items()})
+
+
+def draw_row(path: str, cues: InstanceData, proposals: SegmentProposals, truth: Truth,
+             setting: Setting) -> list[np.ndarray]:
+    """Tiles of an image: itself, the map of its strongest peak, that map's candidates, the class's instances."""
+    image = mmcv.imread(path, channel_order='rgb')
+    candidates = next(all_candidates(cues.prms, proposals.resize(cues.prms.shape[-2:]), [setting]))[1][0] \
+        if len(proposals) else np.zeros(0, int)
+    heat = cues.prms[0] / cues.prms[0].max().clamp(min=1e-12)
+    names = [str(rank) for rank in range(1, len(candidates) + 1)]
+    return [image, overlay_heatmap(image, heat.sqrt()), overlay_instances(image, proposals.masks(candidates), names),
+            overlay_instances(image, truth.masks[truth.labels == int(cues.labels[0])])]
+
+
+def table(result: dict) -> str:
+    """The figures as text, in percent."""
+    rows = [['proposals', 'alpha', 'k', 'overlap', 'area', 'drawn', 'best', 'vote', 'draws >= .5', 'recall@.5',
+             'no candidate']]
+    for row in result['rows']:
+        rows.append([row['proposals'], f'{row["alpha"]:g}', row['k'], f'{row["overlap_rule"]} {row["overlap_thr"]:g}',
+                     '{:g} .. {:g}'.format(*row['area_range']), *(f'{100 * row[name]:.1f}' for name in FIGURES)])
+    bound = ', '.join(f'{name} {100 * value:.1f}' for name, value in result['bound'].items())
+    first = result['rows'][0]
+    return (f'{first["num_peaks"]} peaks, {first["num_instances"]} instances in {result["num_images"]} images; best of '
+            f'all proposals, mean over peaks: {bound}\n' + AsciiTable(rows).table)
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--proposals', nargs='+', required=True, metavar='DIR[=NAME]', help='folders of proposals')
+    parser.add_argument('--k', nargs='+', type=int, default=[5], help='candidates a map')
+    parser.add_argument('--alpha', nargs='+', type=float, default=[0.8], help='weight of the mass inside')
+    parser.add_argument('--overlap-rule', nargs='+', choices=['max', 'own'], default=['max'])
+    parser.add_argument('--overlap-thr', nargs='+', type=float, default=[0.2])
+    parser.add_argument('--area-range', nargs='+', type=area_range, default=[(2e-5, 0.85)], metavar='LOW,HIGH',
+                        help='allowed areas as shares of the image, e.g. 2e-5,0.85')
+    parser.add_argument('--num', type=int, default=200, help='images, evenly spread over the training list')
+    parser.add_argument('--ann-file', help='another list of images below data_root')
+    parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
+    parser.add_argument('--sheet', help='write a picture sheet (PNG) of the first setting here')
+    parser.add_argument('--device')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(argv)
+
+
+def area_range(text: str) -> tuple[float, float]:
+    """'2e-5,0.85' -> (2e-5, 0.85)."""
+    low, high = (float(value) for value in text.split(','))
+    return low, high
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    roots = {name or Path(folder).name: Path(folder)
+             for folder, _, name in (text.partition('=') for text in args.proposals)}
+    settings = [Setting(*values) for values in itertools.product(
+        roots, args.alpha, args.k, args.overlap_rule, args.area_range, args.overlap_thr)]
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    try:
+        result = analyze(config, args.checkpoint, roots, settings, args.num, args.ann_file, args.device, args.sheet)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(result))
+    if args.json:
+        atomic_write(args.json, json.dumps(result, indent=2).encode())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
