@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ import mmiam  # noqa: F401  (registers everything; makes mmdet importable on mmc
 
 torch.set_num_threads(2)
 
+CONFIGS = Path(__file__).parents[1] / 'configs'
 
 #: class names of the miniature data set, and its images: id -> list of (class, box xyxy)
 MINI_CLASSES = ('cat', 'dog', 'person')
@@ -70,5 +72,68 @@ def mini_voc(tmp_path):
 
     def make(perturb=False):
         return build_mini_voc(tmp_path / f'mini_voc_{next(counter)}', perturb)
+
+    return make
+
+
+def tiny_settings(root, work_dir):
+    """Overrides that make configs/iam_r50_voc.py train in seconds on a miniature VOC tree.
+
+    ResNet-18 of width 8 at 64 x 64 pixels from random weights, one epoch a stage, deterministic.
+
+    Args:
+        root (Path): a tree of :func:`build_mini_voc` with proposals.
+        work_dir (Path): where the run writes.
+    """
+    load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 64), keep_ratio=False)
+    train = [load, dict(type='LoadSegmentProposals', proposal_root=str(root / 'proposals')), resize,
+             dict(type='RandomFlip', prob=0.5), dict(type='AlignSegmentProposals'), dict(type='PackWeakInputs')]
+    test = [load, resize, dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]
+    data = dict(data_root=str(root), metainfo=dict(classes=MINI_CLASSES))
+    loader = dict(batch_size=1, num_workers=0, persistent_workers=False)
+    test_loader = dict(loader, dataset=dict(data, ann_file='ImageSets/Segmentation/val.txt', pipeline=test))
+    return dict(
+        model=dict(
+            backbone=dict(depth=18, base_channels=8, init_cfg=None),
+            peak_head=dict(num_classes=3, in_channels=64, sub_pixel=2, peak_thr=0., keep_strongest=True),
+            sampler=dict(overlap_thr=0.),
+            filler=dict(in_channels=(8, 16, 32), channels=4, hidden_channels=8, num_steps=4),
+            post_processor=dict(crf=dict(num_iters=1))),
+        train_dataloader=dict(
+            loader, dataset=dict(data, ann_file='ImageSets/Segmentation/train.txt', pipeline=train)),
+        val_dataloader=test_loader,
+        test_dataloader=test_loader,
+        train_cfg=dict(max_epochs=2, val_interval=1),
+        custom_hooks=[dict(type='TrainingStageHook', fill_begin=1)],
+        param_scheduler=[dict(type='PolyLR', power=0.9, begin=0, end=2, convert_to_iter_based=True)],
+        default_hooks=dict(logger=dict(interval=1)),
+        randomness=dict(seed=0, deterministic=True),
+        log_level='WARNING',
+        work_dir=str(work_dir))
+
+
+def build_tiny_config(root, work_dir):
+    """The config of :func:`tiny_settings`; makes the tree's proposals if there are none."""
+    import numpy as np
+    from mmengine.config import Config
+    from PIL import Image
+
+    from mmiam.proposals.generators import SelectiveMerging
+    folder = root / 'proposals'
+    folder.mkdir(exist_ok=True)
+    for path in sorted((root / 'JPEGImages').glob('*.jpg')):
+        if not (folder / f'{path.stem}.npz').exists():
+            SelectiveMerging()(np.array(Image.open(path))).save(folder / f'{path.stem}.npz')
+    cfg = Config.fromfile(CONFIGS / 'iam_r50_voc.py')
+    cfg.merge_from_dict(tiny_settings(root, work_dir))
+    return cfg
+
+
+@pytest.fixture
+def tiny_config(mini_voc, tmp_path):
+    """``tiny_config(root=None, name='work')`` -> a Config that trains in seconds, work_dir ``tmp_path / name``."""
+
+    def make(root=None, name='work'):
+        return build_tiny_config(mini_voc() if root is None else root, tmp_path / name)
 
     return make
