@@ -1,0 +1,107 @@
+"""A training that is killed, without a chance to clean up, ends as an uninterrupted one does."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+ITERATIONS = 3  # an epoch
+EPOCHS = 4  # two of each stage
+
+#: a hook module of the test: dies at an iteration if told to
+KILLER = '''
+import os, signal
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class Killer(Hook):
+    priority = 'LOWEST'
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == int(os.environ.get('KILL_AT', 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+@pytest.fixture
+def run_training(tiny_config, mini_voc, tmp_path):
+    """``run_training(name, *flags, kill_at=None)`` -> exit status; the work dir is ``tmp_path / name``."""
+    (tmp_path / 'killer.py').write_text(KILLER)
+    cfg = tiny_config(mini_voc())
+    cfg.custom_imports = dict(imports=['mmiam', 'killer'], allow_failed_imports=False)
+    cfg.custom_hooks = [dict(type='TrainingStageHook', fill_begin=2), dict(type='Killer')]
+    cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=EPOCHS, val_interval=EPOCHS)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.1, begin=2, end=3, convert_to_iter_based=True),
+        dict(type='PolyLR', power=0.9, begin=3, end=EPOCHS, convert_to_iter_based=True)]
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'tiny.py')
+
+    def run(name, *flags, kill_at=None):
+        path = os.pathsep.join([str(ROOT), str(tmp_path)])
+        done = subprocess.run(
+            [sys.executable, str(ROOT / 'tools/train.py'), str(tmp_path / 'tiny.py'), '--work-dir',
+             str(tmp_path / name), *flags],
+            env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1', KILL_AT=str(kill_at or 0)),
+            cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode in (0, -signal.SIGKILL), done.stdout[-2000:] + done.stderr[-4000:]
+        return done.returncode
+
+    return run
+
+
+def logged(work_dir: Path) -> list[dict]:
+    """Logged training steps of all runs in a work dir, in order of time."""
+    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))
+             for line in path.read_text().splitlines()]
+    return [line for line in lines if 'lr' in line]
+
+
+def stages(work_dir: Path) -> list[tuple[str, int]]:
+    """(stage, epoch from 1) announced by all runs in a work dir, in order of time."""
+    return [(stage, int(epoch)) for path in sorted(work_dir.glob('*/*.log'))
+            for stage, epoch in re.findall(r'Training stage "(\w+)" \(epoch (\d+)', path.read_text())]
+
+
+def outcome(steps: list[dict]) -> list[tuple]:
+    """What must not depend on interruptions: epoch, step, learning rate and loss of the stage, for each step."""
+    return [(line['epoch'], line['step'], line['lr'], 'loss_fill' in line) for line in steps]
+
+
+def test_killed_in_either_stage_and_resumed(run_training, tmp_path):
+    assert run_training('whole') == 0
+    whole = logged(tmp_path / 'whole')
+    assert [line['step'] for line in whole] == list(range(1, EPOCHS * ITERATIONS + 1))
+    assert [fill for *_, fill in outcome(whole)] == [False] * 6 + [True] * 6
+    assert len({line['lr'] for line in whole}) > 4  # the schedule moves
+
+    folder = tmp_path / 'killed'
+    steps = []
+    for kill_at, flags in ((5, ()), (11, ('--resume', )), (None, ('--resume', ))):
+        begin = (len(steps) and steps[-1]['step'] - 1) // ITERATIONS * ITERATIONS  # end of the last finished epoch
+        assert run_training('killed', *flags, kill_at=kill_at) == (-signal.SIGKILL if kill_at else 0)
+        steps = logged(folder)[len(steps):]
+        assert steps[-1]['step'] in ((kill_at - 1, kill_at) if kill_at else (EPOCHS * ITERATIONS, ))
+        assert outcome(steps) == outcome(whole[begin:begin + len(steps)])
+        steps = logged(folder)
+        saved = (kill_at - 1) // ITERATIONS if kill_at else EPOCHS
+        assert (folder / 'last_checkpoint').read_text().endswith(f'epoch_{saved}.pth')
+    assert stages(folder) == [('classify', 1), ('classify', 2), ('fill', 3), ('fill', 4)]
+    compare_checkpoints(folder / f'epoch_{EPOCHS}.pth', tmp_path / 'whole' / f'epoch_{EPOCHS}.pth')
+
+
+def compare_checkpoints(path: Path, reference: Path) -> None:
+    """Both load without pickle; same progress, same schedulers, same parameters known to the optimizer."""
+    resumed, whole = (torch.load(file, map_location='cpu', weights_only=True) for file in (path, reference))
+    for key in ('epoch', 'iter'):
+        assert resumed['meta'][key] == whole['meta'][key]
+    assert resumed['param_schedulers'] == whole['param_schedulers']
+    assert resumed['optimizer']['param_groups'] == whole['optimizer']['param_groups']
+    assert resumed['optimizer']['state'].keys() == whole['optimizer']['state'].keys()
+    assert resumed['state_dict'].keys() == whole['state_dict'].keys()
