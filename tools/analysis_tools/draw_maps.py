@@ -59,8 +59,8 @@ def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Seq
 def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (), num: int = 12,
                device: str | None = None) -> None:
     """Draw ``num`` images of the test data set, evenly spread, or those of the given ids."""
-    config.model.setdefault('test_cfg', {})['return_maps'] = True
-    config.model.test_cfg['baselines'] = {}
+    config.merge_from_dict({'model.test_cfg.return_maps': True})
+    config.model.test_cfg.pop('baselines', None)
     model = init_model(config, checkpoint, device)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     entries = [dataset.get_data_info(i) for i in range(len(dataset))]

@@ -7,7 +7,7 @@ scale = (128, 128)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadSegmentProposals', proposal_root=proposal_root),
+    dict(type='LoadSegmentProposals', proposal_root=proposal_root, max_proposals=400),
     dict(type='Resize', scale=scale, keep_ratio=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='AlignSegmentProposals'),
