@@ -1,0 +1,88 @@
+"""Every config builds from another working directory, without data, weights or proposals at hand."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import HOOKS, MODELS, TRANSFORMS, VISUALIZERS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+FOLDER = Path(__file__).parents[2] / 'configs'
+FILES = [path for path in sorted(FOLDER.rglob('*.py')) if '_base_' not in path.parts]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    init_default_scope('mmdet')
+
+
+def learning_rates(cfg) -> dict[str, set[float]]:
+    """Learning rates of the trainable parameters of each part of the model; no memory is spent on weights."""
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {}
+    for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups:
+        for parameter in group['params']:
+            if parameter.requires_grad:
+                rates.setdefault(names[id(parameter)].split('.')[0], set()).add(round(group['lr'], 9))
+    return rates
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_config_builds(path, elsewhere):
+    cfg = Config.fromfile(path)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name) is not None:
+            steps = [TRANSFORMS.build(step) for step in cfg[name].dataset.pipeline]
+            assert type(steps[0]).__name__ == 'LoadImageFromFile' and type(steps[-1]).__name__ == 'PackWeakInputs'
+    VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))  # as the runner does before hooks
+    for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
+        assert HOOKS.build(hook) is not None
+    if cfg.model.type == 'GivenBoxes':  # no parameters, nothing trains
+        assert cfg.get('train_dataloader') is None and MODELS.build(cfg.model)
+        return
+    rates = learning_rates(cfg)
+    assert rates.keys() == {'backbone', 'peak_head'} | ({'filler'} if cfg.model.filler else set())
+    factors = cfg.optim_wrapper.paramwise_cfg.custom_keys
+    for part, values in rates.items():
+        assert values == {round(cfg.optim_wrapper.optimizer.lr * factors.get(part, {}).get('lr_mult', 1.), 9)}
+    stage_hook = [hook for hook in cfg.custom_hooks if hook.type == 'TrainingStageHook']
+    assert bool(stage_hook) == bool(cfg.model.filler)
+    if stage_hook:
+        assert 0 < stage_hook[0].fill_begin == cfg.fill_begin < cfg.train_cfg.max_epochs == cfg.max_epochs
+
+
+def test_learning_rates_of_the_paper(elsewhere):
+    """Sec. 3.3: classifier 0.01, filling module 0.1; the backbone's is our choice."""
+    rates = learning_rates(Config.fromfile(FOLDER / 'iam_r50_voc.py'))
+    assert rates == dict(backbone={1e-4}, peak_head={1e-2}, filler={1e-1})
+
+
+def test_paper_config(elsewhere):
+    """Sec. 3.3: 448 x 448, N = 112 steps; C and k as the configuration states them; res-blocks 2 to 4."""
+    cfg = Config.fromfile(FOLDER / 'iam_r50_voc.py')
+    model = MODELS.build(cfg.model).eval()
+    assert cfg.train_dataloader.dataset.ann_file.endswith('train_aug.txt')
+    for name in ('train_dataloader', 'test_dataloader'):
+        resize, = [step for step in cfg[name].dataset.pipeline if step.type == 'Resize']
+        assert tuple(resize.scale) == (448, 448) and not resize.keep_ratio
+    with torch.no_grad():
+        encoded = model.filler.encoder(torch.zeros(1, 1, 448, 448))
+        feats = model.backbone(torch.zeros(1, 3, 64, 64))
+    assert encoded.shape == (1, 16, 112, 112) and model.filler.num_steps is None  # None: N steps
+    levels = [feats[index] for index in model.filler.in_indices]
+    assert [(level.shape[1], 64 // level.shape[2]) for level in levels] == [(256, 4), (512, 8), (1024, 16)]
+    assert [level[0].in_channels for level in model.filler.weight_pyramid.levels] == [256, 512, 1024]
+    assert model.filler.weight_pyramid.levels[0][-1].out_channels == 16 * 9
+    assert model.sampler.selection['k'] == 5 and model.sampler.selection['overlap_thr'] == 0.2
+
+
+@pytest.mark.parametrize('stem, candidates', [('iam-s1_r50_voc', 1), ('iam_r50_voc', 5), ('iam-s9_r50_voc', 9)])
+def test_variants_differ_in_the_number_of_candidates(stem, candidates, elsewhere):
+    cfg, paper = (Config.fromfile(FOLDER / f'{name}.py') for name in (stem, 'iam_r50_voc'))
+    assert cfg.model.sampler.pop('num_candidates') == candidates
+    paper.model.sampler.pop('num_candidates')
+    assert cfg.to_dict() == paper.to_dict()
