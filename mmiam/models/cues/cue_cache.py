@@ -24,7 +24,7 @@ class CueCache:
 
     Maps are kept as half floats relative to their maximum, which is what the filler
     reads. The folder's name holds a fingerprint of weights and settings and the file's
-    name one of the view and its proposals, so that nothing stale is ever read. A broken
+    name one of the view, its image-level labels and its proposals, so that nothing stale is ever read. A broken
     or missing file is computed again.
 
     Args:
@@ -48,7 +48,8 @@ class CueCache:
 
     def _path(self, sample: DetDataSample) -> str:
         flip = sample.get('flip_direction') if sample.get('flip') else None
-        digest = hashlib.sha256(f'{sample.img_path}|{flip}|{sample.img_shape}|{sample.batch_input_shape}'.encode())
+        digest = hashlib.sha256(f'{sample.img_path}|{flip}|{sample.img_shape}|{sample.batch_input_shape}|'
+                                f'{sorted(map(int, sample.get("image_labels", ())))}'.encode())
         for array in (*sample.segment_proposals.label_maps, *sample.segment_proposals.members):
             digest.update(np.ascontiguousarray(array))
         return osp.join(self.folder, digest.hexdigest()[:24] + '.npz')

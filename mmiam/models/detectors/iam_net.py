@@ -56,6 +56,7 @@ class IAMNet(BaseDetector):
                              'give the model a filler, or a post_processor that reads Peak Response Maps')
         self.stage = 'fill' if filler else 'classify'
         self.cue_cache: CueCache | None = None
+        self._frozen: list[torch.nn.Parameter] = []  # what stage 'fill' froze, for stage 'classify' to train again
 
     # ---------------------------------------------------------------- the method
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
@@ -157,10 +158,13 @@ class IAMNet(BaseDetector):
             raise ValueError(f'stage must be one of {STAGES}, got {stage!r}')
         if stage == 'fill' and self.filler is None:
             raise ValueError('stage "fill" needs a filler in the model')
+        if stage == 'fill' and not self._frozen:
+            self._frozen = [p for part in (self.backbone, self.peak_head) for p in part.parameters() if p.requires_grad]
+        for parameter in self._frozen:
+            parameter.requires_grad_(stage != 'fill')
+        if stage == 'classify':
+            self._frozen = []
         self.stage = stage
-        if stage == 'fill':
-            self.backbone.requires_grad_(False)
-            self.peak_head.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True):

@@ -1,0 +1,318 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from mmiam.models.cues import CueCache
+from mmiam.proposals import SegmentProposals
+
+
+@pytest.fixture
+def build(tiny_config):
+    """``build(**overrides)`` -> a tiny IAMNet with fixed weights; class scores are raised so that peaks are found."""
+
+    def make(**overrides):
+        init_default_scope('mmdet')
+        cfg = tiny_config().model
+        for name in overrides:  # replaced as a whole, not merged
+            cfg.pop(name, None)
+        cfg.update(overrides)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg)
+        model.peak_head.classifier.bias.data.fill_(1.)
+        return model.eval()
+
+    return make
+
+
+def sample(height=64, width=64, ori_shape=None, proposals=None, **meta):
+    out = DetDataSample(metainfo=dict(
+        img_id='a', img_path='a.jpg', img_shape=(height, width), batch_input_shape=(height, width),
+        ori_shape=ori_shape or (height, width), **meta))
+    if proposals is not None:
+        out.segment_proposals = proposals
+    return out
+
+
+def image(height=64, width=64, seed=0):
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def quarters(height=64, width=64):
+    """Four proposals: the quarters of the image."""
+    rows, columns = np.mgrid[:height, :width]
+    return SegmentProposals([(rows >= height // 2) * 2 + (columns >= width // 2)], [np.eye(4, dtype=bool)])
+
+
+def check_contract(result, size):
+    instances = result.pred_instances
+    count = len(instances)
+    assert instances.masks.shape == (count, *size) and instances.masks.dtype == torch.bool
+    assert instances.bboxes.shape == (count, 4) and instances.labels.shape == instances.scores.shape == (count, )
+    assert ((instances.scores >= 0) & (instances.scores <= 1)).all() and ((instances.labels >= 0)
+                                                                         & (instances.labels < 3)).all()
+    assert (instances.scores.diff() <= 0).all()
+    for mask, (x1, y1, x2, y2) in zip(instances.masks, instances.bboxes.long().tolist()):
+        ys, xs = mask.nonzero().T
+        assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x1, y1, x2, y2)
+    assert not {'prms', 'cams', 'iams'} & set(instances.keys())
+    assert result.pred_class_scores.shape == (3, ) and result.pred_class_scores.isfinite().all()
+
+
+def run_predict(model, inputs, *samples):
+    with torch.no_grad():
+        return model.predict(inputs, list(samples))
+
+
+# ------------------------------------------------------------------------------------------------------- prediction
+@pytest.mark.parametrize('height, width, original', [
+    (64, 64, (24, 32)), (64, 96, (50, 70)), (45, 70, (45, 70)), (33, 34, (1, 1)), (1, 1, (1, 1)), (3, 66, (2, 40))])
+def test_prediction_contract(build, height, width, original):
+    """Non-square, sides that are no multiple of 4, an image of one pixel."""
+    model = build()
+    model.filler.decoder.layers[-1].bias.data.fill_(2.)  # masks that are not empty
+    result, = run_predict(model, image(height, width), sample(height, width, original))
+    check_contract(result, original)
+    if min(height, width) > 32:
+        assert len(result.pred_instances)
+
+
+def test_padded_batch_gives_each_image_its_own_size(build):
+    model = build()
+    results = run_predict(model, torch.cat([image(), image(seed=1)]), sample(ori_shape=(24, 32)),
+                          sample(48, 40, ori_shape=(50, 41)))
+    check_contract(results[0], (24, 32))
+    check_contract(results[1], (50, 41))
+
+
+def test_prediction_reads_no_proposal(build):
+    class Untouchable:
+        def __getattribute__(self, name):
+            raise AssertionError(f'a proposal was read: {name}')
+
+    model = build()
+    with_field, without = sample(), sample()
+    with_field.set_field(Untouchable(), 'segment_proposals')
+    first, = run_predict(model, image(), with_field)
+    second, = run_predict(model, image(), without)
+    assert torch.equal(first.pred_instances.masks, second.pred_instances.masks)
+
+
+def test_no_peak_gives_an_empty_result(build):
+    model = build()
+    model.peak_head.class_thr = 1e9
+    result, = run_predict(model, image(), sample(ori_shape=(24, 32)))
+    assert len(result.pred_instances) == 0
+    check_contract(result, (24, 32))
+
+
+def test_image_labels_restrict_the_classes(build):
+    model = build(test_cfg=dict(use_image_labels=True))
+    result, = run_predict(model, image(), sample(image_labels=[2]))
+    assert set(result.pred_instances.labels.tolist()) <= {2}
+    with pytest.raises(KeyError, match='a.jpg has no image_labels'):
+        run_predict(model, image(), sample())
+
+
+def test_return_maps_gives_probabilities(build):
+    model = build(test_cfg=dict(return_maps=True))
+    result, = run_predict(model, image(), sample())
+    assert len(result.pred_instances)
+    assert ((result.pred_instances.iams > 0) & (result.pred_instances.iams < 1)).all()
+    torch.testing.assert_close(result.pred_instances.prms.sum((1, 2)), torch.ones(len(result.pred_instances)))
+
+
+def test_baselines_ride_along(build):
+    model = build(test_cfg=dict(baselines=dict(cam=dict(type='ClassMapThreshold'))))
+    result, = run_predict(model, image(), sample(ori_shape=(24, 32)))
+    assert result.pred_instances_cam.masks.shape[1:] == (24, 32)
+
+
+def test_without_filler(build):
+    with pytest.raises(ValueError, match='ConvCRFPostProc refines Instance Activation Maps'):
+        build(filler=None)
+    model = build(filler=None, sampler=None, post_processor=dict(type='ClassMapThreshold'))
+    assert model.stage == 'classify'
+    check_contract(run_predict(model, image(), sample(ori_shape=(24, 32)))[0], (24, 32))
+    with pytest.raises(ValueError, match='needs a filler'):
+        model.set_stage('fill')
+
+
+class CentreCue(torch.nn.Module):
+    """A cue that is no peak: a dot in the middle, class 1."""
+
+    def forward(self, images, data_samples):
+        prms = images.new_zeros((1, *images.shape[-2:]))
+        prms[0, images.shape[2] // 2, images.shape[3] // 2] = 1
+        return [InstanceData(labels=torch.tensor([1]), class_scores=torch.ones(1), peak_scores=torch.ones(1),
+                             prms=prms, cams=prms) for _ in data_samples]
+
+
+def test_given_cues_replace_the_peaks(build):
+    model = build()
+    model.cue = CentreCue()
+    model.filler.decoder.layers[-1].bias.data.fill_(9.)
+    result, = run_predict(model, image(), sample())
+    assert result.pred_instances.labels.tolist() == [1]
+
+
+# ----------------------------------------------------------------------------------------------------------- stages
+def test_stage_classify_predicts_class_scores_alone(build):
+    model = build()
+    model.set_stage('classify')
+    result, = run_predict(model, image(), sample())
+    assert 'pred_instances' not in result and result.pred_class_scores.shape == (3, )
+    with pytest.raises(ValueError, match='stage must be one of'):
+        model.set_stage('fly')
+
+
+def test_stages_train_what_they_should(build):
+    model = build().train()
+    model.set_stage('classify')
+    losses = model.loss(image(), [sample(image_labels=[0], proposals=quarters())])
+    losses['loss_cls'].backward()
+    assert model.peak_head.classifier.weight.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in model.filler.parameters())
+    model.zero_grad()
+    model.set_stage('fill')
+    model.train()
+    assert model.filler.training and not model.backbone.training and not model.peak_head.training
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    losses = model.loss(image(), [sample(image_labels=[0], proposals=quarters())])
+    losses['loss_fill'].backward()
+    assert any(parameter.grad.abs().sum() > 0 for parameter in model.filler.parameters())
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.backbone.state_dict().items())
+
+
+def test_stage_classify_after_fill_trains_the_backbone_again(build):
+    model = build().train()
+    trainable = [parameter.requires_grad for parameter in model.backbone.parameters()]
+    model.set_stage('fill')
+    model.set_stage('classify')
+    assert [parameter.requires_grad for parameter in model.backbone.parameters()] == trainable
+
+
+# --------------------------------------------------------------------------------------------------------- training
+@pytest.mark.parametrize('labels, proposals', [
+    ([], quarters()), ([0], SegmentProposals.empty((64, 64)))], ids=['no label', 'no proposal'])
+def test_nothing_to_fill_is_a_loss_of_zero(build, labels, proposals):
+    model = build().train()
+    model.set_stage('fill')
+    losses = model.loss(image(), [sample(image_labels=labels, proposals=proposals)])
+    assert losses['loss_fill'] == 0
+    losses['loss_fill'].backward()
+    assert all(parameter.grad is not None for parameter in model.filler.parameters())
+
+
+def test_all_candidates_dropped(build):
+    model = build(sampler=dict(type='ProposalPseudoGTSampler', overlap_thr=2.)).train()
+    losses = model.loss(image(), [sample(image_labels=[0], proposals=quarters())])
+    assert losses['loss_fill'] == 0 and losses['peaks_dropped_per_image'] == losses['peaks_per_image'] > 0
+
+
+def test_image_without_label_trains_the_classifier(build):
+    model = build().train()
+    model.set_stage('classify')
+    assert model.loss(image(), [sample(image_labels=[])])['loss_cls'] > 0
+
+
+def test_max_instances_bounds_what_is_filled(build, monkeypatch):
+    model = build(train_cfg=dict(max_instances=2)).train()
+    filled = []
+    monkeypatch.setattr(model.filler, 'loss', lambda logits, masks: filled.append(len(logits)) or {})
+    model.loss(image(), [sample(image_labels=[0, 1, 2], proposals=quarters())])
+    assert filled == [2]
+
+
+def test_training_without_proposals_says_what_to_do(build):
+    with pytest.raises(KeyError, match='a.jpg has no segment proposals: add .*LoadSegmentProposals'):
+        build().train().loss(image(), [sample(image_labels=[0])])
+    with pytest.raises(ValueError, match='AlignSegmentProposals'):
+        build().train().loss(image(), [sample(image_labels=[0], proposals=quarters(32, 32))])
+
+
+# -------------------------------------------------------------------------------------------------------- cue cache
+@pytest.fixture
+def cached(build, tmp_path):
+    model = build().train()
+    model.set_stage('fill')
+
+    def make(settings='', max_gb=1.):
+        model.cue_cache = CueCache(tmp_path / 'cache', [model.backbone, model.peak_head], settings, max_gb)
+        return SimpleNamespace(model=model, cache=model.cue_cache)
+
+    return make
+
+
+def cues_of(model, **meta):
+    return model.training_cues(image(), [sample(image_labels=[0, 1], proposals=quarters(), **meta)])[1][0]
+
+
+def assert_same(first, second):
+    for name in ('labels', 'peaks', 'peak_scores', 'class_scores'):
+        assert torch.equal(first[name], second[name])
+    assert [list(one) for one in first.candidates] == [list(one) for one in second.candidates]
+    torch.testing.assert_close(first.prms, second.prms, rtol=2e-3, atol=1e-5)
+
+
+def test_a_hit_equals_a_miss(cached):
+    one = cached()
+    first, second = cues_of(one.model), cues_of(one.model)
+    assert len(first) and (one.cache.hits, one.cache.misses) == (1, 1)
+    assert_same(second, first)
+
+
+def test_an_empty_hit_equals_an_empty_miss(cached):
+    model = cached().model
+    for _ in range(2):
+        _, (cue, ) = model.training_cues(image(), [sample(image_labels=[], proposals=quarters())])
+        assert len(cue) == 0 and list(cue.candidates) == []
+
+
+def test_other_view_proposals_weights_or_settings_are_a_miss(cached):
+    one = cached()
+    cues_of(one.model)
+    cues_of(one.model, flip=True, flip_direction='horizontal')
+    other = sample(image_labels=[0, 1], proposals=quarters().flip('horizontal').select([0, 1]))
+    one.model.training_cues(image(), [other])
+    assert (one.cache.hits, one.cache.misses) == (0, 3)
+    assert cached('other settings').cache.folder != one.cache.folder
+    one.model.peak_head.classifier.weight.data += 1
+    two = cached()
+    assert two.cache.folder != one.cache.folder
+    cues_of(two.model)
+    assert two.cache.hits == 0
+
+
+def test_other_image_labels_are_a_miss(cached):
+    """Cues depend on the classes that the image has: a corrected annotation must count."""
+    model = cached().model
+    cues_of(model)
+    _, (cue, ) = model.training_cues(image(), [sample(image_labels=[2], proposals=quarters())])
+    assert set(cue.labels.tolist()) == {2}
+
+
+@pytest.mark.parametrize('content', [b'', b'PK\x03\x04broken', b'no zip'])
+def test_a_broken_file_is_computed_again(cached, content):
+    one = cached()
+    first = cues_of(one.model)
+    path, = Path(one.cache.folder).iterdir()
+    path.write_bytes(content)
+    assert_same(cues_of(one.model), first)
+    assert one.cache.misses == 2
+    cues_of(one.model)  # it was written anew
+    assert one.cache.hits == 1
+
+
+def test_a_full_cache_writes_nothing(cached):
+    one = cached(max_gb=0)
+    first = cues_of(one.model)
+    assert not any(Path(one.cache.folder).iterdir())
+    assert_same(cues_of(one.model), first)
