@@ -124,8 +124,9 @@ test_dataloader = dict(dataset=dict(data_root='{root}', pipeline=[
     state = MODELS.build(Config.fromfile(config_path).model).state_dict()
     checkpoint, out, sheet = tmp_path / 'model.pth', tmp_path / 'out.json', tmp_path / 'sheet.png'
     torch.save(dict(state_dict=state, meta={}), checkpoint)
-    arguments = [str(config_path), str(checkpoint), '--proposals', f'{proposals}=mine', '--k', '1', '5', '--alpha', '0.8',
-                 '--overlap-rule', 'max', 'own', '--area-range', '2e-5,0.85', '0.3,0.6', '--json', str(out),
+    arguments = [str(config_path), str(checkpoint), '--proposals', f'{proposals}=mine', '--k', '1', '5',
+                 '--alpha', '0.8', '--overlap-rule', 'max', 'own',
+                 '--area-range', '2e-5,0.85', '0.3,0.6', '--json', str(out),
                  '--sheet', str(sheet), '--device', 'cpu']
     assert tool['main'](arguments) == 0
     result = json.loads(out.read_text())

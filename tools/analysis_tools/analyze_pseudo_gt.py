@@ -1,4 +1,4 @@
-"""Measures what the pseudo ground truth of training is worth (Sec. 3.2). For analysis: nothing of it may enter training.
+"""Measures what the pseudo ground truth of training is worth (Sec. 3.2). For analysis only, never for training.
 
     python tools/analysis_tools/analyze_pseudo_gt.py CONFIG CHECKPOINT --proposals data/proposals/builtin \
         --k 1 5 9 --alpha 0.4 0.8 1.5 2 --overlap-rule max own --num 200 --json pseudo_gt.json --sheet pseudo_gt.png
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import mmcv
 import numpy as np
 import torch

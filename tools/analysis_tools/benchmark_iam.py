@@ -19,6 +19,8 @@ from statistics import median
 from typing import Any
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import mmcv
 import torch
 from mmcv.transforms import Compose
@@ -158,7 +160,8 @@ def benchmark(stages: Stages, paths: list[str], repeats: int = 3, warmup: int = 
         methods[method].update(total=median(sum(row[name] for name in names) for row in table),
                                peak_memory_mib=max(memory[name] for name in names))
     totals = [[sum(row[name] for name in names) for names in METHODS.values()] for row in table]
-    return dict(methods=methods, forward=median(row['forward'] for row in table), peaks=median(i['peaks'] for i in images),
+    return dict(methods=methods, forward=median(row['forward'] for row in table),
+                peaks=median(image['peaks'] for image in images),
                 filling_and_crf_over_cue=median((row['filling'] + row['crf']) / row['cue'] for row in table),
                 iam_over_prm_total=median(iam / prm for prm, iam in totals),
                 threads=torch.get_num_threads(), device=str(next(stages.model.parameters()).device),
