@@ -1,0 +1,35 @@
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmiam.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook, to_plain
+
+
+def test_checkpoint_survives_the_safe_loader(tmp_path):
+    buffer = HistoryBuffer([1., 3.], [1, 2], max_length=7)
+    checkpoint = dict(
+        state_dict=dict(weight=torch.ones(2)), meta=dict(seed=np.int64(3), epoch=1, names=('a', 'b')),
+        message_hub=dict(log_scalars={'train/loss': buffer}, runtime_info=dict(iter=4, last=deque([1, 2]))))
+    SafeCheckpointHook().before_save_checkpoint(None, checkpoint)
+    torch.save(checkpoint, tmp_path / 'c.pth')
+    loaded = torch.load(tmp_path / 'c.pth', weights_only=True)
+    SafeCheckpointHook().after_load_checkpoint(None, loaded)
+    restored = loaded['message_hub']['log_scalars']['train/loss']
+    assert isinstance(restored, HistoryBuffer) and restored.mean(2) == buffer.mean(2) == pytest.approx(4 / 3)
+    assert all(np.array_equal(a, b) for a, b in zip(restored.data, buffer.data)) and restored.max_length == 7
+    assert loaded['meta'] == dict(seed=3, epoch=1, names=('a', 'b'))
+    assert loaded['message_hub']['runtime_info'] == dict(iter=4, last=[1, 2])
+
+
+def test_plain_values():
+    assert type(to_plain(np.float64(2.5))) is float and type(to_plain(np.bool_(True))) is bool
+    assert torch.equal(to_plain(np.arange(3)), torch.arange(3)) and to_plain({'a': {1}}) == {'a': [1]}
+    with pytest.raises(TypeError, match='cannot write a object into a checkpoint'):
+        to_plain([object()])
+
+
+def test_a_checkpoint_without_history_loads():
+    SafeCheckpointHook().after_load_checkpoint(None, dict(state_dict={}))
