@@ -67,7 +67,7 @@ def predict_files(model: torch.nn.Module, paths: list[str]) -> Iterator[tuple[st
     for path in paths:
         try:
             yield path, inference_detector(model, path)
-        except (AttributeError, OSError, ValueError) as error:
+        except (AssertionError, AttributeError, OSError, ValueError) as error:
             if readable(path):
                 raise
             warnings.warn(f'{path} is not an image or is broken; it is left out ({error})', stacklevel=2)
