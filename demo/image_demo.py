@@ -4,6 +4,8 @@ import os.path as osp
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import mmcv
 from mmdet.registry import VISUALIZERS
 from mmengine.config import DictAction

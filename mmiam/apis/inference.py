@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from mmdet.apis import inference_detector, init_detector
+from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
@@ -31,7 +32,11 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
     config = Config.fromfile(config) if isinstance(config, str) else config
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    return init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
+    model = init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
+    if checkpoint is None:  # mmdet takes COCO's names then; the config knows the model's own
+        dataset = dict(config.test_dataloader.dataset, lazy_init=True)
+        model.dataset_meta = dict(DATASETS.build(dataset).metainfo)
+    return model
 
 
 def image_files(source: str) -> list[str]:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import mmcv
 import numpy as np
 import torch

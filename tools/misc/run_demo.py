@@ -29,7 +29,6 @@ def run_tool(script: str, *arguments: str) -> None:
 
 def evaluate(work_dir: str, checkpoint: str) -> dict[str, dict[str, float]]:
     """CAM, PRM and IAM on the held-out images, from one run; also written to summary.json."""
-    import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
     from mmengine.config import Config
     from mmengine.runner import Runner
 
@@ -78,7 +77,8 @@ def main(argv=None) -> int:
     sheet = osp.join(args.work_dir, 'sheet.png')
     run_tool('analysis_tools/draw_maps.py', CONFIG, checkpoint, '--out', sheet, '--num', '12')
     print_table(summary)
-    print(f'{(time.time() - started) / 60:.1f} minutes; figures in {osp.join(args.work_dir, "summary.json")}, pictures:')
+    minutes = (time.time() - started) / 60
+    print(f'{minutes:.1f} minutes; figures in {osp.join(args.work_dir, "summary.json")}, pictures:')
     print(sheet)
     return 0
 
