@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+
+from mmiam.models.fillers import InstanceExtentFiller
+from mmiam.models.fillers.weight_pyramid import FillingWeightPyramid
+
+CHANNELS = (3, 5, 6)
+
+
+def pyramid(images, height, width):
+    """Levels of strides 4, 8 and 16 of images of that size."""
+    return [torch.randn(images, c, -(-height // s), -(-width // s)) for c, s in zip(CHANNELS, (4, 8, 16))]
+
+
+def make_filler(seed=0, **kwargs):
+    """A small filler with fixed weights, in eval mode."""
+    torch.manual_seed(seed)
+    return InstanceExtentFiller(**dict(dict(in_channels=CHANNELS, channels=2, hidden_channels=4), **kwargs)).eval()
+
+
+class TestInstanceExtentFiller:
+
+    @pytest.mark.parametrize('size', [(16, 24), (17, 22), (9, 31), (3, 5), (1, 1)])
+    @pytest.mark.parametrize('kwargs', [{}, dict(kernel_size=5, weight_norm='relu_sum'), dict(weight_norm='abs_sum')])
+    def test_a_logit_for_each_pixel(self, size, kwargs):
+        logits = make_filler(**kwargs)(pyramid(2, *size), torch.rand(3, *size), torch.tensor([1, 0, 1]))
+        assert logits.shape == (3, *size) and logits.isfinite().all()
+
+    @pytest.mark.parametrize('size, steps', [((16, 28), 7), ((30, 9), 8), ((17, 18), 5)])
+    def test_steps_default_to_the_longer_side_of_the_encoded_map(self, size, steps):
+        filler = make_filler()
+        inputs = pyramid(1, *size), torch.rand(2, *size), torch.zeros(2, dtype=torch.long)
+        default = filler(*inputs)
+        filler.num_steps = steps
+        assert filler(*inputs).equal(default)
+        filler.num_steps = steps - 1
+        assert not torch.allclose(filler(*inputs), default, atol=1e-6)
+
+    def test_no_steps_is_encoder_and_decoder_alone(self):
+        filler = make_filler(num_steps=0)
+        cue = torch.rand(1, 16, 16)
+        expected = filler.decoder(filler.encoder((cue / cue.max())[:, None]))[:, 0]
+        assert torch.allclose(filler(pyramid(1, 16, 16), cue, torch.zeros(1, dtype=torch.long)), expected, atol=1e-6)
+
+    def test_no_instances(self):
+        none = torch.zeros(0, dtype=torch.long)
+        assert make_filler()(pyramid(2, 16, 24), torch.zeros(0, 16, 24), none).shape == (0, 16, 24)
+
+    @pytest.mark.parametrize('scale', [1e-12, 1e-3, 1e6])
+    def test_the_scale_of_the_cue_does_not_matter(self, scale):
+        filler, feats, index = make_filler(), pyramid(1, 16, 16), torch.tensor([0, 0])
+        cues = torch.rand(2, 16, 16)
+        result = filler(feats, cues, index)
+        scaled = filler(feats, cues * torch.tensor([scale, 1.])[:, None, None], index)
+        assert torch.allclose(scaled, result, atol=1e-5)
+
+    def test_an_all_zero_cue_is_finite(self):
+        filler = make_filler()
+        assert filler(pyramid(1, 8, 8), torch.zeros(1, 8, 8), torch.tensor([0])).isfinite().all()
+
+    def test_instances_do_not_see_each_other(self):
+        filler, feats, cues = make_filler(), pyramid(2, 16, 20), torch.rand(4, 16, 20)
+        index = torch.tensor([0, 1, 1, 0])
+        together = filler(feats, cues, index)
+        for i in range(4):
+            own = [feat[index[i]:index[i] + 1] for feat in feats]
+            alone = filler(own, cues[i:i + 1], torch.tensor([0]))
+            assert torch.allclose(together[i], alone[0], atol=1e-5)
+        # and the image matters: with the other image's weights the result is another one
+        assert not torch.allclose(filler(feats, cues, 1 - index), together, atol=1e-5)
+
+    def test_only_the_chosen_outputs_of_the_backbone_count(self):
+        levels = pyramid(1, 16, 16)
+        filler = make_filler(in_channels=(3, 6), in_indices=(1, 3))
+        junk = torch.full((1, 1, 2, 2), float('nan'))
+        logits = filler([junk, levels[0], junk, levels[2]], torch.rand(1, 16, 16), torch.tensor([0]))
+        assert logits.isfinite().all()
+
+    def test_gradients_reach_every_part(self):
+        filler = make_filler().train()
+        feats = pyramid(2, 16, 20)
+        for feat in feats:
+            feat.requires_grad_()
+        logits = filler(feats, torch.rand(3, 16, 20), torch.tensor([0, 1, 1]))
+        filler.loss(logits, torch.rand(3, 16, 20) > 0.6)['loss_fill'].backward()
+        for name, module in filler.named_children():
+            for parameter_name, parameter in module.named_parameters():
+                assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, (name, parameter_name)
+        assert all(feat.grad.abs().sum() > 0 for feat in feats)
+
+    def test_weights_are_normalised(self):
+        weights = make_filler().filling_weights(pyramid(2, 16, 20), (4, 5))
+        assert weights.shape == (2, 2, 9, 4, 5)
+        assert torch.allclose(weights.sum(2), torch.ones(2, 2, 4, 5))
+
+    def test_levels_must_agree(self):
+        with pytest.raises(ValueError, match=r'in_channels \(3, 5, 6\) and in_indices \(0, 1\)'):
+            InstanceExtentFiller(in_channels=CHANNELS, in_indices=(0, 1))
+
+    def test_registered(self):
+        assert isinstance(MODELS.build(dict(type='InstanceExtentFiller')), InstanceExtentFiller)
+
+
+class TestLoss:
+    # probabilities 0.5 and 0.75 inside, 0.75 and 0.75 outside
+    logits = torch.tensor([[[0., np.log(3.)], [np.log(3.), np.log(3.)]]])
+    targets = torch.tensor([[[True, True], [False, False]]])
+
+    def test_by_hand(self):
+        expected = -(np.log(0.5) + np.log(0.75) + 2 * np.log(0.25)) / 4
+        loss = make_filler().loss(self.logits, self.targets)
+        assert list(loss) == ['loss_fill']
+        assert loss['loss_fill'].item() == pytest.approx(expected)
+        assert make_filler(loss_weight=3.).loss(self.logits, self.targets)['loss_fill'].item() == pytest.approx(
+            3 * expected)
+
+    def test_balance(self):
+        # one pixel inside, three outside: half the weight goes to each side
+        targets = torch.tensor([[[True, False], [False, False]]])
+        inside, outside = -np.log(0.5), -np.log(0.25)
+        balanced = make_filler(balance=True).loss(self.logits, targets)['loss_fill'].item()
+        assert balanced == pytest.approx((inside + outside) / 2)
+        plain = make_filler().loss(self.logits, targets)['loss_fill'].item()
+        assert plain == pytest.approx((inside + 3 * outside) / 4)
+
+    def test_balance_is_per_instance(self):
+        targets = torch.tensor([[[True, False], [False, False]], [[True, True], [True, False]]])
+        filler = make_filler(balance=True)
+        logits = self.logits.expand(2, 2, 2)
+        alone = [filler.loss(logits[:1], target[None])['loss_fill'].item() for target in targets]
+        assert filler.loss(logits, targets)['loss_fill'].item() == pytest.approx(sum(alone) / 2)
+
+    @pytest.mark.parametrize('value', [True, False])
+    def test_balance_with_one_side_only_is_finite(self, value):
+        targets = torch.full((1, 2, 2), value)
+        loss = make_filler(balance=True).loss(self.logits, targets)['loss_fill']
+        plain = make_filler().loss(self.logits, targets)['loss_fill']
+        assert loss.item() == pytest.approx(plain.item() / 2, rel=1e-3)
+
+
+class TestFillingWeightPyramid:
+
+    def make(self, channels=CHANNELS):
+        torch.manual_seed(0)
+        return FillingWeightPyramid(channels, 9, hidden_channels=4)
+
+    @pytest.mark.parametrize('size', [(4, 6), (5, 6), (8, 12), (1, 1)])
+    def test_shape(self, size):
+        assert self.make()(pyramid(2, 16, 24), size).shape == (2, 9, *size)
+
+    def test_adds_upsampled_deeper_levels(self):
+        model, (shallow, middle, deep) = self.make(), pyramid(2, 16, 24)
+        first, second, third = [level(feat) for level, feat in zip(model.levels, (shallow, middle, deep))]
+        middle_size, shallow_size = second.shape[-2:], first.shape[-2:]
+        second = second + F.interpolate(third, middle_size, mode='bilinear')
+        expected = first + F.interpolate(second, shallow_size, mode='bilinear')
+        assert torch.allclose(model([shallow, middle, deep], (4, 6)), expected, atol=1e-6)
+
+    def test_one_location_reaches_further_the_deeper_it_lies(self):
+        model, feats = self.make(), pyramid(1, 64, 64)
+        reference = model(feats, (16, 16))
+        reach = []
+        for level in range(3):
+            changed = [feat.clone() for feat in feats]
+            changed[level][:, :, 1, 1] += 5.
+            reach.append(((model(changed, (16, 16)) - reference).abs() > 1e-6).any(1).sum().item())
+        assert reach[0] == 1 and reach[0] < reach[1] < reach[2]

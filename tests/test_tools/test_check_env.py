@@ -1,0 +1,84 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools/misc/check_env.py'
+
+
+@pytest.fixture
+def tool():
+    """The tool as a module."""
+    spec = importlib.util.spec_from_file_location('check_env', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pretend(tool, monkeypatch):
+    """``pretend(name=version or None)``: the tool sees that version (None: missing) of that distribution."""
+    def call(**versions):
+        module = tool.load_versions()
+        real = module.installed_version
+        module.installed_version = lambda name: versions[name] if name in versions else real(name)
+        monkeypatch.setattr(tool, 'load_versions', lambda: module)
+    return call
+
+
+def test_prints_every_package_and_succeeds(tool):
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith('Python 3.') and sys.executable in lines[0]
+    versions = tool.load_versions()
+    for line, (name, (wanted, _)) in zip(lines[1:], versions.SUPPORTED.items()):
+        assert line.split() == [name, versions.installed_version(name), 'wanted', wanted]
+    assert any(line.startswith('mmcv ') for line in lines[1 + len(versions.SUPPORTED):])
+    assert any(line.startswith('CUDA ') for line in lines)
+    assert lines[-1] == 'mmiam can run here' and 'PROBLEM' not in done.stdout
+
+
+@pytest.mark.parametrize('version, line, problem', [
+    (None, 'missing', 'mmdet is not installed; mmiam needs mmdet>=3.3,<3.4. Fix: pip install "mmdet>=3.3,<3.4"'),
+    ('2.28.0', '2.28.0', 'mmdet 2.28.0 is installed, but mmiam needs mmdet>=3.3,<3.4. '
+                         'Fix: pip install "mmdet>=3.3,<3.4"')])
+def test_a_problem_is_printed_with_its_remedy(tool, pretend, capsys, version, line, problem):
+    pretend(mmdet=version)
+    assert tool.main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(text.split() == ['mmdet', line, 'wanted', '>=3.3,<3.4'] for text in lines)
+    assert lines[-2:] == [f'PROBLEM: {problem}', '1 problem(s)']
+
+
+def test_every_problem_is_listed(tool, pretend, capsys):
+    pretend(torch='1.8.0', mmcv=None)
+    assert tool.main() == 1
+    printed = capsys.readouterr().out
+    assert 'PROBLEM: torch 1.8.0 is installed' in printed and 'Fix: pip install "torch>=2.0"' in printed
+    assert 'PROBLEM: mmcv is not installed' in printed and 'mmcv-lite==2.1.0' in printed
+    assert printed.endswith('2 problem(s)\n')
+
+
+def test_a_local_version_suffix_is_no_problem(tool, pretend, capsys):
+    pretend(torch='2.1.0+cu118')
+    assert tool.main() == 0
+    assert '2.1.0+cu118' in capsys.readouterr().out
+
+
+def test_a_package_that_cannot_be_imported(tool, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'mmiam', None)
+    assert tool.main() == 1
+    assert 'PROBLEM: import mmiam fails' in capsys.readouterr().out
+
+
+def test_without_packaging(tool, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'packaging.specifiers', None)
+    monkeypatch.setitem(sys.modules, 'packaging', None)
+    assert tool.main() == 1
+    assert 'is not installed. Fix: pip install packaging' in capsys.readouterr().out
