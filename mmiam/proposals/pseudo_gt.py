@@ -66,7 +66,7 @@ def _first_distinct(ranked: np.ndarray, k: int, iou_thr: float, proposals: Segme
     for start in range(0, len(ranked), 4 * k):
         chunk = ranked[start:start + 4 * k]
         pool = np.concatenate([np.array(taken, np.int64), chunk])
-        near = proposals.pairwise_iou(pool) >= iou_thr
+        near = proposals.pairwise_iou(pool, pool) >= iou_thr
         kept = list(range(len(taken)))
         for position in range(len(taken), len(pool)):
             if len(kept) < k and not near[position, kept].any():
