@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import TASK_UTILS
+
+from mmiam.models.samplers import ProposalPseudoGTSampler
+from mmiam.proposals import SegmentProposals
+
+SIZE = (8, 12)
+
+
+def proposals_of(*boxes, size=SIZE):
+    """A proposal for each box (x1, y1, x2, y2), each on a label map of its own."""
+    maps = []
+    for x1, y1, x2, y2 in boxes:
+        maps.append(np.zeros(size, int))
+        maps[-1][y1:y2, x1:x2] = 1
+    return SegmentProposals(maps, [np.array([[0, 1]], bool)] * len(boxes))
+
+
+def maps_of(*boxes, size=SIZE):
+    """Maps that spread a mass of 1 over a box."""
+    maps = torch.zeros(len(boxes), *size)
+    for one, (x1, y1, x2, y2) in zip(maps, boxes):
+        one[y1:y2, x1:x2] = 1 / ((x2 - x1) * (y2 - y1))
+    return maps
+
+
+def lists(candidates):
+    return [one.tolist() for one in candidates]
+
+
+LEFT, RIGHT = (0, 0, 4, 4), (8, 4, 12, 8)
+
+
+class TestCandidates:
+
+    def test_hand_picked(self):
+        # with 1 x 1 windows there is no contour: the score is 0.8 times the mass inside
+        proposals = proposals_of((8, 4, 12, 6), LEFT, (0, 0, 4, 3), (8, 4, 12, 8), (0, 0, 4, 1), (5, 0, 7, 8))
+        sampler = ProposalPseudoGTSampler(num_candidates=3, contour_size=1)
+        # masses left: 0, 1, 3/4, 0, 1/4, 0; right: 1/2, 0, 0, 1, 0, 0; third for the right map is the first zero,
+        # which the left map's mass keeps
+        assert lists(sampler.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2, 4], [3, 0, 1]]
+        # the mass of its own map must reach the threshold now
+        own = ProposalPseudoGTSampler(num_candidates=3, contour_size=1, overlap_rule='own')
+        assert lists(own.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2, 4], [3, 0]]
+        strict = ProposalPseudoGTSampler(num_candidates=3, contour_size=1, overlap_rule='own', overlap_thr=0.6)
+        assert lists(strict.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2], [3]]
+        few = ProposalPseudoGTSampler(num_candidates=1, contour_size=1)
+        assert lists(few.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1], [3]]
+
+    def test_alpha_weighs_extent_against_contour(self):
+        # a mass of one pixel: on the contour of the small proposal with its 3 x 3 window, inside of the large one
+        proposals = proposals_of((4, 3, 5, 4), (3, 2, 8, 7))
+        maps = maps_of((5, 3, 6, 4), (5, 4, 6, 5))
+        only_contour = ProposalPseudoGTSampler(num_candidates=1, alpha=0., contour_size=3, overlap_thr=0.)
+        only_extent = ProposalPseudoGTSampler(num_candidates=1, alpha=9., contour_size=3, overlap_thr=0.)
+        assert lists(only_contour.candidates(maps, proposals)) == [[0], [0]]
+        assert lists(only_extent.candidates(maps, proposals)) == [[1], [1]]
+
+    def test_area_range(self):
+        proposals = proposals_of((0, 0, 12, 8), (0, 0, 12, 4), (0, 0, 1, 1))
+        maps = maps_of((0, 0, 12, 4))
+        assert lists(ProposalPseudoGTSampler(overlap_thr=0.).candidates(maps, proposals)) == [[1, 2]]
+        narrow = ProposalPseudoGTSampler(overlap_thr=0., area_range=(0.02, 2.))
+        assert sorted(lists(narrow.candidates(maps, proposals))[0]) == [0, 1]
+
+    def test_near_duplicates_count_once(self):
+        proposals = proposals_of(LEFT, LEFT, (0, 0, 4, 2))
+        maps = maps_of(LEFT)
+        assert lists(ProposalPseudoGTSampler(2, contour_size=1).candidates(maps, proposals)) == [[0, 2]]
+        assert lists(ProposalPseudoGTSampler(2, contour_size=1, dedupe_iou=None).candidates(
+            maps, proposals)) == [[0, 1]]
+
+    @pytest.mark.parametrize('dedupe_iou', [0.3, 0.6, None])
+    def test_against_a_plain_list_where_rank_and_index_differ(self, dedupe_iou):
+        rng = np.random.default_rng(2)
+        corners = rng.integers(0, (6, 4), (30, 2))
+        proposals = proposals_of(*[(x, y, x + w, y + h) for (x, y), w, h in zip(
+            corners.tolist(), rng.integers(2, 7, 30).tolist(), rng.integers(2, 5, 30).tolist())])
+        maps = torch.from_numpy(rng.random((4, *SIZE))**8)
+        maps = maps / maps.sum((1, 2), keepdim=True)
+        masks = proposals.masks()
+        expected = []
+        for one in maps.numpy():
+            chosen = []
+            for j in np.argsort([-one[mask].sum() for mask in masks], kind='stable').tolist():
+                overlaps = [(masks[j] & masks[i]).sum() / (masks[j] | masks[i]).sum() for i in chosen]
+                if len(chosen) < 4 and (dedupe_iou is None or max(overlaps, default=0) < dedupe_iou):
+                    chosen.append(j)
+            expected.append(chosen)
+        sampler = ProposalPseudoGTSampler(4, contour_size=1, overlap_thr=0., dedupe_iou=dedupe_iou)
+        assert lists(sampler.candidates(maps, proposals)) == expected
+
+    def test_wrong_size(self):
+        with pytest.raises(ValueError, match=r'proposals are \(8, 12\), .*\(4, 6\).*AlignSegmentProposals'):
+            ProposalPseudoGTSampler().candidates(torch.zeros(1, 4, 6), proposals_of(LEFT))
+        with pytest.raises(ValueError, match='AlignSegmentProposals'):  # even without a map
+            ProposalPseudoGTSampler().candidates(torch.zeros(0, 4, 6), proposals_of(LEFT))
+
+
+class TestDraw:
+
+    def test_a_mask_for_each_map_that_has_candidates(self):
+        proposals = proposals_of(LEFT, RIGHT)
+        sampler = ProposalPseudoGTSampler(num_candidates=1, contour_size=1, overlap_rule='own')
+        drawn = sampler(maps_of(RIGHT, (5, 0, 7, 2), LEFT), proposals)
+        assert drawn.keep.tolist() == [0, 2] and drawn.keep.dtype == torch.long
+        assert drawn.masks.equal(torch.from_numpy(proposals.masks([1, 0]))) and drawn.masks.dtype == torch.bool
+        assert drawn.num_candidates == 2 and drawn.num_dropped == 1
+
+    def test_no_proposals_drop_every_map(self):
+        drawn = ProposalPseudoGTSampler()(maps_of(LEFT, RIGHT), SegmentProposals.empty(SIZE))
+        assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool
+        assert drawn.keep.tolist() == [] and drawn.keep.dtype == torch.long
+        assert drawn.num_candidates == 0 and drawn.num_dropped == 2
+
+    def test_no_maps(self):
+        drawn = ProposalPseudoGTSampler()(torch.zeros(0, *SIZE), proposals_of(LEFT))
+        assert drawn.masks.shape == (0, *SIZE) and drawn.keep.shape == (0, )
+        assert drawn.num_candidates == drawn.num_dropped == 0
+
+    def test_uniform_over_the_candidates_of_each_map(self):
+        proposals = proposals_of(*[(0, 0, i + 1, 1) for i in range(6)])  # proposal i has i + 1 pixels
+        candidates = [np.array([4, 0, 2, 5]), np.array([], np.int64), np.array([1]), np.array([3, 0])]
+        torch.manual_seed(0)
+        sampler, draws = ProposalPseudoGTSampler(), 1200
+        drawn = [sampler.draw(candidates, proposals, torch.device('cpu')) for _ in range(draws)]
+        assert all(one.keep.tolist() == [0, 2, 3] and one.num_dropped == 1 and one.num_candidates == 7
+                   for one in drawn)
+        chosen = torch.stack([one.masks.flatten(1).sum(1) - 1 for one in drawn])
+        for column, options in zip(chosen.T, (candidates[0], candidates[2], candidates[3])):
+            counts = np.bincount(column.numpy(), minlength=6)
+            assert set(np.flatnonzero(counts)) == set(options.tolist())
+            share = draws / len(options)
+            chi_square = ((counts[options] - share)**2 / share).sum()
+            assert chi_square < 16.3  # a thousandth of fair draws exceeds it, with three degrees of freedom
+        # draws of different maps are independent: of the four by two pairs, each occurs about as often
+        pairs = np.unique(chosen[:, [0, 2]].numpy(), axis=0, return_counts=True)[1]
+        assert len(pairs) == 8 and abs(pairs - draws / 8).max() < 60
+
+    def test_the_global_seed_repeats_the_draws(self):
+        proposals = proposals_of(*[(0, 0, i + 1, 1) for i in range(6)])
+        candidates, sampler = [np.arange(6)] * 12, ProposalPseudoGTSampler()
+        runs = []
+        for seed in (3, 3, 4):
+            torch.manual_seed(seed)
+            runs.append(sampler.draw(candidates, proposals, torch.device('cpu')).masks)
+        assert runs[0].equal(runs[1]) and not runs[0].equal(runs[2])
+
+
+def test_registered():
+    assert isinstance(TASK_UTILS.build(dict(type='ProposalPseudoGTSampler')), ProposalPseudoGTSampler)
