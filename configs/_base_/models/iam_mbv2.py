@@ -9,5 +9,5 @@ model = dict(
         frozen_stages=4,
         norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='{{$MMIAM_MBV2_WEIGHTS:weights/mobilenet_v2_imagenet.pth}}')),
-    peak_head=dict(in_channels=1280, peak_thr=0., relative_peak_thr=0.7, keep_strongest=True),
+    peak_head=dict(in_channels=1280, class_thr=-2., peak_thr=0., relative_peak_thr=0.7, keep_strongest=True),
     filler=dict(in_channels=(24, 32, 96)))
