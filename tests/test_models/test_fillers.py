@@ -45,6 +45,14 @@ class TestInstanceExtentFiller:
         expected = filler.decoder(filler.encoder((cue / cue.max())[:, None]))[:, 0]
         assert torch.allclose(filler(pyramid(1, 16, 16), cue, torch.zeros(1, dtype=torch.long)), expected, atol=1e-6)
 
+    @pytest.mark.parametrize('kernel_size, center', [(3, 4), (5, 12)])
+    def test_center_bias_holds_the_value_of_a_location(self, kernel_size, center):
+        feats = pyramid(1, 32, 32)
+        plain, biased = (make_filler(kernel_size=kernel_size, center_bias=bias).filling_weights(feats, (8, 8))
+                         for bias in (0., 2.))
+        gain = (biased / plain)[0, :, :, 3, 3]  # far from the border: no weight is zero
+        assert torch.allclose(gain[:, center] / gain[:, 0], torch.full((2,), float(np.exp(2))), rtol=1e-4)
+
     def test_no_instances(self):
         none = torch.zeros(0, dtype=torch.long)
         assert make_filler()(pyramid(2, 16, 24), torch.zeros(0, 16, 24), none).shape == (0, 16, 24)

@@ -50,6 +50,14 @@ class TestCandidates:
         few = ProposalPseudoGTSampler(num_candidates=1, contour_size=1)
         assert lists(few.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1], [3]]
 
+    def test_rank_weight_prefers_what_the_source_ranks_first(self):
+        proposals = proposals_of((0, 0, 3, 4), (9, 0, 12, 4), LEFT)
+        maps = maps_of(LEFT)  # masses 3/4, 0, 1: scores 0.6, 0, 0.8
+        options = dict(num_candidates=1, contour_size=1)
+        assert lists(ProposalPseudoGTSampler(**options).candidates(maps, proposals)) == [[2]]
+        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.19).candidates(maps, proposals)) == [[2]]
+        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.21).candidates(maps, proposals)) == [[0]]
+
     def test_alpha_weighs_extent_against_contour(self):
         # a mass of one pixel: on the contour of the small proposal with its 3 x 3 window, inside of the large one
         proposals = proposals_of((4, 3, 5, 4), (3, 2, 8, 7))

@@ -33,6 +33,10 @@ class InstanceExtentFiller(BaseModule):
         weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
             'relu_sum' or 'abs_sum'.
         hidden_channels (int): width of the pyramid.
+        center_bias (float): what the filling weight of a location itself has over those of
+            its neighbours, as a logit, before training. Not in the paper; our choice of 2,
+            because N steps of nearly equal weights blur the cue to nothing and what is
+            blurred teaches little (docs/experiments.md). 0 starts with equal weights.
         loss_weight (float): weight of the loss.
         balance (bool): give inside and outside of each pseudo mask the same total
             weight in the loss. Defaults to False, plain BCE as in the paper.
@@ -46,6 +50,7 @@ class InstanceExtentFiller(BaseModule):
                  num_steps: int | None = None,
                  weight_norm: str = 'softmax',
                  hidden_channels: int = 256,
+                 center_bias: float = 2.,
                  loss_weight: float = 1.,
                  balance: bool = False,
                  init_cfg=None):
@@ -61,6 +66,8 @@ class InstanceExtentFiller(BaseModule):
         self.balance = balance
         self.encoder = CueEncoder(channels)
         self.weight_pyramid = FillingWeightPyramid(in_channels, channels * kernel_size**2, hidden_channels)
+        with torch.no_grad():
+            self.weight_pyramid.levels[0][-1].bias.view(channels, -1)[:, kernel_size**2 // 2] += center_bias
         self.decoder = MapDecoder(channels)
 
     def filling_weights(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

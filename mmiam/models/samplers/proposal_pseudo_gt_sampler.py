@@ -45,6 +45,10 @@ class ProposalPseudoGTSampler:
             no candidates (the PRM reference's values).
         dedupe_iou (float | None): candidates of one map that overlap more than this
             count once.
+        rank_weight (float): subtracted from the matching score in proportion to the
+            proposal's place in the image's own ranking, 0 for the first to
+            ``rank_weight`` for the last: how object-like a segment is, which the
+            response of a small part cannot tell. Not in the paper; defaults to 0.
     """
 
     def __init__(self,
@@ -54,10 +58,12 @@ class ProposalPseudoGTSampler:
                  overlap_thr: float = 0.2,
                  overlap_rule: str = 'max',
                  area_range: tuple[float, float] = (2e-5, 0.85),
-                 dedupe_iou: float | None = 0.95):
+                 dedupe_iou: float | None = 0.95,
+                 rank_weight: float = 0.):
         self.alpha = alpha
         self.contour_size = contour_size
         self.dedupe_iou = dedupe_iou
+        self.rank_weight = rank_weight
         self.selection = dict(
             k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range)
 
@@ -78,6 +84,8 @@ class ProposalPseudoGTSampler:
         if len(prms) == 0 or len(proposals) == 0:
             return [np.zeros(0, dtype=np.int64) for _ in prms]
         scores, mass = match_proposals(prms, proposals, alpha=self.alpha, contour_size=self.contour_size)
+        if self.rank_weight:
+            scores = scores - torch.linspace(0, self.rank_weight, len(proposals)).to(scores)
         dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
         areas = proposals.areas() / np.prod(proposals.size)
         return select_candidates(scores, mass, areas, **self.selection, **dedupe)

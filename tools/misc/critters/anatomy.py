@@ -56,7 +56,7 @@ def sample_body(rng):
     """
     draw = rng.uniform
     biped = draw() < 0.25
-    length, chest = draw(0.5, 0.85), draw(0.42, 0.56)
+    length, chest = draw(0.5, 0.85), draw(0.5, 0.66)
     hip = chest * draw(0.78, 1.02)
     pitch = -draw(0.35, 0.7) if biped else -draw(-0.08, 0.16)
     front, rear = length * direction(pitch), -length * direction(pitch)
@@ -68,7 +68,7 @@ def sample_body(rng):
     neck_width = draw(0.2, 0.3)
     parts.append((neck_start, neck_end, neck_width + 0.08, neck_width))
 
-    leg_length, leg_width = draw(0.55, 1.05), draw(0.12, 0.18)
+    leg_length, leg_width = draw(0.4, 0.8), draw(0.17, 0.23)
     gait, stride = draw(0, 2 * np.pi), draw(0.1, 0.55)
     roots = [0.1 * front, 0.1 * front] if biped else [front, front, rear, rear]
     far = []
@@ -93,7 +93,7 @@ def sample_body(rng):
 def _tail(rng, rear, hip):
     """Four capsules that bend evenly."""
     angle, bend = np.pi + rng.uniform(-0.7, 0.9), rng.uniform(-0.5, 0.5)
-    length, width = rng.uniform(0.12, 0.34), rng.uniform(0.07, 0.15)
+    length, width = rng.uniform(0.1, 0.26), rng.uniform(0.1, 0.18)
     joint, parts = rear + 0.7 * hip * direction(angle), []
     for index in range(4):
         end = joint + length * direction(angle)

@@ -1,12 +1,12 @@
 """Scenery: textured ground, a second region, and distractors with strong edges that are no animal.
 
-Colours are RGB float32, 0..255; sizes in supersampled pixels. Distractors wear the coats of the animals
-too (painted stones, striped logs), so that neither a coat nor an outline gives a class away.
+Colours are RGB float32, 0..255; sizes in supersampled pixels. Distractors are of earth colours, with
+the markings of the animals; some wear the animals' fur too, so that fur alone does not make an animal.
 """
 import cv2
 import numpy as np
 
-from .textures import COAT_COLOURS, COAT_STYLES, coat, fractal_noise, mix, ramp, stretch, value_noise
+from .textures import COAT_COLOURS, COAT_STYLES, EARTH_COLOURS, coat, fractal_noise, mix, ramp, stretch, value_noise
 
 PALETTES = {
     'grass': [(52, 84, 34), (86, 122, 50), (126, 150, 72)],
@@ -18,6 +18,7 @@ PALETTES = {
     'moss': [(34, 52, 40), (58, 84, 58), (88, 112, 84)],
     'clay': [(122, 66, 48), (150, 88, 62), (178, 116, 86)],
 }
+FURRY_DISTRACTORS = 0.15  # share of the stones and logs that wear the animals' fur
 TEXTURES = ('clouds', 'strokes', 'pebbles', 'ripples', 'planks')
 
 
@@ -112,7 +113,8 @@ def _stamp(rng, image, outline, unit, colours=None, height=0.55):
     shadow = cv2.GaussianBlur(np.roll(mask, int(unit), 0).astype(np.float32), (0, 0), max(unit, 0.5))
     window *= (1 - 0.3 * shadow * (1 - mask))[..., None]
     if colours is None:
-        base = COAT_COLOURS[rng.integers(len(COAT_COLOURS))]
+        colours = COAT_COLOURS if rng.random() < FURRY_DISTRACTORS else EARTH_COLOURS
+        base = colours[rng.integers(len(colours))]
         y, x = np.mgrid[:mask.shape[0], :mask.shape[1]].astype(np.float32) / (18 * unit)
         fill = coat(rng, x, y, 18 * unit, base, base * rng.uniform(0.5, 0.7), rng.choice(COAT_STYLES))
     else:

@@ -16,7 +16,7 @@ from .textures import COAT_STYLES, coat, fractal_noise, pick_coat_colours
 SUPERSAMPLING = 3
 MAX_ANIMALS = 4
 # Length of the longest side of an animal as a share of the image's side, by number of animals.
-SCALES = {1: (0.55, 0.9), 2: (0.45, 0.75), 3: (0.4, 0.62), 4: (0.36, 0.54)}
+SCALES = {1: (0.6, 0.95), 2: (0.5, 0.8), 3: (0.45, 0.68), 4: (0.4, 0.6)}
 MIN_VISIBLE, MIN_HEAD_VISIBLE = 0.6, 0.85
 
 
@@ -80,7 +80,7 @@ def render_scene(seed, size=128, labels=None):
     side, unit = size * SUPERSAMPLING, size * SUPERSAMPLING / 100
     image, colours = scenery(ground, (side, side), unit)
     add_distractors(ground, image, unit)
-    count = int(layout.choice(np.arange(1, MAX_ANIMALS + 1), p=(0.3, 0.35, 0.22, 0.13)))
+    count = int(layout.choice(np.arange(1, MAX_ANIMALS + 1), p=(0.35, 0.35, 0.2, 0.1)))
     drawn = classes.integers(len(CLASSES), size=MAX_ANIMALS)
     drawn[1:] = np.where(classes.random(MAX_ANIMALS - 1) < 0.25, drawn[0], drawn[1:])
     wanted = drawn if labels is None else np.resize(np.asarray(labels), MAX_ANIMALS)

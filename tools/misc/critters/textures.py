@@ -8,10 +8,14 @@ import numpy as np
 
 COAT_STYLES = ('plain', 'spots', 'stripes', 'patches', 'saddle')
 
-# Coats of all classes alike: russet, sand, chocolate, slate, charcoal, olive, cream, blue-grey, teal, mauve.
+# Fur of all classes alike: blue, violet, teal, mauve, indigo. Cool, so that an animal (not its class) can be told from
+# the earthy scenery by its fur; a few distractors wear it too.
 COAT_COLOURS = np.array(
-    [(158, 88, 48), (206, 168, 112), (96, 62, 42), (112, 120, 132), (58, 56, 60), (118, 122, 64),
-     (226, 214, 190), (84, 108, 146), (70, 128, 122), (140, 104, 136)], np.float32)
+    [(70, 104, 176), (112, 82, 162), (48, 132, 152), (150, 92, 166), (66, 70, 138)], np.float32)
+# Stones and logs: russet, sand, chocolate, slate, charcoal, olive, cream.
+EARTH_COLOURS = np.array(
+    [(158, 88, 48), (206, 168, 112), (96, 62, 42), (122, 122, 118), (58, 56, 54), (118, 122, 64), (226, 214, 190)],
+    np.float32)
 
 
 def value_noise(rng, shape, cell):

@@ -19,7 +19,7 @@ from PIL import Image
 from .heads import CLASSES
 from .scene import render_scene
 
-VERSION = 2  # raised when the drawing changes, so that an older folder is not continued
+VERSION = 3  # raised when the drawing changes, so that an older folder is not continued
 FOLDERS = ('JPEGImages', 'Annotations', 'SegmentationClass', 'SegmentationObject', 'ImageSets/Main',
            'ImageSets/Segmentation')
 SPLITS = ('train', 'val')
