@@ -6,11 +6,10 @@ of one image.
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.ops import trace
+from mmiam.ops import class_maps_over_image, trace
 
 
 @torch.no_grad()
@@ -28,7 +27,8 @@ def peak_response_cues(extract: Callable[[Tensor], tuple], peak_head, images: Te
         tuple: the feature maps; class scores (B, C), raw logits; and for each image an
         InstanceData with ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks``
         (n, 2) as (y, x) on the response map, ``prms`` (n, H, W) that sum to one, and
-        ``cams`` (n, H, W), the response map of each peak's class. Peaks whose map is
+        ``cams`` (n, H, W), the response map of each peak's class, registered
+        with the image. Peaks whose map is
         zero everywhere are left out.
     """
 
@@ -45,9 +45,5 @@ def peak_response_cues(extract: Callable[[Tensor], tuple], peak_head, images: Te
     prms = recorded.backpropagate(response, peaks).split([len(cue) for cue in cues])
     for image, cue in enumerate(cues):
         cue.prms = prms[image]
-        cue.cams = response[image, cue.labels]
-        if len(cue):
-            cue.cams = F.interpolate(cue.cams[None], size=images.shape[-2:], mode='bilinear', align_corners=False)[0]
-        else:
-            cue.cams = images.new_zeros((0, *images.shape[-2:]))
+        cue.cams = class_maps_over_image(response[image, cue.labels], feats[-1].shape[-2:], images.shape[-2:])
     return feats, scores, [cue[cue.prms.sum((1, 2)) > 0] for cue in cues]

@@ -1,0 +1,43 @@
+"""Class response maps drawn over the image that they come from.
+
+Legend: n maps, h x w map, H x W image, rows x columns cells of the network's last feature map.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Resample class response maps so that each value lies over the pixels that it was computed from.
+
+    With odd kernels and symmetric padding, as in the convolutional backbones of mmdet, cell i of a network of stride
+    s is centred on pixel s * i: the first cell on the first pixel, the last one up to s - 1 pixels before the last. A
+    plain enlargement to the image's size puts it elsewhere, at stride 32 up to one cell to the right and down. The
+    reference codes do that; our choice is to register the map, because on MobileNetV2 at 320 x 320 the highest
+    response then lies on an object of its class in 54 instead of 44 % of the cases (docs/experiments.md).
+
+    Args:
+        maps (Tensor): has shape (n, h, w); either of the size ``cells`` or enlarged from it with ``align_corners``.
+        cells (tuple[int, int]): rows and columns of the feature map.
+        size (tuple[int, int]): (H, W) of the network's input. The stride is taken as the power of two that H / rows and
+            W / columns come up to.
+
+    Returns:
+        Tensor: has shape (n, H, W), bilinear; beyond the centre of the last cell its value goes on.
+    """
+    if not len(maps):
+        return maps.new_zeros((0, *size))
+    axes = [_normalized_positions(side, count).to(maps) for side, count in zip(size, cells)]
+    y, x = torch.meshgrid(*axes, indexing='ij')
+    grid = torch.stack([x, y], dim=-1)[None]
+    return F.grid_sample(maps[None], grid, mode='bilinear', padding_mode='border', align_corners=True)[0]
+
+
+def _normalized_positions(side: int, cells: int) -> Tensor:
+    """Where the pixels of one axis lie between the first (-1) and the last cell (1); has shape (side, )."""
+    if cells == 1:
+        return torch.zeros(side)
+    stride = 2 ** math.ceil(math.log2(side / cells) - 0.1)  # a last cell may be cut; 0.1 lets a backbone drop it
+    return 2 * torch.arange(side) / stride / (cells - 1) - 1
