@@ -51,6 +51,31 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
     return tuple(torch.from_numpy(values).to(prms) for values in (alpha * mass + contour, mass))
 
 
+def proposal_iou(masks: Tensor, proposals: SegmentProposals) -> Tensor:
+    """Intersection over union of every proposal with every mask, exact, without expanding a proposal.
+
+    Args:
+        masks (Tensor): bool, has shape (P, H, W), at the size of the proposals.
+        proposals (SegmentProposals): n proposals of size (H, W).
+
+    Returns:
+        Tensor: has shape (P, n), float64 on the CPU; 0 for an empty mask.
+
+    Raises:
+        ValueError: if the masks are not (P, H, W) at the size of the proposals.
+    """
+    if masks.ndim != 3 or tuple(masks.shape[1:]) != proposals.size:
+        raise ValueError(f'masks must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
+                         f'got {tuple(masks.shape)}')
+    flat = masks.detach().to('cpu', torch.float64).flatten(1).numpy()
+    inside = np.zeros((len(flat), len(proposals)))
+    for l, positions, membership in proposals.by_level():
+        per_label = _bin(flat, proposals.label_maps[l].ravel(), proposals.num_labels[l])
+        inside[:, positions] = per_label @ membership.T.astype(np.float64)
+    union = flat.sum(1)[:, None] + proposals.areas()[None] - inside
+    return torch.from_numpy(inside / np.maximum(union, 1))
+
+
 def prepare_matching(proposals: SegmentProposals, contour_size: int = 5) -> SegmentProposals:
     """Fills the cache that :func:`match_proposals` uses, for instance in a data loader's worker."""
     for l in np.unique(proposals.level):

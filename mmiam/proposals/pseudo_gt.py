@@ -8,6 +8,39 @@ import numpy as np
 from torch import Tensor
 
 from .container import SegmentProposals
+from .matching import proposal_iou
+
+
+def prior_scores(proposals: SegmentProposals, rank_weight: float = 0., class_map_weight: float = 0.,
+                 cams: Tensor | None = None) -> np.ndarray:
+    """What speaks for a proposal besides its match with a Peak Response Map: to be added to the matching score.
+
+    Not in the paper, which scores by the match alone. Our choice, because the response often covers a small part of
+    an instance, which says little about where the instance ends (measured in docs/experiments.md).
+
+    Args:
+        proposals (SegmentProposals): n proposals, best first by their source.
+        rank_weight (float): Subtracted in proportion to a proposal's place in that order: 0 for the first, all of it
+            for the last.
+        class_map_weight (float): Weight of the proposal's IoU with the region where the class response map reaches
+            half of its maximum; nothing is added for a map that is nowhere positive.
+        cams (Tensor, optional): Class response maps, raw logits, (P, H, W) at the size of the proposals. Needed if
+            ``class_map_weight`` is not 0.
+
+    Returns:
+        ndarray: float64, (1, n) without class maps, else (P, n).
+
+    Raises:
+        ValueError: if ``class_map_weight`` is given without ``cams``.
+    """
+    scores = -rank_weight * np.linspace(0, 1, len(proposals))[None]
+    if class_map_weight:
+        if cams is None:
+            raise ValueError('class_map_weight needs class response maps, which these cues do not have: set it to 0')
+        highest = cams.amax((1, 2), keepdim=True)
+        region = (cams >= 0.5 * highest) & (highest > 0)
+        scores = scores + class_map_weight * proposal_iou(region, proposals).numpy()
+    return scores
 
 
 def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, areas: np.ndarray, k: int = 5,

@@ -58,6 +58,24 @@ class TestCandidates:
         assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.19).candidates(maps, proposals)) == [[2]]
         assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.21).candidates(maps, proposals)) == [[0]]
 
+    def test_class_map_weight_adds_the_iou_with_its_region(self):
+        proposals = proposals_of(LEFT, (0, 0, 8, 4))
+        maps = maps_of(LEFT)  # masses 1, 1: a tie at 0.8, which the first wins
+        cams = torch.full((1, *SIZE), -1.)
+        cams[:, :4, :6] = 4.  # IoU 16 / 24 with the first, 24 / 32 with the second
+        cams[:, :4, 8:] = 1.9  # below half of the maximum
+        options = dict(num_candidates=2, contour_size=1, area_range=(0., 1.))
+        assert lists(ProposalPseudoGTSampler(**options).candidates(maps, proposals, cams)) == [[0, 1]]
+        sampler = ProposalPseudoGTSampler(**options, class_map_weight=1.)
+        assert lists(sampler.candidates(maps, proposals, cams)) == [[1, 0]]
+        assert lists(sampler.candidates(maps, proposals, -cams.abs())) == [[0, 1]]  # nowhere positive: nothing added
+        # 24/32 - 16/24 = 1/12 is worth a rank weight of as much
+        for rank_weight, expected in ((0.08, [1, 0]), (0.09, [0, 1])):
+            both = ProposalPseudoGTSampler(**options, class_map_weight=1., rank_weight=rank_weight)
+            assert lists(both.candidates(maps, proposals, cams)) == [expected]
+        with pytest.raises(ValueError, match='class_map_weight needs class response maps'):
+            sampler.candidates(maps, proposals)
+
     def test_alpha_weighs_extent_against_contour(self):
         # a mass of one pixel: on the contour of the small proposal with its 3 x 3 window, inside of the large one
         proposals = proposals_of((4, 3, 5, 4), (3, 2, 8, 7))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_container import random_proposals
 
-from mmiam.proposals import SegmentProposals, match_proposals
+from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, proposal_iou
 from mmiam.proposals.matching import prepare_matching
 
 
@@ -99,3 +99,29 @@ def test_sizes_must_agree():
     for shape in [(13, 17), (1, 17, 13)]:
         with pytest.raises(ValueError, match='prms must be'):
             match_proposals(torch.zeros(shape), proposals)
+
+
+@pytest.mark.parametrize('size', [(9, 7), (1, 1), (16, 5)])
+def test_proposal_iou_equals_expanded_masks(size):
+    proposals, _, _ = random_proposals(size=size)
+    masks = proposals.masks(np.arange(len(proposals)))
+    wanted = torch.rand(4, *size, generator=torch.Generator().manual_seed(1)) > 0.5
+    wanted[0] = False
+    found = proposal_iou(wanted, proposals)
+    for i, one in enumerate(wanted.numpy()):
+        for j, mask in enumerate(masks):
+            union = (one | mask).sum()
+            assert found[i, j] == pytest.approx((one & mask).sum() / union if union else 0.)
+
+
+def test_proposal_iou_names_the_wrong_size():
+    proposals, _, _ = random_proposals(size=(9, 7))
+    with pytest.raises(ValueError, match=r'masks must be \(P, 9, 7\)'):
+        proposal_iou(torch.zeros(1, 7, 9, dtype=torch.bool), proposals)
+
+
+def test_prior_scores_of_the_ranking():
+    proposals, _, _ = random_proposals(size=(9, 7))
+    scores = prior_scores(proposals, rank_weight=2.)
+    assert scores.shape == (1, len(proposals)) and scores[0, 0] == 0 and scores[0, -1] == pytest.approx(-2.)
+    assert (np.diff(scores[0]) < 0).all()

@@ -39,14 +39,16 @@ def test_candidates_are_those_of_the_sampler(area_range):
     proposals = random_proposals(rng)
     prms = torch.from_numpy(rng.random((3, 12, 12)) ** 6)
     prms /= prms.sum((1, 2), keepdim=True)
-    settings = [Setting('p', alpha, k, rule, area_range, thr)
-                for alpha in (0.3, 2.) for k in (1, 4) for rule in ('max', 'own') for thr in (0.2, 0.7)]
-    found = dict(tool['all_candidates'](prms, proposals, settings))
+    cams = torch.from_numpy(rng.standard_normal((3, 12, 12)))
+    settings = [Setting('p', alpha, k, rule, area_range, thr, *prior) for alpha in (0.3, 2.) for k in (1, 4)
+                for rule in ('max', 'own') for thr in (0.2, 0.7) for prior in ((0., 0.), (1., 0.), (0.5, 2.))]
+    found = dict(tool['all_candidates'](InstanceData(prms=prms, cams=cams), proposals, settings))
     assert set(found) == set(settings)
     for setting, candidates in found.items():
         sampler = ProposalPseudoGTSampler(setting.k, setting.alpha, overlap_rule=setting.overlap_rule,
-                                          overlap_thr=setting.overlap_thr, area_range=area_range)
-        expected = sampler.candidates(prms, proposals)
+                                          overlap_thr=setting.overlap_thr, area_range=area_range,
+                                          rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
+        expected = sampler.candidates(prms, proposals, cams)
         assert [c.tolist() for c in candidates] == [c.tolist() for c in expected]
     counts = {tuple(len(c) for c in candidates) for candidates in found.values()}
     assert len(counts) > 2  # the settings differ

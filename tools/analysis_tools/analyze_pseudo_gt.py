@@ -32,7 +32,7 @@ from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
 from mmiam.evaluation.functional.rle import decode_masks
-from mmiam.proposals import SegmentProposals, match_proposals, select_candidates
+from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.quality import iou_with_masks
 from mmiam.proposals.storage import atomic_write
@@ -49,6 +49,8 @@ class Setting(NamedTuple):
     overlap_rule: str
     area_range: tuple[float, float]
     overlap_thr: float
+    rank_weight: float = 0.
+    class_map_weight: float = 0.
 
 
 class Truth(NamedTuple):
@@ -119,7 +121,7 @@ def read_truth(sample) -> Truth:
 
 
 # -------------------------------------------------------------------- candidates and their worth
-def all_candidates(prms: torch.Tensor, proposals: SegmentProposals, settings: Sequence[Setting],
+def all_candidates(cues: InstanceData, proposals: SegmentProposals, settings: Sequence[Setting],
                    dedupe_iou: float = 0.95) -> Iterator[tuple[Setting, list[np.ndarray]]]:
     """Candidates of each map under each setting, those of the training's sampler with the same arguments.
 
@@ -127,7 +129,7 @@ def all_candidates(prms: torch.Tensor, proposals: SegmentProposals, settings: Se
     begins with those of all smaller ones.
 
     Args:
-        prms (Tensor): (n, h, w), each sums to 1.
+        cues (InstanceData): ``prms`` (n, h, w), each sums to 1, and, for a class map weight, ``cams`` (n, h, w).
         proposals (SegmentProposals): J proposals of size (h, w).
         settings (Sequence[Setting]): Of one source of proposals.
         dedupe_iou (float): As in ``select_candidates``. Defaults to 0.95.
@@ -135,13 +137,18 @@ def all_candidates(prms: torch.Tensor, proposals: SegmentProposals, settings: Se
     Yields:
         tuple: a setting and, for each map, the int64 indices of its candidates, best first.
     """
-    with_unit_alpha, mass = (values.numpy() for values in match_proposals(prms.double(), proposals, alpha=1.))
+    with_unit_alpha, mass = (values.numpy() for values in match_proposals(cues.prms.double(), proposals, alpha=1.))
     contour = with_unit_alpha - mass
     areas = proposals.areas() / np.prod(proposals.size)
     most = max(setting.k for setting in settings)
-    for (alpha, area_range), group in itertools.groupby(
-            sorted(settings, key=lambda s: (s.alpha, s.area_range)), key=lambda s: (s.alpha, s.area_range)):
-        ranked = select_candidates(alpha * mass + contour, mass, areas, k=most, overlap_thr=0.,
+
+    def scoring(setting):
+        return setting.alpha, setting.rank_weight, setting.class_map_weight, setting.area_range
+
+    for (alpha, rank_weight, class_map_weight, area_range), group in itertools.groupby(
+            sorted(settings, key=scoring), key=scoring):
+        prior = prior_scores(proposals, rank_weight, class_map_weight, cues.get('cams'))
+        ranked = select_candidates(alpha * mass + contour + prior, mass, areas, k=most, overlap_thr=0.,
                                    area_range=area_range, dedupe_iou=dedupe_iou, proposals=proposals)
         for setting in group:
             overlap = np.broadcast_to(mass.max(0), mass.shape) if setting.overlap_rule == 'max' else mass
@@ -180,7 +187,7 @@ def add_image(tallies: dict[Setting, Tally], cues: InstanceData, proposals: Segm
             tally.instances.extend([0.] * len(truth.labels))
             tally.num_peaks += len(cues)
         return 0.
-    for setting, candidates in all_candidates(cues.prms, proposals.resize(cues.prms.shape[-2:]), list(tallies)):
+    for setting, candidates in all_candidates(cues, proposals.resize(cues.prms.shape[-2:]), list(tallies)):
         tally, covered = tallies[setting], np.zeros(len(truth.labels))
         for label, chosen in zip(labels, candidates):
             tally.num_peaks += 1
@@ -246,7 +253,7 @@ def draw_row(path: str, cues: InstanceData, proposals: SegmentProposals, truth: 
              setting: Setting) -> list[np.ndarray]:
     """Tiles of an image: itself, the map of its strongest peak, that map's candidates, the class's instances."""
     image = mmcv.imread(path, channel_order='rgb')
-    candidates = next(all_candidates(cues.prms, proposals.resize(cues.prms.shape[-2:]), [setting]))[1][0] \
+    candidates = next(all_candidates(cues, proposals.resize(cues.prms.shape[-2:]), [setting]))[1][0] \
         if len(proposals) else np.zeros(0, int)
     heat = cues.prms[0] / cues.prms[0].max().clamp(min=1e-12)
     names = [str(rank) for rank in range(1, len(candidates) + 1)]
@@ -256,10 +263,11 @@ def draw_row(path: str, cues: InstanceData, proposals: SegmentProposals, truth: 
 
 def table(result: dict) -> str:
     """The figures as text, in percent."""
-    rows = [['proposals', 'alpha', 'k', 'overlap', 'area', 'drawn', 'best', 'vote', 'draws >= .5', 'recall@.5',
+    rows = [['proposals', 'alpha', 'rank', 'map', 'k', 'overlap', 'area', 'drawn', 'best', 'vote', 'draws >= .5', 'recall@.5',
              'no candidate']]
     for row in result['rows']:
-        rows.append([row['proposals'], f'{row["alpha"]:g}', row['k'], f'{row["overlap_rule"]} {row["overlap_thr"]:g}',
+        rows.append([row['proposals'], f'{row["alpha"]:g}', f'{row["rank_weight"]:g}',
+                     f'{row["class_map_weight"]:g}', row['k'], f'{row["overlap_rule"]} {row["overlap_thr"]:g}',
                      '{:g} .. {:g}'.format(*row['area_range']), *(f'{100 * row[name]:.1f}' for name in FIGURES)])
     bound = ', '.join(f'{name} {100 * value:.1f}' for name, value in result['bound'].items())
     first = result['rows'][0]
@@ -278,6 +286,9 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--overlap-thr', nargs='+', type=float, default=[0.2])
     parser.add_argument('--area-range', nargs='+', type=area_range, default=[(2e-5, 0.85)], metavar='LOW,HIGH',
                         help='allowed areas as shares of the image, e.g. 2e-5,0.85')
+    parser.add_argument('--rank-weight', nargs='+', type=float, default=[0.], help="of the proposals' own ranking")
+    parser.add_argument('--class-map-weight', nargs='+', type=float, default=[0.],
+                        help='of the IoU with the class response map')
     parser.add_argument('--num', type=int, default=200, help='images, evenly spread over the training list')
     parser.add_argument('--ann-file', help='another list of images below data_root')
     parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
@@ -298,7 +309,8 @@ def main(argv=None) -> int:
     roots = {name or Path(folder).name: Path(folder)
              for folder, _, name in (text.partition('=') for text in args.proposals)}
     settings = [Setting(*values) for values in itertools.product(
-        roots, args.alpha, args.k, args.overlap_rule, args.area_range, args.overlap_thr)]
+        roots, args.alpha, args.k, args.overlap_rule, args.area_range, args.overlap_thr,
+        args.rank_weight, args.class_map_weight)]
     config = Config.fromfile(args.config)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)

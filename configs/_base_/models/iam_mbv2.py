@@ -11,7 +11,7 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='{{$MMIAM_MBV2_WEIGHTS:weights/mobilenet_v2_imagenet.pth}}')),
     peak_head=dict(in_channels=1280, class_thr=-2., peak_thr=0., relative_peak_thr=0.7, keep_strongest=True),
     # the best of those measured in docs/proposals.md, "What the pseudo ground truth is worth"
-    sampler=dict(alpha=0.4, area_range=(0.01, 0.6), rank_weight=1.),
+    sampler=dict(alpha=0.4, area_range=(0.01, 0.6), rank_weight=0.5, class_map_weight=2.),
     # the mean of candidates that disagree stays below one half (docs/experiments.md)
     post_processor=dict(mask_thr=0.35),
     filler=dict(in_channels=(24, 32, 96)))

@@ -146,7 +146,7 @@ class IAMNet(BaseDetector):
             new_feats, _, found = self.find_cues(batch_inputs[new], samples, [labels[i] for i in new])
             feats = new_feats if feats is None else feats
             for i, sample, cue in zip(new, samples, found):
-                cue.candidates = self.sampler.candidates(cue.prms, sample.segment_proposals)
+                cue.candidates = self.sampler.candidates(cue.prms, sample.segment_proposals, cue.get('cams'))
                 if self.cue_cache is not None:
                     self.cue_cache.put(sample, cue)
                 cues[i] = cue

@@ -10,7 +10,7 @@ import torch
 from mmdet.registry import TASK_UTILS
 from torch import Tensor
 
-from mmiam.proposals import SegmentProposals, match_proposals, select_candidates
+from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 
 
 @dataclass
@@ -45,10 +45,8 @@ class ProposalPseudoGTSampler:
             no candidates (the PRM reference's values).
         dedupe_iou (float | None): candidates of one map that overlap more than this
             count once.
-        rank_weight (float): subtracted from the matching score in proportion to the
-            proposal's place in the image's own ranking, 0 for the first to
-            ``rank_weight`` for the last: how object-like a segment is, which the
-            response of a small part cannot tell. Not in the paper; defaults to 0.
+        rank_weight, class_map_weight (float): see
+            :func:`mmiam.proposals.prior_scores`; 0, as in the paper, is the match alone.
     """
 
     def __init__(self,
@@ -59,23 +57,26 @@ class ProposalPseudoGTSampler:
                  overlap_rule: str = 'max',
                  area_range: tuple[float, float] = (2e-5, 0.85),
                  dedupe_iou: float | None = 0.95,
-                 rank_weight: float = 0.):
+                 rank_weight: float = 0.,
+                 class_map_weight: float = 0.):
         self.alpha = alpha
         self.contour_size = contour_size
         self.dedupe_iou = dedupe_iou
-        self.rank_weight = rank_weight
+        self.prior = dict(rank_weight=rank_weight, class_map_weight=class_map_weight)
         self.selection = dict(
             k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range)
 
-    def candidates(self, prms: Tensor, proposals: SegmentProposals) -> list[np.ndarray]:
+    def candidates(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> list[np.ndarray]:
         """Indices of the candidates of each map, best first.
 
         Args:
             prms (Tensor): sum-normalised maps, has shape (n, H, W).
             proposals (SegmentProposals): of the same size (H, W).
+            cams (Tensor, optional): class response map of each map's class, raw logits,
+                has shape (n, H, W); needed by ``class_map_weight`` alone.
 
         Raises:
-            ValueError: if the sizes differ.
+            ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
         """
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
@@ -84,8 +85,7 @@ class ProposalPseudoGTSampler:
         if len(prms) == 0 or len(proposals) == 0:
             return [np.zeros(0, dtype=np.int64) for _ in prms]
         scores, mass = match_proposals(prms, proposals, alpha=self.alpha, contour_size=self.contour_size)
-        if self.rank_weight:
-            scores = scores - torch.linspace(0, self.rank_weight, len(proposals)).to(scores)
+        scores = scores + torch.from_numpy(prior_scores(proposals, **self.prior, cams=cams)).to(scores)
         dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
         areas = proposals.areas() / np.prod(proposals.size)
         return select_candidates(scores, mass, areas, **self.selection, **dedupe)
@@ -99,5 +99,5 @@ class ProposalPseudoGTSampler:
             masks, torch.tensor(keep, dtype=torch.long, device=device),
             num_candidates=sum(map(len, candidates)), num_dropped=len(candidates) - len(keep))
 
-    def __call__(self, prms: Tensor, proposals: SegmentProposals) -> PseudoGT:
-        return self.draw(self.candidates(prms, proposals), proposals, prms.device)
+    def __call__(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> PseudoGT:
+        return self.draw(self.candidates(prms, proposals, cams), proposals, prms.device)
