@@ -1,5 +1,6 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.apis import inference_detector
+from mmdet.apis import DetInferencer, inference_detector
 from PIL import Image
 
 from mmiam.apis import image_files, init_model
@@ -67,3 +68,33 @@ def test_missing_config_or_checkpoint_is_named(tiny_config):
         init_model('none.py')
     with pytest.raises(FileNotFoundError, match='checkpoint none.pth does not exist'):
         init_model(tiny_config(), 'none.pth')
+
+
+@pytest.mark.parametrize('source, expected', [('images/grey.png', ['grey.png']), ('list.txt', ['rgba.png', 'grey.png'])])
+def test_image_demo_on_a_file_and_on_a_list(source, expected, folder, tiny_config, tmp_path):
+    tiny_config().dump(tmp_path / 'tiny.py')
+    (tmp_path / 'list.txt').write_text('images/rgba.png\nimages/grey.png\n')
+    main = runpy.run_path(str(DEMO))['main']
+    assert main([str(tmp_path / source), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
+                 '--device', 'cpu', '--score-thr', '0']) == 0
+    content = json.loads((tmp_path / 'out/predictions.json').read_text())
+    assert [Path(one['file_name']).name for one in content['images']] == expected
+    assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == sorted(expected)
+
+
+def test_det_inferencer(folder, tiny_config, tmp_path):
+    """mmdet's own inferencer gives what inference_detector gives, from a config file and a checkpoint."""
+    cfg = tiny_config()
+    cfg.model.post_processor.nms_iou = None
+    cfg.dump(tmp_path / 'tiny.py')
+    torch.manual_seed(0)
+    model = init_model(cfg, device='cpu')
+    checkpoint = tmp_path / 'tiny.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=model.dataset_meta)), checkpoint)
+    inferencer = DetInferencer(str(tmp_path / 'tiny.py'), str(checkpoint), device='cpu')
+    path = str(folder / 'colour.jpg')
+    found = inferencer(path, return_datasamples=True, no_save_vis=True)['predictions'][0].pred_instances
+    expected = inference_detector(model, path).pred_instances
+    assert len(expected) > 0
+    assert torch.equal(found.masks, expected.masks) and torch.equal(found.labels, expected.labels)
+    assert torch.allclose(found.scores, expected.scores)
