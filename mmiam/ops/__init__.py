@@ -10,6 +10,6 @@ from .soft_proposal import soft_proposal
 
 __all__ = [
     'Trace', 'box_iou', 'box_masks', 'class_maps_over_image', 'conv_crf', 'dilate', 'ellipse_masks', 'erode',
-    'extent_filling', 'mask_iou', 'mask_nms', 'morphological_gradient', 'normalize_filling_weights', 'peak_response_maps',
-    'peak_stimulation', 'soft_proposal', 'trace',
+    'extent_filling', 'mask_iou', 'mask_nms', 'morphological_gradient', 'normalize_filling_weights',
+    'peak_response_maps', 'peak_stimulation', 'soft_proposal', 'trace',
 ]

@@ -70,7 +70,8 @@ def test_missing_config_or_checkpoint_is_named(tiny_config):
         init_model(tiny_config(), 'none.pth')
 
 
-@pytest.mark.parametrize('source, expected', [('images/grey.png', ['grey.png']), ('list.txt', ['rgba.png', 'grey.png'])])
+@pytest.mark.parametrize('source, expected', [
+    ('images/grey.png', ['grey.png']), ('list.txt', ['rgba.png', 'grey.png'])])
 def test_image_demo_on_a_file_and_on_a_list(source, expected, folder, tiny_config, tmp_path):
     tiny_config().dump(tmp_path / 'tiny.py')
     (tmp_path / 'list.txt').write_text('images/rgba.png\nimages/grey.png\n')

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,6 +18,7 @@ def run_test(tiny_config, tmp_path):
     """``run_test(*flags)`` -> the finished process, on a checkpoint with random weights."""
     cfg = tiny_config()
     cfg.dump(tmp_path / 'tiny.py')
+    init_default_scope('mmdet')
     torch.manual_seed(0)
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), tmp_path / 'tiny.pth')
 

@@ -263,8 +263,8 @@ def draw_row(path: str, cues: InstanceData, proposals: SegmentProposals, truth: 
 
 def table(result: dict) -> str:
     """The figures as text, in percent."""
-    rows = [['proposals', 'alpha', 'rank', 'map', 'k', 'overlap', 'area', 'drawn', 'best', 'vote', 'draws >= .5', 'recall@.5',
-             'no candidate']]
+    rows = [['proposals', 'alpha', 'rank', 'map', 'k', 'overlap', 'area', 'drawn', 'best', 'vote',
+             'draws >= .5', 'recall@.5', 'no candidate']]
     for row in result['rows']:
         rows.append([row['proposals'], f'{row["alpha"]:g}', f'{row["rank_weight"]:g}',
                      f'{row["class_map_weight"]:g}', row['k'], f'{row["overlap_rule"]} {row["overlap_thr"]:g}',
