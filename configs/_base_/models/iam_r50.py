@@ -1,4 +1,4 @@
-# Sec. 3.3 of the paper; reference_values in docs/configuration.md tell where each number is from.
+# Sec. 3.3 of the paper; what it does not state is decided in docs/design.md, "Where the paper is silent".
 model = dict(
     type='IAMNet',
     data_preprocessor=dict(
