@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .crf_kernels import Cells, Messages
+from .parallel import num_workers, run_parts
 
 MODES = ('reference', 'mean_field')
 
@@ -151,7 +152,12 @@ def conv_crf(unary: Tensor,
     messages = _messages(image.to(dtype), cells, kernel_size, (pos_sigma, col_sigma),
                          (weight * pos_compat, weight * col_compat), centre=reference)
     keep = unary_weight - weight if reference else unary_weight
-    _iterate(out, form.scores(unary.to(dtype)), keep, reference, form, cells, messages, num_iters)
+
+    def refine(part: slice) -> None:
+        _iterate(out[part], form.scores(unary[part].to(dtype)), keep, reference, form, cells, messages, num_iters)
+
+    share = -(-num // num_workers(unary.device))
+    run_parts(refine, [slice(i, i + share) for i in range(0, num, share)], unary.device)
     return out
 
 

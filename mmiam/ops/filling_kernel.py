@@ -10,7 +10,7 @@ What makes it fast and small:
   row ends into the next row; the weights of neighbours outside the image are zero, so what is read there does not
   count.
 - No plane needs another one: planes go through all N steps in blocks of a size whose weights and values stay in
-  the cache, instead of all planes going through step 1, then through step 2.
+  the cache, instead of all planes going through step 1, then through step 2. Cores take whole blocks.
 - Backward runs the steps of a block again, this time keeping its G^0 ... G^{N-1}; they are gone with the block.
 - The step of the gradient is the same step with shifted weights, read from the same flat copy by other slices.
 
@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from .parallel import num_workers, run_parts
 
 # Values an operation works on. Fewer: calling costs more than computing; more: the cache is left. Our choice, the
 # flat optimum at 112 x 112, measured on one core; on other devices, where starting an operation costs more, larger.
@@ -61,7 +63,7 @@ class _Layout:
             values = min(values, _HISTORY_VALUES[kind] // kept_steps)
         maps = max(1, values // self.locations)
         some = max(1, min(num, maps))
-        step = max(1, min(planes, maps // some))
+        step = max(1, min(-(-planes // num_workers(torch.device(device))), maps // some))
         instances = [slice(i, i + some) for i in range(0, num, some)]
         return [(slice(p, p + step), instances) for p in range(0, planes, step)]
 
@@ -156,10 +158,14 @@ class ExtentFilling(Function):
         layout = _Layout(features.shape[-2:], round(weights.size(1)**.5), num_steps, features)
         out = torch.empty_like(features, memory_format=torch.contiguous_format)
         flat_in, flat_out, flat_weights = features.flatten(2), out.flatten(2), weights.flatten(2)
-        for planes, blocks in layout.blocks(*features.shape[:2], 0, features.device.type):
+
+        def fill(part):
+            planes, blocks = part
             taps = [layout.centre(tap) for tap in layout.taps(flat_weights[planes])]
             for block in blocks:
                 flat_out[block, planes] = _forward_block(layout, flat_in[block, planes], taps)
+
+        run_parts(fill, layout.blocks(*features.shape[:2], 0, features.device.type), features.device)
         return out
 
     @staticmethod
@@ -172,8 +178,10 @@ class ExtentFilling(Function):
         grad_weights = torch.zeros(weights.shape, dtype=grad.dtype, device=grad.device) if need_weights else None
         flat_in, flat_grad, flat_out = features.flatten(2), grad.flatten(2), grad_features.flatten(2)
         flat_weights = weights.flatten(2)
-        history = None
-        for planes, blocks in layout.blocks(*features.shape[:2], steps if need_weights else 0, features.device.type):
+
+        def fill_back(part):
+            planes, blocks = part
+            history = None
             taps = layout.taps(flat_weights[planes])
             centres, adjoint = [layout.centre(tap) for tap in taps], layout.adjoint_taps(taps)
             block_grad = grad_weights.flatten(2)[planes] if need_weights else None
@@ -187,4 +195,7 @@ class ExtentFilling(Function):
                 flat_out[block, planes] = _backward_block(layout, flat_grad[block, planes], adjoint, kept, block_grad)
             if need_weights:
                 block_grad.mul_(layout.inside)
+
+        blocks = layout.blocks(*features.shape[:2], steps if need_weights else 0, features.device.type)
+        run_parts(fill_back, blocks, features.device)
         return grad_features if need_features else None, grad_weights, None

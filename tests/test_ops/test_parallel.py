@@ -1,0 +1,84 @@
+import threading
+
+import pytest
+import torch
+
+from mmiam.ops import conv_crf, extent_filling, normalize_filling_weights
+from mmiam.ops.parallel import run_parts
+
+CPU = torch.device('cpu')
+
+
+@pytest.fixture
+def threads():
+    """``threads(n)`` sets torch's number of threads; it is put back after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_all_parts_run_elsewhere_on_one_thread_each(threads):
+    threads(2)
+    seen = {}
+
+    def look(part):
+        seen[part] = (threading.current_thread() is threading.main_thread(), torch.get_num_threads(),
+                      torch.is_grad_enabled())
+
+    run_parts(look, range(5), CPU)
+    assert seen == dict.fromkeys(range(5), (False, 1, False))
+    assert torch.get_num_threads() == 2
+    run_parts(look, range(7), CPU)  # again, with the pool that is there
+    assert len(seen) == 7 and torch.get_num_threads() == 2
+    found = []
+    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert found == [2]  # other new threads are not touched
+
+
+def test_one_part_or_one_thread_stays_here(threads):
+    names = []
+    for number, parts in ((2, [0]), (1, [0, 1])):
+        threads(number)
+        run_parts(lambda part: names.append(threading.current_thread()), parts, CPU)
+    assert set(names) == {threading.main_thread()}
+
+
+def test_an_error_reaches_the_caller(threads):
+    threads(2)
+
+    def fail(part):
+        if part == 1:
+            raise ValueError('part 1')
+
+    with pytest.raises(ValueError, match='part 1'):
+        run_parts(fail, range(3), CPU)
+
+
+@pytest.mark.parametrize('instances', [1, 5])
+def test_filling_does_not_depend_on_the_number_of_threads(instances, threads):
+    torch.manual_seed(0)
+    features = torch.randn(instances, 5, 9, 7, requires_grad=True)
+    logits = torch.randn(1, 45, 9, 7, requires_grad=True)
+    results = []
+    for number in (1, 2, 3):
+        threads(number)
+        out = extent_filling(features, normalize_filling_weights(logits), 6)
+        results.append([out, *torch.autograd.grad(out.square().sum(), (features, logits))])
+    for other in results[1:]:  # a block's last values may be rounded another way
+        torch.testing.assert_close(other, results[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize('labels', [2, 3])
+def test_inference_does_not_depend_on_the_number_of_threads(mode, labels, threads):
+    torch.manual_seed(0)
+    unary, image = torch.randn(5, labels, 13, 11), torch.rand(3, 13, 11) * 255
+    features, weights = torch.randn(3, 4, 8, 8), torch.rand(1, 4, 9, 8, 8)
+    results = []
+    for number in (1, 2):
+        threads(number)
+        with mode():
+            results.append([conv_crf(unary + 0, image, blur=2), extent_filling(features + 0, weights, 4)])
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
