@@ -156,7 +156,8 @@ def conv_crf(unary: Tensor,
     def refine(part: slice) -> None:
         _iterate(out[part], form.scores(unary[part].to(dtype)), keep, reference, form, cells, messages, num_iters)
 
-    share = -(-num // num_workers(unary.device))
+    # kernels that are not kept are computed anew for each part: as few parts as cores then, else one an instance
+    share = 1 if messages.kept else -(-num // num_workers(unary.device))
     run_parts(refine, [slice(i, i + share) for i in range(0, num, share)], unary.device)
     return out
 
