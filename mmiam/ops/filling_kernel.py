@@ -17,8 +17,8 @@ What makes it fast and small:
 Measured at C = 16, r = 3, 112 x 112, N = 112, float32, one core, against ``F.unfold`` and autograd: forward 37 ms
 (327 ms); with backward 0.15 s and 44 MiB (0.68 s, 931 MiB) for one instance, 3.5 s and 56 MiB (31 s, 6.8 GiB) for
 eight; on two cores 0.10 s and 75 MiB, 0.95 s and 112 MiB. What is left is traffic between cache and core: each
-multiply-add reads three planes and writes one. All taps as one product and one sum move as much and took a fifth longer;
-``torch._foreach_addcmul_`` gained nothing. ``tools/analysis_tools/benchmark_ops.py`` measures again.
+multiply-add reads three planes and writes one. All taps as one product and one sum move as much and took a fifth
+longer; ``torch._foreach_addcmul_`` gained nothing. ``tools/analysis_tools/benchmark_ops.py`` measures again.
 """
 import torch
 from torch import Tensor
