@@ -45,8 +45,8 @@ def prior_scores(proposals: SegmentProposals, rank_weight: float = 0., class_map
 
 def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, areas: np.ndarray, k: int = 5,
                       overlap_thr: float = 0.2, overlap_rule: str = 'max',
-                      area_range: tuple[float, float] = (2e-5, 0.85), dedupe_iou: float = 0.95,
-                      proposals: SegmentProposals | None = None) -> list[np.ndarray]:
+                      area_range: tuple[float, float] = (2e-5, 0.85), min_score: float | None = None,
+                      dedupe_iou: float = 0.95, proposals: SegmentProposals | None = None) -> list[np.ndarray]:
     """The top k proposals of each map, without near-duplicates, that hold enough of a map's mass.
 
     "After ranking the match scores for each PRM, we retain the top k proposals [...] and discard proposals with
@@ -62,6 +62,8 @@ def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, ar
             proposal; 'own': the mass of the map that ranks it.
         area_range (tuple): Areas allowed, lower limit included, upper one not. Not stated in the paper; as in
             PRM's code, because with a large alpha the whole image would win.
+        min_score (float, optional): Least score of a candidate. Not in the paper, which keeps the top k whatever
+            they score; our choice as an option, because what scores low is mostly wrong (docs/experiments.md).
         dedupe_iou (float): Two candidates of one map with this IoU or more count once: the better one stays and
             the next in rank moves up. Our choice, because k equal masks are one candidate. Needs ``proposals``.
         proposals (SegmentProposals, optional): The n proposals, for ``dedupe_iou``.
@@ -89,7 +91,10 @@ def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, ar
     for i in range(len(scores)):  # a handful of maps; each stops after few candidates
         ranked = allowed[np.argsort(-scores[i, allowed], kind='stable')]
         top = ranked[:k] if proposals is None else _first_distinct(ranked, k, dedupe_iou, proposals)
-        result.append(top[overlap[i, top] >= overlap_thr])
+        kept = overlap[i, top] >= overlap_thr
+        if min_score is not None:
+            kept &= scores[i, top] >= min_score
+        result.append(top[kept])
     return result
 
 

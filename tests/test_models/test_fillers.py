@@ -24,7 +24,8 @@ def make_filler(seed=0, **kwargs):
 class TestInstanceExtentFiller:
 
     @pytest.mark.parametrize('size', [(16, 24), (17, 22), (9, 31), (3, 5), (1, 1)])
-    @pytest.mark.parametrize('kwargs', [{}, dict(kernel_size=5, weight_norm='relu_sum'), dict(weight_norm='abs_sum')])
+    @pytest.mark.parametrize('kwargs', [{}, dict(kernel_size=5, weight_norm='relu_sum'), dict(weight_norm='abs_sum'),
+                                        dict(num_stacks=3, context_channels=2), dict(num_stacks=1)])
     def test_a_logit_for_each_pixel(self, size, kwargs):
         logits = make_filler(**kwargs)(pyramid(2, *size), torch.rand(3, *size), torch.tensor([1, 0, 1]))
         assert logits.shape == (3, *size) and logits.isfinite().all()
@@ -52,6 +53,27 @@ class TestInstanceExtentFiller:
                          for bias in (0., 2.))
         gain = (biased / plain)[0, :, :, 3, 3]  # far from the border: no weight is zero
         assert torch.allclose(gain[:, center] / gain[:, 0], torch.full((2,), float(np.exp(2))), rtol=1e-4)
+
+    @pytest.mark.parametrize('num_stacks, cells', [(1, (16, 20)), (2, (8, 10)), (3, (4, 5))])
+    def test_stacks_set_the_size_of_the_encoded_map(self, num_stacks, cells):
+        filler = make_filler(num_stacks=num_stacks)
+        assert filler.encoder(torch.rand(1, 1, 32, 40)).shape == (1, 2, *cells)
+        assert filler.decoder(torch.rand(1, 2, *cells)).shape == (1, 1, 32, 40)
+
+    def test_the_decoder_reads_the_context_of_its_own_image(self):
+        filler, feats, cues = make_filler(context_channels=3), pyramid(2, 16, 24), torch.rand(3, 16, 24)
+        index = torch.tensor([1, 0, 1])
+        found = filler(feats, cues, index)
+        for i, image in enumerate(index.tolist()):
+            alone = filler([level[image:image + 1] for level in feats], cues[i:i + 1], torch.zeros(1, dtype=torch.long))
+            assert torch.allclose(found[i], alone[0], atol=1e-5)
+        plain = make_filler()
+        assert plain.context is None and not any('context' in name for name in plain.state_dict())
+        with torch.no_grad():  # without steps the features reach the map through the context alone
+            filler.num_steps = plain.num_steps = 0
+            other = [level + 1 for level in feats]
+            assert not torch.allclose(filler(feats, cues, index), filler(other, cues, index), atol=1e-5)
+            assert plain(feats, cues, index).equal(plain(other, cues, index))
 
     def test_no_instances(self):
         none = torch.zeros(0, dtype=torch.long)

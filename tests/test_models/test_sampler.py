@@ -50,6 +50,15 @@ class TestCandidates:
         few = ProposalPseudoGTSampler(num_candidates=1, contour_size=1)
         assert lists(few.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1], [3]]
 
+    def test_min_score_leaves_maps_without_a_good_candidate_empty(self):
+        proposals = proposals_of((8, 4, 12, 6), LEFT, (0, 0, 4, 3), (5, 0, 7, 8))
+        maps = maps_of(LEFT, RIGHT)  # scores of the left map 0, 0.8, 0.6, 0; of the right one 0.4, 0, 0, 0
+        options = dict(num_candidates=2, contour_size=1, overlap_rule='own')
+        for min_score, expected in ((None, [[1, 2], [0]]), (0.39, [[1, 2], [0]]), (0.5, [[1, 2], []]), (0.7, [[1], []]),
+                                    (0.9, [[], []])):
+            sampler = ProposalPseudoGTSampler(**options, min_score=min_score)
+            assert lists(sampler.candidates(maps, proposals)) == expected
+
     def test_rank_weight_prefers_what_the_source_ranks_first(self):
         proposals = proposals_of((0, 0, 3, 4), (9, 0, 12, 4), LEFT)
         maps = maps_of(LEFT)  # masses 3/4, 0, 1: scores 0.6, 0, 0.8

@@ -150,7 +150,7 @@ def benchmark_prm(backbone: str = 'resnet50', size: int = 448, num_peaks: int = 
     Returns:
         dict: ``speedup`` against one backward pass a peak with the graph retained, forward passes included on
         both sides; ``speedup_vs_forward_backward``; ``max_rel_error`` (of a map's maximum); ``memory_ratio``
-        (all peaks here over one peak there), ``memory_growth`` (all peaks over one peak, both here); and the
+        (one peak there over all peaks here), ``memory_growth`` (all peaks over one peak, both here); and the
         medians in seconds and MiB they come from.
     """
     network, peaks = ClassResponse(backbone), make_peaks(size, num_peaks)
@@ -196,7 +196,7 @@ def _memory(backbone: str, size: int, num_peaks: int) -> dict:
         if done.returncode:
             raise RuntimeError(f'measuring the memory of {name} failed:\n{done.stderr}')
         mib[name] = float(done.stdout.split()[-1])
-    return dict(memory_ratio=mib['ours'] / mib['retained_one_peak'],
+    return dict(memory_ratio=mib['retained_one_peak'] / mib['ours'],
                 memory_growth=mib['ours'] / mib['ours_one_peak'],
                 **{f'mib_{name}': value for name, value in mib.items()})
 

@@ -1,6 +1,6 @@
 """The small encoder E and decoder D around the filling process (Sec. 3.2).
 
-Legend: I instances, C channels, H x W image size, N x N encoded size (H / 4).
+Legend: I instances, C channels, H x W image size, N x N encoded size (H / 4 with two stacks).
 """
 import torch
 from mmengine.model import BaseModule
@@ -51,25 +51,36 @@ class SmallStack(BaseModule):
 
 
 class CueEncoder(SmallStack):
-    """E(., theta_e): two Conv-BatchNorm-ReLU-MaxPooling stacks, (I, 1, H, W) -> (I, C, N, N)."""
+    """E(., theta_e): Conv-BatchNorm-ReLU-MaxPooling stacks, (I, 1, H, W) -> (I, C, N, N).
 
-    def __init__(self, channels: int, init_cfg=None):
-        super().__init__([
-            *conv_bn_relu(1, channels), nn.MaxPool2d(2, ceil_mode=True),
-            *conv_bn_relu(channels, channels), nn.MaxPool2d(2, ceil_mode=True)], init_cfg)
+    Args:
+        channels (int): C.
+        num_stacks (int): stacks; each halves the size. The paper has two.
+    """
+
+    def __init__(self, channels: int, num_stacks: int = 2, init_cfg=None):
+        layers = []
+        for stack in range(num_stacks):
+            layers += [*conv_bn_relu(channels if stack else 1, channels), nn.MaxPool2d(2, ceil_mode=True)]
+        super().__init__(layers, init_cfg)
 
 
 class MapDecoder(SmallStack):
-    """D(., theta_d): the encoder's mirror, (I, C, N, N) -> one logit a pixel (I, 1, 4N, 4N).
+    """D(., theta_d): the encoder's mirror, (I, C + X, N, N) -> one logit a pixel (I, 1, H, W).
 
     The last convolution gives a logit without batch norm, because both a sigmoid
     (masks) and a ReLU (saliency, Sec. 4.3) are applied to the map later on.
+
+    Args:
+        channels (int): C.
+        num_stacks (int): stacks; each doubles the size.
+        context_channels (int): X, channels that are read beside the filled ones.
     """
 
-    def __init__(self, channels: int, init_cfg=None):
-        super().__init__([
-            nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
-            *conv_bn_relu(channels, channels),
-            nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
-            *conv_bn_relu(channels, channels),
-            nn.Conv2d(channels, 1, 3, padding=1)], init_cfg)
+    def __init__(self, channels: int, num_stacks: int = 2, context_channels: int = 0, init_cfg=None):
+        layers = []
+        for stack in range(num_stacks):
+            layers += [
+                nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
+                *conv_bn_relu(channels if stack else channels + context_channels, channels)]
+        super().__init__([*layers, nn.Conv2d(channels, 1, 3, padding=1)], init_cfg)

@@ -1,7 +1,7 @@
 """Instance Extent Filling: encode the cue, fill it, decode the Instance Activation Map (Sec. 3.2).
 
-Legend: B images, I instances over all images, C channels, r side of the
-neighbourhood, H x W image size, N x N encoded size.
+Legend: B images, I instances over all images, C channels, X context channels, r side of
+the neighbourhood, H x W image size, N x N encoded size.
 """
 from collections.abc import Sequence
 
@@ -33,6 +33,15 @@ class InstanceExtentFiller(BaseModule):
         weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
             'relu_sum' or 'abs_sum'.
         hidden_channels (int): width of the pyramid.
+        num_stacks (int): stacks of encoder and decoder, which halve and double the size:
+            N is the image's side over 2 to this power. 2 as in the paper. 3 fills on a
+            grid of a quarter of the cells in half of the steps.
+        context_channels (int): X, features of the image that the decoder reads beside
+            the filled ones, predicted from the same levels as the filling weights. 0 as in
+            the paper, whose decoder sees the filled cue alone. Our option, because a cue
+            that spreads by weighted means has faded where a large instance ends, and with
+            a few hundred images the filling weights do not learn to carry it there
+            (docs/experiments.md).
         center_bias (float): what the filling weight of a location itself has over those of
             its neighbours, as a logit, before training. Not in the paper; our choice of 2,
             because N steps of nearly equal weights blur the cue to nothing and what is
@@ -50,6 +59,8 @@ class InstanceExtentFiller(BaseModule):
                  num_steps: int | None = None,
                  weight_norm: str = 'softmax',
                  hidden_channels: int = 256,
+                 num_stacks: int = 2,
+                 context_channels: int = 0,
                  center_bias: float = 2.,
                  loss_weight: float = 1.,
                  balance: bool = False,
@@ -64,15 +75,20 @@ class InstanceExtentFiller(BaseModule):
         self.weight_norm = weight_norm
         self.loss_weight = loss_weight
         self.balance = balance
-        self.encoder = CueEncoder(channels)
+        self.encoder = CueEncoder(channels, num_stacks)
         self.weight_pyramid = FillingWeightPyramid(in_channels, channels * kernel_size**2, hidden_channels)
         with torch.no_grad():
             self.weight_pyramid.levels[0][-1].bias.view(channels, -1)[:, kernel_size**2 // 2] += center_bias
-        self.decoder = MapDecoder(channels)
+        self.context = FillingWeightPyramid(in_channels, context_channels, 64) if context_channels else None
+        self.decoder = MapDecoder(channels, num_stacks, context_channels)
+
+    def levels(self, feats: Sequence[Tensor]) -> list[Tensor]:
+        """The pyramid's levels among the outputs of the backbone, from shallow to deep."""
+        return [feats[i] for i in self.in_indices]
 
     def filling_weights(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Normalised weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
-        logits = self.weight_pyramid([feats[i] for i in self.in_indices], size)
+        logits = self.weight_pyramid(self.levels(feats), size)
         return normalize_filling_weights(logits.float(), self.kernel_size, self.weight_norm)
 
     def forward(self, feats: Sequence[Tensor], prms: Tensor, image_index: Tensor) -> Tensor:
@@ -95,8 +111,11 @@ class InstanceExtentFiller(BaseModule):
         size = tuple(encoded.shape[-2:])
         steps = max(size) if self.num_steps is None else self.num_steps
         filled = extent_filling(encoded.float(), self.filling_weights(feats, size), steps, image_index)
+        if self.context is not None:
+            context = self.context(self.levels(feats), size).relu().float()
+            filled = torch.cat([filled, context[image_index]], dim=1)
         logits = self.decoder(filled)
-        # an image side that is no multiple of 4 was rounded up by the pooling
+        # an image side that is no multiple of 2^num_stacks was rounded up by the pooling
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -43,6 +43,8 @@ class ProposalPseudoGTSampler:
             (the formula of the paper), 'own' the mass of the candidate's own map.
         area_range (tuple[float]): proposals outside these fractions of the image are
             no candidates (the PRM reference's values).
+        min_score (float | None): candidates that score lower are discarded, so that a map
+            without a good one teaches nothing; None, as in the paper, keeps them.
         dedupe_iou (float | None): candidates of one map that overlap more than this
             count once.
         rank_weight, class_map_weight (float): see
@@ -56,6 +58,7 @@ class ProposalPseudoGTSampler:
                  overlap_thr: float = 0.2,
                  overlap_rule: str = 'max',
                  area_range: tuple[float, float] = (2e-5, 0.85),
+                 min_score: float | None = None,
                  dedupe_iou: float | None = 0.95,
                  rank_weight: float = 0.,
                  class_map_weight: float = 0.):
@@ -64,7 +67,8 @@ class ProposalPseudoGTSampler:
         self.dedupe_iou = dedupe_iou
         self.prior = dict(rank_weight=rank_weight, class_map_weight=class_map_weight)
         self.selection = dict(
-            k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range)
+            k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range,
+            min_score=min_score)
 
     def candidates(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> list[np.ndarray]:
         """Indices of the candidates of each map, best first.
