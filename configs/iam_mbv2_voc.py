@@ -7,7 +7,7 @@ fill_begin = 6
 max_epochs = 12
 scale = (320, 320)
 
-model = dict(train_cfg=dict(max_instances=12))
+model = dict(train_cfg=dict(max_instances=24))
 
 train_dataloader = dict(
     batch_size=16,

@@ -55,15 +55,17 @@ def test_config_builds(path, elsewhere):
         assert 0 < stage_hook[0].fill_begin == cfg.fill_begin < cfg.train_cfg.max_epochs == cfg.max_epochs
 
 
-def test_learning_rates_of_the_paper(elsewhere):
+@pytest.mark.parametrize('stem', ['iam-paper_r50_voc', 'iam_r50_voc'])
+def test_learning_rates_of_the_paper(stem, elsewhere):
     """Sec. 3.3: classifier 0.01, filling module 0.1; the backbone's is our choice."""
-    rates = learning_rates(Config.fromfile(FOLDER / 'iam_r50_voc.py'))
+    rates = learning_rates(Config.fromfile(FOLDER / f'{stem}.py'))
     assert rates == dict(backbone={1e-4}, peak_head={1e-2}, filler={1e-1})
 
 
-def test_paper_config(elsewhere):
+@pytest.mark.parametrize('stem', ['iam-paper_r50_voc', 'iam_r50_voc'])
+def test_paper_config(stem, elsewhere):
     """Sec. 3.3: 448 x 448, N = 112 steps; C and k as the configuration states them; res-blocks 2 to 4."""
-    cfg = Config.fromfile(FOLDER / 'iam_r50_voc.py')
+    cfg = Config.fromfile(FOLDER / f'{stem}.py')
     model = MODELS.build(cfg.model).eval()
     assert cfg.train_dataloader.dataset.ann_file.endswith('train_aug.txt')
     for name in ('train_dataloader', 'test_dataloader'):
@@ -78,6 +80,14 @@ def test_paper_config(elsewhere):
     assert [level[0].in_channels for level in model.filler.weight_pyramid.levels] == [256, 512, 1024]
     assert model.filler.weight_pyramid.levels[0][-1].out_channels == 16 * 9
     assert model.sampler.selection['k'] == 5 and model.sampler.selection['overlap_thr'] == 0.2
+
+
+def test_nothing_is_added_to_the_paper(elsewhere):
+    """Every option of ours is off in the strict config."""
+    model = MODELS.build(Config.fromfile(FOLDER / 'iam-paper_r50_voc.py').model)
+    assert model.filler.context is None and model.filler.aux_loss is None and not model.filler.balance
+    assert model.sampler.prior == dict(rank_weight=0., class_map_weight=0.)
+    assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None
 
 
 @pytest.mark.parametrize('stem, candidates', [('iam-s1_r50_voc', 1), ('iam_r50_voc', 5), ('iam-s9_r50_voc', 9)])

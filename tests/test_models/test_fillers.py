@@ -147,6 +147,14 @@ class TestLoss:
         assert make_filler(loss_weight=3.).loss(self.logits, self.targets)['loss_fill'].item() == pytest.approx(
             3 * expected)
 
+    def test_auxiliary_loss_by_hand(self):
+        logits, targets = torch.tensor([[[0., 0., 0.]]]), torch.tensor([[[True, False, False]]])
+        losses = make_filler(aux_loss=dict(type='DiceLoss', eps=0.)).loss(logits, targets)
+        assert list(losses) == ['loss_fill', 'loss_aux']
+        assert losses['loss_fill'].item() == pytest.approx(np.log(2))
+        # 1 - 2 <p, t> / (<p, p> + <t, t>) = 1 - 2 * 0.5 / (0.75 + 1)
+        assert losses['loss_aux'].item() == pytest.approx(1 - 1 / 1.75)
+
     def test_balance(self):
         # one pixel inside, three outside: half the weight goes to each side
         targets = torch.tensor([[[True, False], [False, False]]])

@@ -49,6 +49,10 @@ class InstanceExtentFiller(BaseModule):
         loss_weight (float): weight of the loss.
         balance (bool): give inside and outside of each pseudo mask the same total
             weight in the loss. Defaults to False, plain BCE as in the paper.
+        aux_loss (dict, optional): a loss of mmdet that is added to the cross entropy, on
+            logits and masks flattened to (I, H * W), e.g. ``dict(type='DiceLoss')``. None
+            as in the paper. Our option, because cross entropy answers contradictory pseudo
+            masks with a soft map of their mean and Dice with the extent of one of them.
     """
 
     def __init__(self,
@@ -64,6 +68,7 @@ class InstanceExtentFiller(BaseModule):
                  center_bias: float = 2.,
                  loss_weight: float = 1.,
                  balance: bool = False,
+                 aux_loss: dict | None = None,
                  init_cfg=None):
         super().__init__(init_cfg)
         if len(in_channels) != len(in_indices):
@@ -75,6 +80,7 @@ class InstanceExtentFiller(BaseModule):
         self.weight_norm = weight_norm
         self.loss_weight = loss_weight
         self.balance = balance
+        self.aux_loss = MODELS.build(aux_loss) if aux_loss else None
         self.encoder = CueEncoder(channels, num_stacks)
         self.weight_pyramid = FillingWeightPyramid(in_channels, channels * kernel_size**2, hidden_channels)
         with torch.no_grad():
@@ -119,16 +125,21 @@ class InstanceExtentFiller(BaseModule):
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Binary cross entropy against pseudo masks (Sec. 3.3).
+        """Binary cross entropy against pseudo masks (Sec. 3.3), and the auxiliary loss.
 
         Args:
             logits (Tensor): has shape (I, H, W).
             targets (Tensor): pseudo masks, bool, has shape (I, H, W).
+
+        Returns:
+            dict[str, Tensor]: ``loss_fill`` and, with ``aux_loss``, ``loss_aux``.
         """
         targets = targets.to(logits.dtype)
         weight = None
         if self.balance:
             inside = targets.mean((1, 2), keepdim=True).clamp(min=1e-4, max=1 - 1e-4)
             weight = targets / (2 * inside) + (1 - targets) / (2 * (1 - inside))
-        loss = F.binary_cross_entropy_with_logits(logits, targets, weight)
-        return dict(loss_fill=self.loss_weight * loss)
+        losses = dict(loss_fill=self.loss_weight * F.binary_cross_entropy_with_logits(logits, targets, weight))
+        if self.aux_loss is not None:
+            losses['loss_aux'] = self.aux_loss(logits.flatten(1), targets.flatten(1))
+        return losses
