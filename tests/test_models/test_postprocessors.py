@@ -149,7 +149,8 @@ class TestConvCRFPostProc:
 
     @pytest.mark.parametrize('kwargs, message', [
         (dict(mask_thr=0.), 'mask_thr .*got 0.0'), (dict(mask_thr=1.), 'mask_thr'),
-        (dict(class_evidence='image'), "class_evidence must be .*got 'image'")])
+        (dict(class_evidence='image'), "class_evidence must be .*got 'image'"),
+        (dict(temperature=0.), 'temperature divides a logit and must be above 0, got 0')])
     def test_wrong_arguments(self, kwargs, message):
         with pytest.raises(ValueError, match=message):
             ConvCRFPostProc(**kwargs)
@@ -244,8 +245,9 @@ class TestProposalRetrieval:
             best = values.argmax()
             second = np.sort(values[np.isfinite(values)])[-2]
             assert values[best] - second > 1e-4  # the case decides clearly
-            expected[i] = (large[best], max(values[best], 0) if score == 'match' else
+            expected[i] = (large[best], max(values[best], 0) / (1 + settings['alpha']) if score == 'match' else
                            mass[best] * float(logits.sigmoid()))
+            assert expected[i][1] <= 1
         assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
         assert sorted(found.labels.tolist()) == sorted(expected)
         for label, mask, value in zip(found.labels.tolist(), found.masks.numpy(), found.scores.tolist()):

@@ -41,6 +41,8 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
         super().__init__(init_cfg)
         if class_evidence not in ('class', 'peak'):
             raise ValueError(f'class_evidence must be "class" or "peak", got {class_evidence!r}')
+        if temperature <= 0:
+            raise ValueError(f'temperature divides a logit and must be above 0, got {temperature}')
         self.nms_iou = nms_iou
         self.class_agnostic_nms = class_agnostic_nms
         self.class_evidence = class_evidence

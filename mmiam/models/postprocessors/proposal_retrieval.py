@@ -32,7 +32,7 @@ class ProposalRetrieval(BasePostProcessor):
         num_proposals (int | None): only the first so many proposals are candidates; None
             takes all. The reference takes 100 of its ranked list.
         score (str): 'match' ranks by the retrieval value, as public code that evaluates
-            PRM does; 'class' by class probability times the mass of M inside the mask.
+            PRM does, over its largest possible value; 'class' by class probability times the mass of M inside the mask.
         others: see :class:`BasePostProcessor`.
     """
 
@@ -74,7 +74,7 @@ class ProposalRetrieval(BasePostProcessor):
         found = best_value.isfinite().nonzero().flatten()
         masks = torch.as_tensor(proposals.masks(best[found].cpu()), device=image.device)
         if self.score == 'match':
-            scores = best_value[found].clamp(min=0)
+            scores = best_value[found].clamp(min=0) / (1 + self.alpha)  # both masses are at most 1
         else:
             scores = self.class_probability(cues)[found] * mass[found, best[found]]
         return self.finalize(cues[found], masks, scores)
