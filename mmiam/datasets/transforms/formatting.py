@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 #: keys of every sample
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 #: keys packed besides, where the sample has them
-WEAK_KEYS = ('image_labels', 'instances', 'void_mask')
+WEAK_KEYS = ('image_labels', 'instances', 'void_mask', 'saliency_mask')
 
 
 @TRANSFORMS.register_module()
@@ -18,8 +18,8 @@ class PackWeakInputs(BaseTransform):
     """Pack an image, its image-level labels and its segment proposals.
 
     There is no way through this transform for ``gt_bboxes`` or ``gt_masks``. Ground truth for evaluation
-    (``instances``, ``void_mask``) exists only in test samples and is packed as meta information, which no
-    loss reads.
+    (``instances``, ``void_mask``, ``saliency_mask``) exists only in test samples and is packed as meta
+    information, which no loss reads.
 
     Args:
         meta_keys (Sequence[str]): Meta information to pack; keys that a sample does not have are left out.

@@ -1,0 +1,22 @@
+# Saliency on VOC val against the union of its instance masks: IAM, PRM and CAM as saliency maps of the same peaks.
+_base_ = './iam_mbv2_voc.py'
+model = dict(
+    post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'),
+    test_cfg=dict(
+        baselines=dict(
+            cam=dict(type='SaliencyMap', maps='cams', field='pred_saliency_cam'),
+            prm=dict(type='SaliencyMap', maps='prms', field='pred_saliency_prm'))))
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale={{_base_.scale}}, keep_ratio=False),
+    dict(type='LoadVOCInstances'),
+    dict(type='InstancesToSaliencyMask'),
+    dict(type='PackWeakInputs')
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+# void pixels, the borders of objects above all, are neither object nor background
+test_evaluator = [
+    dict(type='SaliencyMetric', prefix='CAM', pred_field='pred_saliency_cam', void='ignore'),
+    dict(type='SaliencyMetric', prefix='PRM', pred_field='pred_saliency_prm', void='ignore'),
+    dict(type='SaliencyMetric', prefix='IAM', void='ignore'),
+]

@@ -1,0 +1,18 @@
+# Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam-paper_r50_voc.py), which is not trained again.
+_base_ = './iam-paper_r50_voc.py'
+model = dict(post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'))
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='SaliencyDataset',
+        data_root='{{$ECSSD_ROOT:data/ECSSD}}',
+        data_prefix=dict(img='images', mask='ground_truth_mask'),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(448, 448), keep_ratio=False),
+            dict(type='LoadSaliencyMask'),
+            dict(type='PackWeakInputs')
+        ]))
+val_dataloader = test_dataloader
+val_evaluator = dict(_delete_=True, type='SaliencyMetric')
+test_evaluator = val_evaluator

@@ -1,0 +1,6 @@
+# Table 4: salient objects of MSRA-B, images and masks in one folder. The 2,000 test images of a list:
+# --cfg-options test_dataloader.dataset.ann_file=test.txt
+_base_ = './iam_r50_saliency_ecssd.py'
+test_dataloader = dict(
+    dataset=dict(data_root='{{$MSRA_B_ROOT:data/MSRA-B}}', data_prefix=dict(img='Imgs', mask='Imgs')))
+val_dataloader = test_dataloader

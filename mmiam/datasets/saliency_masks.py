@@ -1,0 +1,55 @@
+"""Mask files of salient object detection: black and white pictures of the size of their image.
+
+H x W are the original image's pixels.
+"""
+from collections.abc import Sequence
+
+import numpy as np
+
+#: a pixel is foreground above this grey level, as in the field's standard toolbox
+FOREGROUND_ABOVE = 128
+
+
+def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarray:
+    """Foreground of a mask file: grey level above 128 of 255.
+
+    Colour and palette pictures become grey first; an alpha channel is dropped.
+
+    Args:
+        path (str): The mask file, of any format that Pillow reads.
+        size (Sequence[int], optional): (H, W) of the image, which the mask must have.
+
+    Returns:
+        ndarray: bool (H, W).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, of another size, of more than 8 bits a channel, or not empty and yet nowhere
+            above 128 (as masks of the values 0 and 1 are).
+    """
+    grey = _read_grey(path)
+    if size is not None and grey.shape != tuple(size[:2]):
+        raise ValueError(f'mask {path} has {grey.shape} pixels, its image {tuple(size[:2])}; take mask and image from '
+                         'the same release')
+    mask = grey > FOREGROUND_ABOVE
+    if grey.any() and not mask.any():
+        raise ValueError(f'mask {path} has no value above {FOREGROUND_ABOVE} (its largest is {grey.max()}); foreground '
+                         'must be white: save it with the values 0 and 255')
+    return mask
+
+
+def _read_grey(path: str) -> np.ndarray:
+    """Grey levels of a picture, uint8 (H, W)."""
+    from PIL import Image, UnidentifiedImageError
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(('I', 'F')):
+                raise ValueError(f'mask {path} has more than 8 bits a pixel (mode {image.mode}); save it as a grey '
+                                 'picture of 8 bits')
+            return np.array(image.convert('L'))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'mask {path} does not exist; restore it, or remove its image from the list') from None
+    except UnidentifiedImageError as error:
+        raise ValueError(f'mask {path} is not an image that can be read; restore it') from error
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'mask {path} is damaged ({error}); restore it') from error

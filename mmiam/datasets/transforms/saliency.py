@@ -1,0 +1,52 @@
+"""Ground truth of salient object detection, for evaluation."""
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+
+from mmiam.evaluation.functional.rle import decode_masks, encode_masks
+
+from ..saliency_masks import load_saliency_mask
+
+
+@TRANSFORMS.register_module()
+class LoadSaliencyMask(BaseTransform):
+    """Read the mask file of an image.
+
+    A sample without mask path passes unchanged: single images handed in by an inferencer.
+
+    Required keys: none. Read if present: ``saliency_mask_path``, ``ori_shape``. Added key: ``saliency_mask`` (RLE, in
+    pixels of the original image).
+
+    Raises:
+        FileNotFoundError: if the mask file is missing.
+        ValueError: if it is damaged, of another size than the image, or not black and white.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add the ground truth to ``results``."""
+        if 'saliency_mask_path' in results:
+            mask = load_saliency_mask(results['saliency_mask_path'], results.get('ori_shape'))
+            results['saliency_mask'] = encode_masks(mask[None])[0]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}()'
+
+
+@TRANSFORMS.register_module()
+class InstancesToSaliencyMask(BaseTransform):
+    """Take the union of the ground-truth instances as the salient object. Goes after LoadVOCInstances.
+
+    A sample without ``instances`` passes unchanged. Required keys: none. Read if present: ``instances``, ``ori_shape``.
+    Added key: ``saliency_mask`` (RLE). Pixels marked void belong to no instance; ``void_mask`` says which they are.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Add the ground truth to ``results``."""
+        if 'instances' in results:
+            size = tuple(results['ori_shape'][:2])
+            masks = decode_masks([instance['mask'] for instance in results['instances']], size)
+            results['saliency_mask'] = encode_masks(masks.any(0)[None])[0]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}()'

@@ -1,0 +1,144 @@
+"""Figures of salient object detection: F_beta at 256 thresholds, adaptive, maximal, and MAE.
+
+Legend: H x W pixels of one image, in any order (N of them where some are left out), T = 256 thresholds t / 255 with
+t = 255, 254, ..., 0, N images. Definitions are those of the field's standard toolbox (pysodmetrics); docs/saliency.md
+records the comparison. This file knows NumPy only, so that it can be run beside that toolbox in an environment without
+the rest of the package.
+
+    P = |S >= theta and T| / |S >= theta|,  R = |S >= theta and T| / |T|,  F = (1 + b2) P R / (b2 P + R),  b2 = 0.3
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: weight of precision against recall (Achanta et al., CVPR 2009); the paper's Table 4 does not state another
+BETA2 = 0.3
+NUM_THRESHOLDS = 256
+
+
+@dataclass
+class ImageSaliency:
+    """Figures of one image.
+
+    Attributes:
+        curve (ndarray): F_beta at the thresholds 255 / 255, 254 / 255, ..., 0, float64 (256,) in [0, 1].
+        adaptive (float): F_beta at twice the mean of the map.
+        mae (float): Mean absolute difference of map and mask.
+    """
+    curve: np.ndarray
+    adaptive: float
+    mae: float
+
+
+@dataclass
+class SaliencyScores:
+    """Figures of a data set.
+
+    Attributes:
+        curve (ndarray): Mean over images of F_beta, at each threshold from 255 / 255 down to 0, float64 (256,).
+        adaptive (float): Mean over images of F_beta at the image's own threshold.
+        mae (float): Mean over images.
+        num_images (int): Images.
+    """
+    curve: np.ndarray
+    adaptive: float
+    mae: float
+    num_images: int
+
+    @property
+    def best_threshold(self) -> float:
+        """The one threshold in [0, 1], the same for all images, with the highest mean F_beta; NaN without images."""
+        return float('nan') if not self.num_images else (NUM_THRESHOLDS - 1 - int(self.curve.argmax())) / 255
+
+    def figures(self) -> dict[str, float]:
+        """``F_mean`` (over thresholds), ``F_adaptive``, ``F_max`` (of the mean curve), ``MAE``; all in [0, 1]."""
+        return dict(F_mean=float(self.curve.mean()), F_adaptive=self.adaptive, F_max=float(self.curve.max()),
+                    MAE=self.mae)
+
+
+def min_max(values: np.ndarray) -> np.ndarray:
+    """Values stretched to [0, 1], float64 of the same shape; constant values stay as they are.
+
+    Raises:
+        ValueError: if a value is not finite, or the values are one constant outside [0, 1].
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError('the saliency map holds NaN or infinity')
+    if not values.size:
+        return values
+    low, high = values.min(), values.max()
+    if low == high:
+        if not 0 <= low <= 1:
+            raise ValueError(f'the saliency map is {low:g} everywhere; a constant map must lie in [0, 1]')
+        return values
+    return (values - low) / (high - low)
+
+
+def f_measure(true_positives, marked, positives, beta2: float = BETA2) -> np.ndarray:
+    """F_beta from counts of pixels; 0 wherever no pixel is marked rightly.
+
+    Args:
+        true_positives (ndarray): Marked pixels of the object.
+        marked (ndarray): Marked pixels.
+        positives (ndarray): Pixels of the object.
+        beta2 (float): beta squared.
+
+    Returns:
+        ndarray: float64, in [0, 1]. In terms of counts F = (1 + b2) TP / (marked + b2 positives).
+    """
+    below = np.asarray(marked, np.float64) + beta2 * np.asarray(positives, np.float64)
+    return (1 + beta2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
+
+
+def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
+                   valid: np.ndarray | None = None) -> ImageSaliency:
+    """Rate one saliency map.
+
+    The map is stretched to [0, 1] first. The 256 thresholds compare its values times 255, rounded down; the adaptive
+    threshold, min(2 mean, 1), compares the values themselves. A mask without foreground has F_beta 0 at any threshold.
+
+    Args:
+        saliency (ndarray): Map, (H, W), of any range.
+        mask (ndarray): Salient object, bool (H, W).
+        beta2 (float): beta squared.
+        valid (ndarray, optional): bool (H, W); pixels that are not valid count nowhere (mean, counts, MAE), though they
+            take part in the stretching. None: all are.
+
+    Returns:
+        ImageSaliency: The figures.
+
+    Raises:
+        ValueError: if shapes differ, no pixel is valid, or as :func:`min_max`.
+    """
+    saliency, mask = np.asarray(saliency), np.asarray(mask, dtype=bool)
+    if saliency.shape != mask.shape or (valid is not None and valid.shape != mask.shape):
+        raise ValueError(f'the saliency map has {saliency.shape} pixels, the mask {mask.shape}'
+                         + (f', valid {valid.shape}' if valid is not None else ''))
+    values = min_max(saliency)
+    if valid is not None:
+        values, mask = values[valid], mask[valid]
+    if not values.size:
+        raise ValueError('no pixel to compare: the image is empty or void everywhere')
+    levels = (values * 255).astype(np.uint8).ravel()
+    marked = np.bincount(levels, minlength=NUM_THRESHOLDS)[::-1].cumsum()
+    hits = np.bincount(levels[mask.ravel()], minlength=NUM_THRESHOLDS)[::-1].cumsum()
+    chosen = values >= min(2 * values.mean(), 1)
+    positives = np.count_nonzero(mask)
+    adaptive = f_measure(np.count_nonzero(chosen & mask), np.count_nonzero(chosen), positives, beta2)
+    mae = np.abs(values - mask).mean()
+    return ImageSaliency(f_measure(hits, marked, positives, beta2), float(adaptive), float(mae))
+
+
+def saliency_scores(images: Sequence[ImageSaliency]) -> SaliencyScores:
+    """Means over images. ``F_mean`` and ``F_max`` come from the mean curve, not from each image's own.
+
+    Returns:
+        SaliencyScores: NaN throughout without images.
+    """
+    if not images:
+        return SaliencyScores(np.full(NUM_THRESHOLDS, np.nan), float('nan'), float('nan'), 0)
+    return SaliencyScores(np.mean([image.curve for image in images], axis=0),
+                          float(np.mean([image.adaptive for image in images])),
+                          float(np.mean([image.mae for image in images])), len(images))

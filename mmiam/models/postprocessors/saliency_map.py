@@ -1,0 +1,79 @@
+"""A saliency map from the maps of all instances (Sec. 4.3).
+
+Legend: n instances of one image, h x w network input size, H0 x W0 original image size.
+
+"We obtain saliency detection results after performing ReLU on IAMs." How the instances of an image become one map, and
+that map a value in [0, 1], is not stated; our choice is the maximum over instances, stretched to [0, 1].
+"""
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from .base import BasePostProcessor
+
+MAPS = ('iams', 'prms', 'cams')
+
+
+@MODELS.register_module()
+class SaliencyMap(BasePostProcessor):
+    """Write the saliency map of an image into its sample.
+
+    The field is a float (H0, W0) in [0, 1], zeros where no instance was found. The instances that are returned are
+    those of ``post_processor``, none without one.
+
+    Args:
+        maps (str): 'iams' (logits), or in their place 'prms' or 'cams', for comparison.
+        field (str): Name of the field.
+        normalize (bool, optional): Divide the map of each instance by its maximum before the maximum over instances is
+            taken. By default for Peak Response Maps only: they sum to one, so that the largest would be the most
+            compact one; the two others are logits, which compare between instances.
+        post_processor (dict, optional): what gives instances besides.
+    """
+
+    def __init__(self, maps: str = 'iams', field: str = 'pred_saliency', normalize: bool | None = None,
+                 post_processor: dict | None = None, init_cfg=None):
+        super().__init__(init_cfg=init_cfg)
+        if maps not in MAPS:
+            raise ValueError(f'maps must be one of {MAPS}, got {maps!r}')
+        self.maps = maps
+        self.field = field
+        self.normalize = maps == 'prms' if normalize is None else normalize
+        self.post_processor = MODELS.build(post_processor) if post_processor else None
+        self.needs_iam = maps == 'iams' or getattr(self.post_processor, 'needs_iam', False)
+
+    def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
+        """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
+
+        Raises:
+            ValueError: if the cues do not have such maps.
+        """
+        size = tuple(image.shape[-2:])
+        if self.maps not in cues:
+            raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.maps!r}; they have "
+                             f'{sorted(cues.keys())}')
+        data_sample.set_field(saliency_map(self.resize_maps(cues.get(self.maps), size), self.normalize), self.field)
+        if self.post_processor is not None:
+            return self.post_processor(cues, image, data_sample)
+        return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
+
+
+def saliency_map(maps: Tensor, normalize: bool = False) -> Tensor:
+    """ReLU, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
+
+    Args:
+        maps (Tensor): has shape (n, H, W), n may be 0.
+        normalize (bool): divide each map by its maximum before.
+
+    Returns:
+        Tensor: has shape (H, W); zeros if all values are the same.
+    """
+    if len(maps) == 0:
+        return maps.new_zeros(maps.shape[-2:])
+    maps = maps.relu()
+    if normalize:
+        maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    highest = maps.amax(0)
+    low, high = highest.min(), highest.max()
+    return (highest - low) / (high - low) if high > low else torch.zeros_like(highest)
