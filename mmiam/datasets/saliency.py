@@ -53,8 +53,8 @@ class SaliencyDataset(BaseDetDataset):
         if set(prefix) != set(self.PREFIX):
             raise ValueError(f'data_prefix has no {sorted(set(prefix) - set(self.PREFIX))}; its keys are '
                              f'{sorted(self.PREFIX)}')
-        stars = [value.split('/').count('*') for value in prefix.values()]
-        if stars[0] != stars[1] or max(stars) > 1 or any(value.count('*') > 1 for value in prefix.values()):
+        stars = {value.split('/').count('*') for value in prefix.values()} | {v.count('*') for v in prefix.values()}
+        if stars not in ({0}, {1}):
             raise ValueError(f'data_prefix {prefix}: a * is one whole folder name, once in img and once in mask')
         if prefix['img'] == prefix['mask'] and img_suffix == mask_suffix:
             raise ValueError(f'images and masks are in {prefix["img"]!r} and both end on {img_suffix!r}; set '

@@ -89,7 +89,8 @@ def f_measure(true_positives, marked, positives, beta2: float = BETA2) -> np.nda
         ndarray: float64, in [0, 1]. In terms of counts F = (1 + b2) TP / (marked + b2 positives).
     """
     below = np.asarray(marked, np.float64) + beta2 * np.asarray(positives, np.float64)
-    return (1 + beta2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
+    values = (1 + beta2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
+    return np.minimum(values, 1)  # a perfect map may round to just above
 
 
 def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,

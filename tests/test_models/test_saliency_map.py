@@ -1,0 +1,80 @@
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from mmiam.models.postprocessors.saliency_map import SaliencyMap, saliency_map
+
+init_default_scope('mmdet')
+
+
+def cues_of(**maps):
+    n = len(next(iter(maps.values())))
+    return InstanceData(labels=torch.zeros(n, dtype=torch.long), class_scores=torch.zeros(n),
+                        peak_scores=torch.zeros(n), **maps)
+
+
+def test_by_hand():
+    """ReLU, maximum over the two, then 1 -> 0 and 5 -> 1: every pixel is 1 at least."""
+    logits = torch.tensor([[[-2., 1., 5.]], [[2., -9., 3.]]])
+    sample = DetDataSample()
+    found = SaliencyMap()(cues_of(iams=logits), torch.zeros(3, 1, 3), sample)
+    assert sample.pred_saliency.tolist() == [[pytest.approx(.25), 0., 1.]]
+    assert len(found) == 0 and found.masks.shape == (0, 1, 3) and found.bboxes.shape == (0, 4)
+
+
+def test_slow_reference():
+    maps = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(0))
+    for normalize in (False, True):
+        highest = [[max(max(float(one[y, x]), 0) / (max(float(one.max()), 0) if normalize else 1) for one in maps)
+                    for x in range(6)] for y in range(5)]
+        low, high = min(map(min, highest)), max(map(max, highest))
+        expected = [[(value - low) / (high - low) for value in row] for row in highest]
+        torch.testing.assert_close(saliency_map(maps, normalize), torch.tensor(expected))
+
+
+def test_maps_that_sum_to_one_are_normalized():
+    """A compact and a wide response: both reach 1 as Peak Response Maps, the wide one stays low as logits."""
+    prms = torch.zeros(2, 2, 4)
+    prms[0, 0, 0], prms[1, 1] = 1., .25
+    for maps, expected in (('prms', 1.), ('cams', .25)):
+        sample = DetDataSample()
+        SaliencyMap(maps=maps, field='mine')(cues_of(**{maps: prms}), torch.zeros(3, 2, 4), sample)
+        assert sample.mine[0, 0] == 1 and sample.mine[1, 2] == expected and sample.mine[0, 1] == 0
+    SaliencyMap(maps='prms', normalize=False)(cues_of(prms=prms), torch.zeros(3, 2, 4), sample)
+    assert sample.pred_saliency[1, 2] == .25
+
+
+def test_original_size():
+    """Logits are enlarged before the ReLU: half way between -1 and 1 is 0."""
+    sample = DetDataSample()
+    SaliencyMap()(cues_of(iams=torch.tensor([[[-1., 1.]]])), torch.zeros(3, 3, 8), sample)
+    assert sample.pred_saliency.shape == (3, 8)
+    assert sample.pred_saliency[1].tolist() == pytest.approx([0, 0, 0, 0, .25, .75, 1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize('maps', [torch.zeros(0, 4, 6), -torch.ones(2, 4, 6), torch.ones(1, 4, 6)])
+def test_nothing_found_is_a_map_of_zeros(maps):
+    sample = DetDataSample()
+    SaliencyMap()(cues_of(iams=maps), torch.zeros(3, 8, 9), sample)
+    assert sample.pred_saliency.shape == (8, 9) and not sample.pred_saliency.any()
+
+
+def test_instances_besides():
+    logits = torch.full((1, 4, 6), -3.)
+    logits[0, 1, 2:4] = 3.
+    sample = DetDataSample()
+    module = MODELS.build(dict(type='SaliencyMap', post_processor=dict(type='ConvCRFPostProc', crf=None)))
+    found = module(cues_of(iams=logits), torch.zeros(3, 4, 6), sample)
+    assert found.masks.sum() == 2 and sample.pred_saliency.sum() == 2 and module.needs_iam
+
+
+def test_which_maps():
+    assert SaliencyMap().needs_iam and not SaliencyMap(maps='prms').needs_iam
+    with pytest.raises(ValueError, match='maps must be one of'):
+        SaliencyMap(maps='masks')
+    with pytest.raises(ValueError, match=r"a\.jpg: its cues have no 'cams'"):
+        SaliencyMap(maps='cams')(cues_of(prms=torch.zeros(1, 2, 2)), torch.zeros(3, 2, 2),
+                                 DetDataSample(metainfo=dict(img_path='a.jpg')))
