@@ -5,7 +5,8 @@ model = dict(
     test_cfg=dict(
         baselines=dict(
             cam=dict(type='SaliencyMap', maps='cams', field='pred_saliency_cam'),
-            prm=dict(type='SaliencyMap', maps='prms', field='pred_saliency_prm'))))
+            prm=dict(type='SaliencyMap', maps='prms', field='pred_saliency_prm'),
+            iam_sigmoid=dict(type='SaliencyMap', activation='sigmoid', field='pred_saliency_sigmoid'))))
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale={{_base_.scale}}, keep_ratio=False),
@@ -19,4 +20,5 @@ test_evaluator = [
     dict(type='SaliencyMetric', prefix='CAM', pred_field='pred_saliency_cam', void='ignore'),
     dict(type='SaliencyMetric', prefix='PRM', pred_field='pred_saliency_prm', void='ignore'),
     dict(type='SaliencyMetric', prefix='IAM', void='ignore'),
+    dict(type='SaliencyMetric', prefix='IAM-sigmoid', pred_field='pred_saliency_sigmoid', void='ignore'),
 ]

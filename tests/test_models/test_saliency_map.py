@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -47,6 +49,13 @@ def test_maps_that_sum_to_one_are_normalized():
     assert sample.pred_saliency[1, 2] == .25
 
 
+def test_sigmoid_in_place_of_relu():
+    sample, logits = DetDataSample(), torch.tensor([[[-2., 1., 5.]], [[2., -9., 3.]]])
+    SaliencyMap(activation='sigmoid')(cues_of(iams=logits), torch.zeros(3, 1, 3), sample)
+    low, middle, high = (1 / (1 + math.exp(-value)) for value in (1, 2, 5))
+    assert sample.pred_saliency.tolist() == [[pytest.approx((middle - low) / (high - low)), 0., 1.]]
+
+
 def test_original_size():
     """Logits are enlarged before the ReLU: half way between -1 and 1 is 0."""
     sample = DetDataSample()
@@ -75,6 +84,9 @@ def test_which_maps():
     assert SaliencyMap().needs_iam and not SaliencyMap(maps='prms').needs_iam
     with pytest.raises(ValueError, match='maps must be one of'):
         SaliencyMap(maps='masks')
+    for bad in (dict(activation='tanh'), dict(activation='sigmoid', maps='prms')):
+        with pytest.raises(ValueError, match='activation must be one of'):
+            SaliencyMap(**bad)
     with pytest.raises(ValueError, match=r"a\.jpg: its cues have no 'cams'"):
         SaliencyMap(maps='cams')(cues_of(prms=torch.zeros(1, 2, 2)), torch.zeros(3, 2, 2),
                                  DetDataSample(metainfo=dict(img_path='a.jpg')))

@@ -3,7 +3,9 @@
 Legend: n instances of one image, h x w network input size, H0 x W0 original image size.
 
 "We obtain saliency detection results after performing ReLU on IAMs." How the instances of an image become one map, and
-that map a value in [0, 1], is not stated; our choice is the maximum over instances, stretched to [0, 1].
+that map a value in [0, 1], is not stated; our choice is the maximum over instances, stretched to [0, 1]. Logits of a
+sure map go on rising inside the object, so that many of its pixels lie far below the maximum; a sigmoid in the place
+of the ReLU makes the map flat there, which raises the mean over thresholds. It is offered beside.
 """
 import torch
 from mmdet.registry import MODELS
@@ -14,6 +16,7 @@ from torch import Tensor
 from .base import BasePostProcessor
 
 MAPS = ('iams', 'prms', 'cams')
+ACTIVATIONS = ('relu', 'sigmoid')
 
 
 @MODELS.register_module()
@@ -29,15 +32,20 @@ class SaliencyMap(BasePostProcessor):
         normalize (bool, optional): Divide the map of each instance by its maximum before the maximum over instances is
             taken. By default for Peak Response Maps only: they sum to one, so that the largest would be the most
             compact one; the two others are logits, which compare between instances.
+        activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
         post_processor (dict, optional): what gives instances besides.
     """
 
     def __init__(self, maps: str = 'iams', field: str = 'pred_saliency', normalize: bool | None = None,
-                 post_processor: dict | None = None, init_cfg=None):
+                 activation: str = 'relu', post_processor: dict | None = None, init_cfg=None):
         super().__init__(init_cfg=init_cfg)
         if maps not in MAPS:
             raise ValueError(f'maps must be one of {MAPS}, got {maps!r}')
+        if activation not in ACTIVATIONS or (activation == 'sigmoid' and maps == 'prms'):
+            raise ValueError(f'activation must be one of {ACTIVATIONS}, and "relu" for prms, which are no logits; got '
+                             f'{activation!r} for {maps}')
         self.maps = maps
+        self.activation = activation
         self.field = field
         self.normalize = maps == 'prms' if normalize is None else normalize
         self.post_processor = MODELS.build(post_processor) if post_processor else None
@@ -53,25 +61,27 @@ class SaliencyMap(BasePostProcessor):
         if self.maps not in cues:
             raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.maps!r}; they have "
                              f'{sorted(cues.keys())}')
-        data_sample.set_field(saliency_map(self.resize_maps(cues.get(self.maps), size), self.normalize), self.field)
+        maps = self.resize_maps(cues.get(self.maps), size)
+        data_sample.set_field(saliency_map(maps, self.normalize, self.activation), self.field)
         if self.post_processor is not None:
             return self.post_processor(cues, image, data_sample)
         return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
 
 
-def saliency_map(maps: Tensor, normalize: bool = False) -> Tensor:
-    """ReLU, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
+def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu') -> Tensor:
+    """Activation, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
 
     Args:
         maps (Tensor): has shape (n, H, W), n may be 0.
         normalize (bool): divide each map by its maximum before.
+        activation (str): 'relu' or 'sigmoid'.
 
     Returns:
         Tensor: has shape (H, W); zeros if all values are the same.
     """
     if len(maps) == 0:
         return maps.new_zeros(maps.shape[-2:])
-    maps = maps.relu()
+    maps = maps.sigmoid() if activation == 'sigmoid' else maps.relu()
     if normalize:
         maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
     highest = maps.amax(0)
