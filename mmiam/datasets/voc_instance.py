@@ -3,17 +3,16 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from .image_files import check_image_file, image_size
 from .image_labels import ImageLabels, labels_from_imagesets, labels_from_xml, read_image_list
-from .voc_palette import VOC_CLASSES, VOC_PALETTE, class_palette
+from .image_level import ImageLevelDataset
+from .voc_palette import VOC_CLASSES, VOC_PALETTE
 
 
 @DATASETS.register_module()
-class VOCInstanceDataset(BaseDetDataset):
+class VOCInstanceDataset(ImageLevelDataset):
     """PASCAL VOC with instance masks, or any data set in the same layout.
 
     A training sample holds its image and the classes present in it. No box is read, and no mask file is
@@ -45,6 +44,7 @@ class VOCInstanceDataset(BaseDetDataset):
     """
 
     METAINFO = dict(classes=VOC_CLASSES, palette=VOC_PALETTE)
+    label_keys = 'the classes and label_source'
     PREFIX = dict(img='JPEGImages', ann='Annotations', semantic='SegmentationClass',
                   instance='SegmentationObject', labels='ImageSets/Main')
 
@@ -64,18 +64,6 @@ class VOCInstanceDataset(BaseDetDataset):
         self.mask_classes = mask_classes
         super().__init__(data_root=data_root, ann_file=ann_file,
                          data_prefix={**self.PREFIX, **(data_prefix or {})}, **kwargs)
-
-    @classmethod
-    def _load_metainfo(cls, metainfo=None) -> dict:
-        """As of BaseDataset; classes without a palette get the palette of those very classes."""
-        loaded = super()._load_metainfo(metainfo)
-        classes = loaded['classes']
-        loaded['classes'] = (classes, ) if isinstance(classes, str) else tuple(classes)
-        if len(set(loaded['classes'])) != len(loaded['classes']):
-            raise ValueError(f"metainfo['classes'] names a class twice: {loaded['classes']}")
-        if metainfo is not None and 'classes' in metainfo and 'palette' not in metainfo:
-            loaded['palette'] = class_palette(loaded['classes'])
-        return loaded
 
     def load_data_list(self) -> list[dict]:
         """Read the list and the image-level labels.
@@ -135,40 +123,9 @@ class VOCInstanceDataset(BaseDetDataset):
                       f'{dict(others)}', logger='current')
         return found
 
-    def filter_data(self) -> list[dict]:
-        """Leave out, at training only, images without labels and images that are too small; log how many."""
-        if self.test_mode:
-            return self.data_list
-        config = self.filter_cfg or {}
-        kept, empty, small = [], 0, 0
-        for entry in self.data_list:
-            if config.get('filter_empty_gt', True) and not entry['image_labels']:
-                empty += 1
-            elif config.get('min_size', 0) > 0 and min(self._size(entry)) < config['min_size']:
-                small += 1
-            else:
-                kept.append(entry)
-        for number, reason in ((empty, 'no image-level label (filter_empty_gt)'),
-                               (small, 'too small (min_size)')):
-            if number:
-                print_log(f'{self.ann_file}: {number} of {len(self.data_list)} images left out: {reason}',
-                          logger='current')
-        if not kept:
-            raise ValueError(f'{self.ann_file}: none of the {len(self.data_list)} images has a label of the '
-                             f"classes {self._metainfo['classes']}; check the classes and label_source")
-        return kept
-
-    @staticmethod
-    def _size(entry: dict) -> tuple[int, int]:
-        """(height, width) of an entry, from the image's header where the annotation does not tell."""
-        if entry['height'] is None or entry['width'] is None:
-            return image_size(entry['img_path'])
-        return entry['height'], entry['width']
-
     def get_data_info(self, idx: int) -> dict:
         """The entry of an image, its size filled in; at test with ``mask_labels``."""
         entry = super().get_data_info(idx)
-        entry['height'], entry['width'] = self._size(entry)
         if self.test_mode:
             entry['mask_labels'] = self._mask_labels()
         return entry
@@ -180,18 +137,3 @@ class VOCInstanceDataset(BaseDetDataset):
         if named is None:
             named = VOC_CLASSES if set(classes) <= set(VOC_CLASSES) else classes
         return {index: classes.index(name) for index, name in enumerate(named, 1) if name in classes}
-
-    def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels of an image (for class-balanced sampling)."""
-        return self.get_data_info(idx)['image_labels']
-
-    def prepare_data(self, idx: int) -> dict:
-        """A sample through the pipeline; an error names the image."""
-        entry = self.get_data_info(idx)
-        check_image_file(entry['img_path'])
-        try:
-            return self.pipeline(entry)
-        except Exception as error:
-            error.add_note(f"while preparing image {entry['img_id']!r} of {self.ann_file} "
-                           f"({entry['img_path']}); if the file is damaged, download it again")
-            raise

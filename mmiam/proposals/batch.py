@@ -13,8 +13,10 @@ from pathlib import Path
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
-def list_images(folder: str | Path, ids: str | Path | None = None) -> list[Path]:
+def list_images(folder: str | Path, ids: str | Path | None = None, recursive: bool = False) -> list[Path]:
     """Images of a folder, sorted by name; or those whose stems stand first in the lines of the file ``ids``.
+
+    With ``recursive`` also those of the folders below; a stem is then the path below ``folder`` without suffix.
 
     Raises:
         FileNotFoundError: if the folder or a named image is missing, or the folder holds no image.
@@ -24,7 +26,9 @@ def list_images(folder: str | Path, ids: str | Path | None = None) -> list[Path]
         return [folder]
     if not folder.is_dir():
         raise FileNotFoundError(f'no folder of images {folder}')
-    found = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
+    paths = folder.rglob('*') if recursive else folder.iterdir()
+    found = {p.relative_to(folder).with_suffix('').as_posix(): p for p in sorted(paths)
+             if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')}
     if not found:
         raise FileNotFoundError(f'no image ({", ".join(IMAGE_SUFFIXES)}) in {folder}')
     if ids is None:

@@ -44,7 +44,8 @@ def test_training_entries(mini_voc, source):
 @pytest.fixture
 def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmiam.datasets.voc_instance.print_log', lambda text, **_: lines.append(text))
+    for module in ('voc_instance', 'image_level'):
+        monkeypatch.setattr(f'mmiam.datasets.{module}.print_log', lambda text, **_: lines.append(text))
     return lines
 
 

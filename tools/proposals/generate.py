@@ -34,6 +34,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('images', type=Path, help='folder of images')
     parser.add_argument('out', type=Path, help='folder for the .npz files')
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
+    parser.add_argument('--recursive', action='store_true',
+                        help='images of the folders below too; OUT gets the same folders')
     parser.add_argument('--workers', type=int, default=1, help='processes, one thread each')
     parser.add_argument('--shard', help="part of the images for this machine, as '0/4' .. '3/4'")
     parser.add_argument('--max-proposals', type=int, default=SelectiveMerging.max_proposals)
@@ -44,12 +46,15 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     args = parse_args(argv)
     try:
-        images = take_shard(list_images(args.images, args.ids), args.shard)
+        images = take_shard(list_images(args.images, args.ids, args.recursive), args.shard)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(image, args.out / f'{image.stem}.npz') for image in images]
+    top = args.images if args.images.is_dir() else args.images.parent
+    jobs = [(image, args.out / image.relative_to(top).with_suffix('.npz')) for image in images]
+    for folder in {target.parent for _, target in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
     make = MakeFile(SelectiveMerging(max_proposals=args.max_proposals))
     failed = run_jobs(make, jobs, args.workers, args.overwrite, 'generating')
     return report(failed, len(jobs), args.out)

@@ -18,8 +18,9 @@ from mmiam.proposals.matching import prepare_matching
 class LoadSegmentProposals(BaseTransform):
     """Loads the class-agnostic segment proposals of an image, by the stem of its file name.
 
-    Required keys: ``img_path``, ``ori_shape`` (after LoadImageFromFile). Added key: ``segment_proposals``
-    (:class:`~mmiam.proposals.SegmentProposals` of the original size).
+    Required keys: ``img_path``, ``ori_shape`` (after LoadImageFromFile); read if present: ``proposal_name``, a path
+    below ``proposal_root`` without suffix, in place of the stem (images in several folders). Added key:
+    ``segment_proposals`` (:class:`~mmiam.proposals.SegmentProposals` of the original size).
 
     Args:
         proposal_root (str): Folder with one file an image.
@@ -44,7 +45,8 @@ class LoadSegmentProposals(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``segment_proposals``."""
-        path = self.proposal_root / (Path(results['img_path']).stem + self.file_suffix)
+        name = results.get('proposal_name') or Path(results['img_path']).stem
+        path = self.proposal_root / (name + self.file_suffix)
         size = tuple(results['ori_shape'][:2])
         results['segment_proposals'] = self._load(path, size, results['img_path'])
         return results

@@ -1,0 +1,43 @@
+# One's own images with tags alone. Environment variables, or the keys below by --cfg-options:
+#   OWN_IMAGES     image folder (img_root)
+#   OWN_LABELS     .csv or COCO .json of tags (ann_file); unset: 'folders', one folder a class in OWN_IMAGES
+#   OWN_VAL_LABELS tags of held-out images; unset: those of OWN_LABELS
+#   OWN_PROPOSALS  what tools/proposals/generate.py made (proposal_root)
+dataset_type = 'WeakLabelDataset'
+img_root = '{{$OWN_IMAGES:data/own/images}}'
+ann_file = '{{$OWN_LABELS:folders}}'
+val_ann_file = '{{$OWN_VAL_LABELS:same}}'
+val_ann_file = ann_file if val_ann_file == 'same' else val_ann_file
+proposal_root = '{{$OWN_PROPOSALS:data/own/proposals}}'
+scale = (320, 320)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadSegmentProposals', proposal_root=proposal_root, max_proposals=400),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='AlignSegmentProposals'),
+    dict(type='PackWeakInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=False),
+    dict(type='PackWeakInputs')
+]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type=dataset_type, img_root=img_root, ann_file=ann_file, pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type, img_root=img_root, ann_file=val_ann_file, test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+# there are no masks to compare with: the classifier is what can be measured
+val_evaluator = [dict(type='ImageLabelMetric')]
+test_evaluator = val_evaluator

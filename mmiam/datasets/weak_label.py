@@ -1,0 +1,80 @@
+"""One's own images with tags alone."""
+import os
+from collections import Counter
+
+from mmdet.registry import DATASETS
+from mmengine.logging import print_log
+
+from .image_level import ImageLevelDataset
+from .tag_files import FOLDERS, TaggedImage, read_tags
+from .voc_palette import class_palette
+
+
+@DATASETS.register_module()
+class WeakLabelDataset(ImageLevelDataset):
+    """Images with tags: one folder a class, CSV (file, tag, tag, …), or COCO json.
+
+    Of COCO json only images, categories and category ids are read, whatever else is in it. There are no masks, at
+    test neither, so evaluation is that of the image-level labels.
+
+    A sample: ``img_id`` (the name: path relative to ``img_root``), ``img_path``, ``height``, ``width`` (pixels),
+    ``image_labels`` (sorted list of int) and ``proposal_name`` (the name without suffix, by which
+    :class:`LoadSegmentProposals` finds its file).
+
+    Args:
+        img_root (str): Folder of the images.
+        ann_file (str): A ``.csv`` or ``.json`` file of tags, or 'folders' (default): one folder a class. As
+            ``img_root`` relative to the working directory.
+        metainfo (dict, optional): ``classes``, by default those of the source: categories in the file's order, else
+            the names in the alphabet's. Images keep their tags that are among the classes; the others are counted
+            in the log.
+        **kwargs: As of :class:`ImageLevelDataset` (``pipeline``, ``filter_cfg``, ``test_mode``, …).
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file with line or key, and the remedy.
+    """
+
+    label_keys = "metainfo['classes'], img_root and ann_file"
+
+    def __init__(self, img_root: str, ann_file: str = FOLDERS, **kwargs) -> None:
+        for key in ('data_root', 'data_prefix'):
+            if kwargs.get(key):
+                raise ValueError(f'WeakLabelDataset takes img_root (the image folder) and no {key}')
+            kwargs.pop(key, None)
+        super().__init__(ann_file=ann_file, data_prefix=dict(img=img_root), **kwargs)
+
+    def source_name(self) -> str:
+        """The file of tags, or the image folder."""
+        return self.data_prefix['img'] if self.ann_file == FOLDERS else self.ann_file
+
+    def load_data_list(self) -> list[dict]:
+        """Read names and tags.
+
+        Returns:
+            list[dict]: One entry an image, in the order of the source.
+        """
+        tagged = read_tags(self.data_prefix['img'], self.ann_file)
+        if 'classes' not in self._metainfo:
+            self._metainfo.update(classes=tagged.classes, palette=class_palette(tagged.classes))
+        index = {name: label for label, name in enumerate(self._metainfo['classes'])}
+        unknown = Counter(tag for image in tagged.images for tag in image.tags if tag not in index)
+        if unknown:
+            print_log(f'{self.source_name()}: tags that are not among the classes were left out: {dict(unknown)}',
+                      logger='current')
+        self._refuse_equal_stems(tagged.images)
+        return [self._entry(image, index) for image in tagged.images]
+
+    def _entry(self, image: TaggedImage, index: dict[str, int]) -> dict:
+        return dict(
+            img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), height=image.height,
+            width=image.width, image_labels=sorted(index[tag] for tag in image.tags if tag in index),
+            proposal_name=os.path.splitext(image.name)[0])
+
+    def _refuse_equal_stems(self, images: list[TaggedImage]) -> None:
+        """Proposals are kept by name without suffix: two images that differ in it alone would share theirs."""
+        stems: dict[str, str] = {}
+        for image in images:
+            other = stems.setdefault(os.path.splitext(image.name)[0], image.name)
+            if other != image.name:
+                raise ValueError(f'{self.source_name()}: {other} and {image.name} differ in the suffix alone, and '
+                                 'proposals are kept by the name without it; rename one')

@@ -1,0 +1,127 @@
+"""WeakLabelDataset in the pipelines of training and test."""
+import json
+import shutil
+
+import numpy as np
+import pytest
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from mmiam.datasets.tag_files import FOLDERS
+from mmiam.proposals.generators import SelectiveMerging
+
+LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')
+CONFIG = __file__.split('tests')[0] + 'configs/iam_mbv2_own.py'
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Folder with cat/1.png, dog/1.png and dog/2.png, 12 x 16 pixels, and a CSV of other tags."""
+    init_default_scope('mmdet')
+    rng = np.random.default_rng(0)
+    for name in ('cat/1.png', 'dog/1.png', 'dog/2.png'):
+        path = tmp_path / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).save(path)
+    (tmp_path / 'tags.csv').write_text('dog/1.png,dog,cat\ncat/1.png,bird\ndog/2.png\n')
+    return tmp_path / 'photos'
+
+
+def build(photos, ann_file=FOLDERS, pipeline=(LOAD, PACK), **kwargs):
+    return DATASETS.build(dict(type='WeakLabelDataset', img_root=str(photos), ann_file=str(ann_file),
+                               pipeline=list(pipeline), **kwargs))
+
+
+def labels(data):
+    return {data.image_name(i): data.get_cat_ids(i) for i in range(len(data))}
+
+
+def test_folders(photos):
+    data = build(photos)
+    assert data.metainfo['classes'] == ('cat', 'dog') and len(data.metainfo['palette']) == 2
+    assert labels(data) == {'cat/1.png': [0], 'dog/1.png': [1], 'dog/2.png': [1]}
+    sample = data[0]['data_samples']
+    assert sample.img_id == 'cat/1.png' and sample.ori_shape == (12, 16) and sample.image_labels == [0]
+    assert (data.get_data_info(0)['height'], data.get_data_info(0)['width']) == (12, 16)
+
+
+def test_csv_filter_and_chosen_classes(photos, monkeypatch):
+    lines = []
+    for module in ('weak_label', 'image_level'):
+        monkeypatch.setattr(f'mmiam.datasets.{module}.print_log', lambda text, **_: lines.append(text))
+    file = photos.parent / 'tags.csv'
+    assert labels(build(photos, file)) == {'dog/1.png': [1, 2], 'cat/1.png': [0]}  # bird, cat, dog
+    assert '1 of 3 images left out: no image-level label' in lines.pop()
+    assert len(build(photos, file, test_mode=True)) == 3
+    lines.clear()
+    data = build(photos, file, metainfo=dict(classes=('dog', 'cat')))
+    assert labels(data) == {'dog/1.png': [0, 1]} and "{'bird': 1}" in lines[0]
+    with pytest.raises(ValueError, match='none of the 3 images has a label'):
+        build(photos, file, metainfo=dict(classes=('boat', )))
+
+
+def test_only_category_ids_of_coco_are_read(photos):
+    """Any boxes and masks give the same entries."""
+    entries = []
+    for box, mask in (([0, 0, 4, 4], [[0, 0, 4, 0, 4, 4]]), ('none', None)):
+        content = dict(categories=[dict(id=3, name='dog')], images=[dict(id=1, file_name='dog/1.png')],
+                       annotations=[dict(id=1, image_id=1, category_id=3, bbox=box, segmentation=mask)])
+        (photos.parent / 'tags.json').write_text(json.dumps(content))
+        entries.append(build(photos, photos.parent / 'tags.json').get_data_info(0))
+    assert entries[0] == entries[1] and entries[0]['image_labels'] == [0]
+    assert not [key for key in entries[0] if 'box' in key or 'mask' in key or 'instances' in key]
+
+
+def test_proposals_of_equal_stems_in_two_folders(photos, tmp_path):
+    for name in ('cat/1', 'dog/1', 'dog/2'):
+        target = tmp_path / f'proposals/{name}.npz'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        SelectiveMerging()(np.array(Image.open(photos / f'{name}.png'))).save(target)
+    pipeline = [LOAD, dict(type='LoadSegmentProposals', proposal_root=str(tmp_path / 'proposals')), PACK]
+    data = build(photos, pipeline=pipeline)
+    from mmiam.proposals import SegmentProposals
+    for index, name in enumerate(('cat/1', 'dog/1', 'dog/2')):
+        want = SegmentProposals.load(tmp_path / f'proposals/{name}.npz').masks()
+        np.testing.assert_array_equal(data[index]['data_samples'].segment_proposals.masks(), want)
+    (tmp_path / 'proposals/dog/1.npz').unlink()
+    with pytest.raises(FileNotFoundError, match='dog/1.npz does not exist'):
+        data[1]
+
+
+def test_names_that_share_their_proposals_are_refused(photos):
+    shutil.copy(photos / 'cat/1.png', photos / 'cat/1.bmp')
+    with pytest.raises(ValueError, match='cat/1.bmp and cat/1.png differ in the suffix alone'):
+        build(photos)
+
+
+def test_keys_of_other_data_sets_are_refused(photos):
+    with pytest.raises(ValueError, match='takes img_root .* and no data_root'):
+        build(photos, data_root='x')
+
+
+def test_broken_image_is_named(photos):
+    (photos / 'dog/2.png').write_bytes(b'\x89PNG nothing')
+    with pytest.raises(ValueError, match='dog/2.png'):
+        build(photos)[2]
+
+
+def test_config_takes_classes_from_tags_or_environment(photos, monkeypatch):
+    cfg = Config.fromfile(CONFIG)
+    assert cfg.model.peak_head.num_classes == 1 and 'metainfo' not in cfg.train_dataloader.dataset
+    monkeypatch.setenv('OWN_IMAGES', str(photos))
+    cfg = Config.fromfile(CONFIG)
+    assert cfg.model.peak_head.num_classes == 2 and cfg.train_dataloader.dataset.ann_file == FOLDERS
+    assert tuple(cfg.test_dataloader.dataset.metainfo.classes) == ('cat', 'dog')
+    monkeypatch.setenv('OWN_LABELS', str(photos.parent / 'tags.csv'))
+    cfg = Config.fromfile(CONFIG)
+    assert cfg.model.peak_head.num_classes == 3
+    assert cfg.val_dataloader.dataset.ann_file == str(photos.parent / 'tags.csv')
+    monkeypatch.setenv('OWN_CLASSES', 'dog,cat')
+    cfg = Config.fromfile(CONFIG)
+    assert cfg.model.peak_head.num_classes == 2
+    assert tuple(DATASETS.build(cfg.test_dataloader.dataset).metainfo['classes']) == ('dog', 'cat')
+    cfg.dump(photos.parent / 'dumped.py')
+    monkeypatch.delenv('OWN_CLASSES')
+    assert Config.fromfile(photos.parent / 'dumped.py').to_dict() == cfg.to_dict()
