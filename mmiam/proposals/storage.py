@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -69,9 +70,14 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f'{path}: truncated, or not an .npz file')
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
+            arrays = {key: file[key] for key in file.files}
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, OverflowError,
+            MemoryError, SyntaxError, struct.error, zlib.error) as error:  # RuntimeError: encrypted
         raise ValueError(f'{path}: truncated, or not an .npz of plain arrays ({error})') from error
+    foreign = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if foreign:
+        raise ValueError(f'{path}: {foreign[0]!r} in it is no array')
+    return arrays
 
 
 def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> SegmentProposals:
@@ -89,6 +95,6 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
                                 float(arrays['seconds']) if 'seconds' in arrays else None)
     except KeyError as error:
         raise ValueError(f'{path}: no key {error.args[0]!r}; keys found: {sorted(arrays)}') from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
         raise ValueError(f'{path}: {error}') from error
 

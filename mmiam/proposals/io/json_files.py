@@ -23,6 +23,7 @@ from ..container import SegmentProposals
 from .masks import proposals_from_masks
 
 _CHECKED_MASKS = 20
+_MAX_PIXELS = 2**28  # our choice: a larger number is a damaged file, and masks of it would fill the memory
 
 
 def read_json(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
@@ -34,11 +35,11 @@ def read_json(path: str | Path, size: tuple[int, int] | None = None) -> SegmentP
     path = Path(path)
     try:
         content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, no text, or a number of thousands of digits
         raise ValueError(f'{path}: truncated, or not JSON ({error})') from error
     try:
         return _read(content, size)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError, AttributeError) as error:
         cause = f'no key {error.args[0]!r}' if isinstance(error, KeyError) else str(error)
         raise ValueError(f'{path}: {cause}') from error
 
@@ -51,7 +52,7 @@ def _read(content, size) -> SegmentProposals:
             raise ValueError(f"an object without 'annotations'; its keys are {sorted(content)[:8]}")
         entries = content['annotations']
         if 'image' in content:
-            stated = (int(content['image']['height']), int(content['image']['width']))
+            stated = _sides([content['image']['height'], content['image']['width']])
     if not isinstance(entries, list):
         raise ValueError(f'expected a list of proposals, found {type(entries).__name__}')
     images = {e.get('image_id') for e in entries if isinstance(e, dict)}
@@ -62,14 +63,14 @@ def _read(content, size) -> SegmentProposals:
     if not all(isinstance(e, dict) for e in entries):
         raise ValueError('every proposal must be an object')
     if 'data' in entries[0]:
-        shape = tuple(int(v) for v in entries[0]['shape'])
+        shape = _sides(entries[0]['shape'])
         order, origin, scores, ranked = 'C', 'prm json', None, range(len(entries))
 
         def bits(i: int) -> np.ndarray:
             return _prm_bits(entries[i], shape, i)
     else:
         rles = [_rle(e, i) for i, e in enumerate(entries)]
-        shape = tuple(int(v) for v in rles[0]['size'])
+        shape = _sides(rles[0]['size'])
         order, origin = 'F', 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
         scores = _scores(entries)
         ranked = np.arange(len(rles)) if scores is None else np.argsort(-scores, kind='stable')
@@ -83,6 +84,15 @@ def _read(content, size) -> SegmentProposals:
     _check_order([bits(i) for i in ranked[:_CHECKED_MASKS]], shape, order)
     # one mask at a time is expanded
     return proposals_from_masks((bits(i).reshape(shape, order=order) for i in ranked), shape, scores, origin)
+
+
+def _sides(value) -> tuple[int, int]:
+    """(H, W) as a file states it, checked before anything of that size is made."""
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int) and v > 0 for v in value):
+        raise ValueError(f'the size must be two positive whole numbers [H, W], found {str(value)[:60]}')
+    if value[0] * value[1] > _MAX_PIXELS:
+        raise ValueError(f'an image of {value[0]} x {value[1]} pixels; more than {_MAX_PIXELS} are not read')
+    return value[0], value[1]
 
 
 def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:

@@ -14,6 +14,10 @@ import numpy as np
 
 from ..container import SegmentProposals
 from .masks import proposals_from_masks
+from .mat_structure import checked_variables
+
+_MAX_DEPTH = 8  # arrays inside cells inside structs
+_MAX_BYTES = 2**31  # of one array: more is a damaged file
 
 
 def read_mat(path: str | Path) -> SegmentProposals:
@@ -24,6 +28,13 @@ def read_mat(path: str | Path) -> SegmentProposals:
         ImportError: if the file is of version 7.3 and h5py is missing.
     """
     variables = _load_variables(Path(path))
+    try:
+        return _from_variables(variables, path)
+    except (TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f'{path}: arrays of an unexpected kind ({error})') from error
+
+
+def _from_variables(variables: dict, path) -> SegmentProposals:
     candidates = _find(variables, ('superpixels', 'labels'))
     if candidates is not None:
         return _from_superpixels(candidates, path)
@@ -39,16 +50,14 @@ def _from_superpixels(found: dict, path) -> SegmentProposals:
     if superpixels.ndim != 2 or not superpixels.size:
         raise ValueError(f"{path}: 'superpixels' must be (H, W), got {superpixels.shape}")
     ids, label_map = np.unique(superpixels.astype(np.int64), return_inverse=True)
-    highest = int(ids[-1])
-    position = np.full(highest + 1, -1)
-    position[ids[ids >= 0]] = np.flatnonzero(ids >= 0)
     table = np.zeros((len(labels), len(ids)), bool)
     for i, cell in enumerate(labels):
         wanted = np.asarray(cell).reshape(-1).astype(np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() > highest or (position[wanted] < 0).any()):
+        position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+        if (wanted < 0).any() or (ids[position] != wanted).any():
             raise ValueError(f'{path}: proposal {i} names superpixels that do not occur (ids {wanted.min()}..'
-                             f'{wanted.max()}, the map has {int(ids[0])}..{highest})')
-        table[i, position[wanted]] = True
+                             f'{wanted.max()}, the map has {ids[0]}..{ids[-1]})')
+        table[i, position] = True
     scores = found.get('scores')
     if scores is not None:
         scores = np.asarray(scores, np.float64).reshape(-1)
@@ -94,7 +103,8 @@ def _load_variables(path: Path) -> dict:
         return _load_hdf5(path)
     import scipy.io
     try:
-        raw = scipy.io.loadmat(str(path))
+        names = checked_variables(path.read_bytes())
+        raw = scipy.io.loadmat(str(path), variable_names=names)
     except Exception as error:  # scipy raises whatever its parser stumbles over in a damaged file
         raise ValueError(f'{path}: truncated, or not a MATLAB file ({error})') from error
     return {k: _plain(v) for k, v in raw.items() if not k.startswith('__')}
@@ -115,18 +125,25 @@ def _load_hdf5(path: Path) -> dict:
     try:
         with h5py.File(path, 'r') as file:
             return {k: _from_hdf5(v, file) for k, v in file.items() if not k.startswith('#')}
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise ValueError(f'{path}: truncated, or not a MATLAB 7.3 file ({error})') from error
 
 
-def _from_hdf5(node, file):
+def _from_hdf5(node, file, above: tuple = ()):
     """A struct as a dictionary, a cell as a list, an array with its axes turned back (HDF5 has them reversed)."""
     import h5py
+    if not isinstance(node, (h5py.Dataset, h5py.Group)):
+        raise ValueError('an entry is neither array nor group')
+    if len(above) > _MAX_DEPTH or node in above:
+        raise ValueError(f'groups or cells nested more than {_MAX_DEPTH} deep, or in a circle')
+    above = (*above, node)
     if isinstance(node, h5py.Group):
-        return {k: _from_hdf5(v, file) for k, v in node.items()}
+        return {k: _from_hdf5(v, file, above) for k, v in node.items()}
+    if node.nbytes > _MAX_BYTES or node.external:
+        raise ValueError(f'{node.name!r} is of {node.nbytes} bytes or lies in another file; neither is read')
     if node.attrs.get('MATLAB_empty', 0):
         return np.zeros((0, 0))
     values = node[()]
     if node.dtype == h5py.ref_dtype:
-        return [_from_hdf5(file[ref], file) for ref in values.ravel()]  # column by column of the cell
+        return [_from_hdf5(file[ref], file, above) for ref in values.ravel()]  # column by column of the cell
     return np.asarray(values).T

@@ -1,0 +1,183 @@
+"""Damaged and hostile proposal files: a clear error, nothing run, nothing written, no crash of the process."""
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_container import random_proposals
+from test_json_reader import blobs, plain_counts, prm_entry, rle, sam_file
+from test_mat_reader import MASKS, candidates, cell, write_hdf5
+
+from mmiam.proposals.io import load_proposals
+
+
+class Payload:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A path that only a payload would create; checked at the end, and the payload is shown to work."""
+    path = tmp_path / 'payload_ran'
+    yield path
+    assert not path.exists()
+    pickle.loads(pickle.dumps(Payload(path)))
+    assert path.exists()
+
+
+@pytest.fixture(scope='module')
+def samples(tmp_path_factory):
+    """name -> bytes of small valid files of every kind."""
+    folder = tmp_path_factory.mktemp('samples')
+    random_proposals()[0].save(folder / 'own.npz')
+    np.savez(folder / 'plain.npz', masks=MASKS, scores=np.arange(3.))
+    scipy.io.savemat(folder / 'cob.mat', candidates())
+    scipy.io.savemat(folder / 'packed.mat', dict(c=candidates()), do_compression=True)
+    scipy.io.savemat(folder / 'cim.mat', dict(maskmat=cell(MASKS.astype(np.uint8))))
+    scipy.io.savemat(folder / 'old.mat', dict(maskmat=MASKS[0].astype(np.uint8)), format='4')
+    write_hdf5(folder / 'new.mat', candidates())
+    texts = dict(prm=[prm_entry(m) for m in blobs()], rle=[rle(m) for m in blobs()],
+                 counts=[plain_counts(m) for m in blobs()], sam=sam_file(blobs()))
+    for name, content in texts.items():
+        (folder / f'{name}.json').write_text(json.dumps(content))
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def read(path):
+    """Read and use a file: either it is refused as files are, or everything about it can be computed."""
+    try:
+        proposals = load_proposals(path)
+    except (ValueError, OSError) as error:
+        assert str(path) in str(error)
+        return
+    assert len(proposals.areas()) == len(proposals.boxes()) == len(proposals)
+
+
+NAMES = ['own.npz', 'plain.npz', 'cob.mat', 'packed.mat', 'cim.mat', 'old.mat', 'new.mat', 'prm.json', 'rle.json',
+         'counts.json', 'sam.json']
+PIECES = st.one_of(st.binary(max_size=6),
+                   st.sampled_from([b'\xff' * 4, b'\0' * 4, b'\xff\xff\xff\x7f', b'9999', b'-1']))
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), PIECES), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_edited_bytes(name, samples, tmp_path_factory):
+    whole = samples[name]
+    path = tmp_path_factory.mktemp('edited') / name
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(EDITS)
+    def check(edits):
+        data = bytearray(whole)
+        for where, length, piece in edits:
+            start = int(where * len(data))
+            data[start:start + length] = piece
+        path.write_bytes(data)
+        read(path)
+
+    check()
+
+
+KEYS = st.sampled_from(['annotations', 'image', 'height', 'width', 'segmentation', 'size', 'counts', 'data', 'shape',
+                        'score', 'predicted_iou', 'image_id'])
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 20), st.integers(), st.floats(), st.text(max_size=6),
+              st.sampled_from(['PPYo1', 'AQAAAAIAAAA=', [2, 3], [4, 4], [1, 5]])),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=5)), max_leaves=20)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(content=st.one_of(VALUES, st.lists(st.dictionaries(KEYS, VALUES, min_size=2, max_size=5), max_size=3)))
+def test_any_json(content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / 'any.json'
+    path.write_text(json.dumps(content))
+    read(path)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(arrays=st.dictionaries(
+    st.sampled_from(['format', 'size', 'num_labels', 'level', 'row', 'origin', 'scores', 'seconds', 'label_map_0',
+                     'members_0', 'masks']),
+    st.one_of(st.lists(st.integers(-2, 9), max_size=4), st.lists(st.lists(st.integers(-1, 3), min_size=2, max_size=2)),
+              st.integers(-1, 2**62), st.floats(), st.text(max_size=3))))
+def test_any_arrays(arrays, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / 'any.npz'
+    valid = io.BytesIO()
+    plain = dict(format=1, size=[2, 2], num_labels=[2], level=[0], row=[0], origin='x',
+                 label_map_0=[[0, 1], [1, 1]], members_0=np.array([[64]], np.uint8))
+    np.savez(valid, **{**plain, **arrays})
+    path.write_bytes(valid.getvalue())
+    read(path)
+
+
+def hostile(kind, path, payload):
+    """Write a file that would create a file if its pickle were loaded."""
+    objects = np.array([payload], dtype=object)
+    if kind == 'npz':
+        np.savez(path, masks=objects)
+    elif kind == 'npy in npz':
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('masks.npy', pickle.dumps(payload))
+    elif kind == 'mat 7.3':
+        import h5py
+        with h5py.File(path, 'w') as file:
+            file['maskmat'] = np.void(pickle.dumps(payload))
+    else:
+        path.write_bytes(pickle.dumps(payload))
+
+
+@pytest.mark.parametrize('kind, suffix', [('npz', '.npz'), ('npy in npz', '.npz'), ('pickle', '.npz'),
+                                          ('mat 7.3', '.mat'), ('pickle', '.mat'), ('pickle', '.json')])
+def test_payloads_do_not_run(kind, suffix, tmp_path, trap):
+    path = tmp_path / f'hostile{suffix}'
+    if kind == 'mat 7.3':
+        pytest.importorskip('h5py')
+    hostile(kind, path, Payload(trap))
+    with pytest.raises(ValueError, match='hostile'):
+        load_proposals(path)
+
+
+def test_members_of_an_archive_stay_inside_it(tmp_path):
+    folder = tmp_path / 'inner'
+    folder.mkdir()
+    array = io.BytesIO()
+    np.save(array, MASKS)
+    with zipfile.ZipFile(folder / 'a.npz', 'w') as archive:
+        for name in ('masks.npy', '../outside.npy', str(tmp_path / 'absolute.npy')):
+            archive.writestr(name, array.getvalue())
+    np.testing.assert_array_equal(load_proposals(folder / 'a.npz').masks(), MASKS)
+    assert [path.name for path in tmp_path.iterdir()] == ['inner'] and len(list(folder.iterdir())) == 1
+
+
+def test_a_circle_of_groups_and_foreign_data_end_with_an_error(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(tmp_path / 'circle.mat', 'w') as file:
+        group = file.create_group('candidates')
+        group['superpixels'] = group
+    with pytest.raises(ValueError, match='circle.mat: .*in a circle'):
+        load_proposals(tmp_path / 'circle.mat')
+    with h5py.File(tmp_path / 'huge.mat', 'w') as file:
+        file.create_dataset('maskmat', (10**6, 10**6), 'u1', chunks=(1, 10**6))
+    with pytest.raises(ValueError, match='huge.mat: .*neither is read'):
+        load_proposals(tmp_path / 'huge.mat')
+
+
+def test_stated_sizes_are_not_believed(tmp_path):
+    (tmp_path / 'a.json').write_text(json.dumps([dict(size=[10**6, 10**6], counts=[10**12])]))
+    with pytest.raises(ValueError, match='a.json: an image of 1000000 x 1000000 pixels'):
+        load_proposals(tmp_path / 'a.json')
+    (tmp_path / 'a.json').write_text('[' * 10**5)
+    with pytest.raises(ValueError, match='a.json: truncated, or not JSON'):
+        load_proposals(tmp_path / 'a.json')
