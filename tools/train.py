@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files
+from mmiam.engine import check_config_files, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +57,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def main() -> None:
     cfg = load_config(parse_args())
+    use_safe_loader()
     check_config_files(cfg, training=True)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()

@@ -10,6 +10,8 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
+from mmiam.engine import check_checkpoint, safe_loader
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
@@ -25,14 +27,18 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
 
     Raises:
         FileNotFoundError: if config or checkpoint do not exist.
+        ValueError: if the checkpoint is damaged, or would run something when it is loaded.
     """
     for name, path in (('config', config), ('checkpoint', checkpoint)):
         if isinstance(path, str) and '://' not in path and not osp.isfile(path):
             raise FileNotFoundError(f'{name} {path} does not exist')
+    if checkpoint is not None and '://' not in checkpoint:
+        check_checkpoint(checkpoint)
     config = Config.fromfile(config) if isinstance(config, str) else config
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    model = init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
+    with safe_loader():
+        model = init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
     if checkpoint is None:  # mmdet takes COCO's names then; the config knows the model's own
         dataset = dict(config.test_dataloader.dataset, lazy_init=True)
         model.dataset_meta = dict(DATASETS.build(dataset).metainfo)

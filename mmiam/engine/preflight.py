@@ -3,6 +3,9 @@ import os.path as osp
 from collections.abc import Iterator
 
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+
+from .safe_loading import check_checkpoint
 
 #: what to do about a missing file, by the config key that names it
 REMEDIES = {
@@ -10,6 +13,7 @@ REMEDIES = {
                   'model.backbone.init_cfg=None trains from random weights',
     'load_from': 'check the path of the checkpoint',
     'data_root': 'link the data set there, or set the environment variable that the config names (docs/data.md)',
+    'img_root': 'set it to the folder of your images (docs/own_data.md)',
     'proposal_root': 'make proposals with tools/proposals/generate.py IMAGES OUT',
 }
 
@@ -37,12 +41,24 @@ def check_config_files(cfg: Config, training: bool) -> None:
 
     Raises:
         FileNotFoundError: if a weight file, data root or proposal folder is missing.
+        ValueError: if a checkpoint is damaged, or would run something when it is loaded.
     """
     parts = ['test_dataloader'] if not training else ['model', 'train_dataloader', 'val_dataloader']
-    problems = []
+    problems, checkpoints = [], {}
     for part in [*parts, 'load_from']:
         for full, name, path in named_files({part: cfg.get(part)}):
             if not osp.exists(path):
                 problems.append(f'{full} = {path!r} does not exist: {REMEDIES[name]}')
+            elif name in ('checkpoint', 'load_from'):
+                checkpoints[path] = full
     if problems:
         raise FileNotFoundError('the config names files that are not there:\n  ' + '\n  '.join(dict.fromkeys(problems)))
+    if training and cfg.get('resume') and not cfg.get('load_from') and cfg.get('work_dir'):
+        latest = find_latest_checkpoint(cfg.work_dir) if osp.isdir(cfg.work_dir) else None
+        if latest is not None and osp.isfile(latest):
+            checkpoints[latest] = '--resume'
+    for path, full in checkpoints.items():
+        try:
+            check_checkpoint(path)
+        except ValueError as error:
+            raise ValueError(f'{full}: {error}') from None
