@@ -1,7 +1,10 @@
-"""Cues from the peaks of a classification network (Sec. 3.1).
+"""Cues from a classification network: the responses of its peaks (Sec. 3.1), or of its classes.
 
-Legend: B images, C classes, H x W input size, h x w size of the response map, n peaks
-of one image.
+Legend: B images, C classes, H x W input size, h x w size of the response map, n cues of one image.
+
+Every cue is an InstanceData with ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks`` (n, 2) as (y, x) on
+the response map, ``prms`` (n, H, W) that sum to one, and ``cams`` (n, H, W), the response map of each cue's class,
+registered with the image.
 """
 from collections.abc import Callable
 
@@ -47,3 +50,32 @@ def peak_response_cues(extract: Callable[[Tensor], tuple], peak_head, images: Te
         cue.prms = prms[image]
         cue.cams = class_maps_over_image(response[image, cue.labels], feats[-1].shape[-2:], images.shape[-2:])
     return feats, scores, [cue[cue.prms.sum((1, 2)) > 0] for cue in cues]
+
+
+@torch.no_grad()
+def class_map_cues(extract: Callable[[Tensor], tuple], peak_head, images: Tensor,
+                   image_labels: list[list[int]] | None = None) -> tuple[tuple, Tensor, list[InstanceData]]:
+    """One cue a class, its response map (CAM), without back-propagation.
+
+    Which classes an image has is the head's decision, as for its peaks; the peak of a cue is the highest one of its
+    class. Arguments and result are those of :func:`peak_response_cues`; ``prms`` are the ``cams``, clamped at zero and
+    divided by their sum. Classes whose response is positive nowhere are left out.
+    """
+    feats = extract(images)
+    response = peak_head(feats)
+    scores, cues = peak_head.find_cues(response, image_labels)
+    found = []
+    for image, cue in enumerate(cues):
+        cue = cue[first_of_each(cue.labels)]
+        cue.cams = class_maps_over_image(response[image, cue.labels], feats[-1].shape[-2:], images.shape[-2:])
+        positive = cue.cams.clamp(min=0)
+        total = positive.sum((1, 2), keepdim=True)
+        cue.prms = positive / total.clamp(min=torch.finfo(total.dtype).tiny)
+        found.append(cue[total.flatten() > 0])
+    return feats, scores, found
+
+
+def first_of_each(labels: Tensor) -> Tensor:
+    """Positions at which each value occurs first, ascending: (n,) -> (m,), long."""
+    earlier = (labels[:, None] == labels).tril(-1).any(1)
+    return (~earlier).nonzero().flatten()

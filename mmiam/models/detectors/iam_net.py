@@ -22,13 +22,15 @@ class IAMNet(BaseDetector):
 
     Args:
         backbone (dict): any backbone of mmdet with several outputs.
-        peak_head (dict): :class:`PeakStimulationHead`.
+        peak_head (dict, optional): :class:`PeakStimulationHead`. May be left out where
+            ``cue`` needs no classifier of this network; then no class scores are predicted.
         filler (dict, optional): :class:`InstanceExtentFiller`; None stops at the Peak
             Response Maps (the PRM baseline).
         sampler (dict, optional): :class:`ProposalPseudoGTSampler`, for training only.
         post_processor (dict): maps -> masks, e.g. :class:`ConvCRFPostProc`.
         cue (dict, optional): a module ``(images, data_samples) -> list[InstanceData]``
-            that gives the cues in place of this network's own peaks. None uses the peaks.
+            that gives the cues in place of this network's own peaks (docs/cues.md); its
+            images are RGB in [0, 255]. None uses the peaks.
         train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
             batch that are filled, a random subset is taken (memory; default 48).
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
@@ -38,11 +40,11 @@ class IAMNet(BaseDetector):
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
     """
 
-    def __init__(self, backbone, peak_head, filler=None, sampler=None, post_processor=None, cue=None,
+    def __init__(self, backbone, peak_head=None, filler=None, sampler=None, post_processor=None, cue=None,
                  train_cfg=None, test_cfg=None, data_preprocessor=None, init_cfg=None):
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
-        self.peak_head = MODELS.build(peak_head)
+        self.peak_head = MODELS.build(peak_head) if peak_head else None
         self.filler = MODELS.build(filler) if filler else None
         self.sampler = TASK_UTILS.build(sampler) if sampler else None
         self.post_processor = MODELS.build(post_processor) if post_processor else None
@@ -54,6 +56,9 @@ class IAMNet(BaseDetector):
         if filler is None and getattr(self.post_processor, 'needs_iam', False):
             raise ValueError(f'{type(self.post_processor).__name__} refines Instance Activation Maps: '
                              'give the model a filler, or a post_processor that reads Peak Response Maps')
+        if peak_head is None and (filler is None or self.cue is None or getattr(self.cue, 'needs_network', False)):
+            raise ValueError('without peak_head the model needs a filler and a cue that brings its own classifier or '
+                             'none, such as PromptCue')
         self.stage = 'fill' if filler else 'classify'
         self.cue_cache: CueCache | None = None
         self._frozen: list[torch.nn.Parameter] = []  # what stage 'fill' froze, for stage 'classify' to train again
@@ -67,14 +72,16 @@ class IAMNet(BaseDetector):
         """1. Cue: incomplete responses, one an instance.
 
         Returns:
-            tuple: feature maps, class scores (B, C) as raw logits, and for each image an
-            InstanceData (see :func:`peak_response_cues`).
+            tuple: feature maps, class scores (B, C) as raw logits (None without a
+            peak_head), and for each image an InstanceData (see :func:`peak_response_cues`).
         """
         if self.cue is None:
             return peak_response_cues(self.extract_feat, self.peak_head, images, image_labels)
+        if getattr(self.cue, 'needs_network', False):  # a cue made of this network's own responses
+            return self.cue.from_network(self.extract_feat, self.peak_head, images, image_labels)
         feats = self.extract_feat(images)
-        scores, _ = self.peak_head.find_cues(self.peak_head(feats))
-        return feats, scores, self.cue(images, data_samples)
+        scores = self.peak_head.find_cues(self.peak_head(feats))[0] if self.peak_head is not None else None
+        return feats, scores, self.cue(self.to_rgb(images), data_samples)
 
     def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
         """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
@@ -90,12 +97,18 @@ class IAMNet(BaseDetector):
             return self.predict_classes(batch_inputs, batch_data_samples)
         labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
         feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels)
+        for score, sample in zip(scores if scores is not None else (), batch_data_samples):
+            sample.set_field(score, 'pred_class_scores')
+        return self.fill_and_refine(batch_inputs, feats, cues, batch_data_samples)
+
+    def fill_and_refine(self, batch_inputs: Tensor, feats: tuple[Tensor, ...], cues: list[InstanceData],
+                        batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """3. and 4.: from cues to ``pred_instances``."""
         if self.filler is not None:
             for cue, iams in zip(cues, self.fill(feats, cues)):
                 cue.iams = iams
-        for image, score, cue, sample in zip(batch_inputs, scores, cues, batch_data_samples):
+        for image, cue, sample in zip(batch_inputs, cues, batch_data_samples):
             image, cue = self.to_original(image, cue, sample)
-            sample.set_field(score, 'pred_class_scores')
             sample.pred_instances = self.strip(self.post_processor(cue, image, sample))
             for name, baseline in self.baselines.items():
                 sample.set_field(self.strip(baseline(cue, image, sample)), f'pred_instances_{name}')
@@ -158,8 +171,10 @@ class IAMNet(BaseDetector):
             raise ValueError(f'stage must be one of {STAGES}, got {stage!r}')
         if stage == 'fill' and self.filler is None:
             raise ValueError('stage "fill" needs a filler in the model')
+        if stage == 'classify' and self.peak_head is None:
+            raise ValueError('stage "classify" needs a peak_head in the model')
         if stage == 'fill' and not self._frozen:
-            self._frozen = [p for part in (self.backbone, self.peak_head) for p in part.parameters() if p.requires_grad]
+            self._frozen = [p for part in self.classifier_parts() for p in part.parameters() if p.requires_grad]
         for parameter in self._frozen:
             parameter.requires_grad_(stage != 'fill')
         if stage == 'classify':
@@ -171,11 +186,15 @@ class IAMNet(BaseDetector):
         """Backbone and head stay in eval mode while the filler is trained."""
         super().train(mode)
         if self.stage == 'fill':
-            self.backbone.eval()
-            self.peak_head.eval()
+            for part in self.classifier_parts():
+                part.eval()
         return self
 
     # ---------------------------------------------------------------- small print
+    def classifier_parts(self) -> list[torch.nn.Module]:
+        """What stage 'classify' trains: backbone and, where there is one, peak_head."""
+        return [part for part in (self.backbone, self.peak_head) if part is not None]
+
     def predict_classes(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Class scores alone, raw logits."""
         scores, _ = self.peak_head.find_cues(self.peak_head(self.extract_feat(batch_inputs)))
@@ -184,16 +203,21 @@ class IAMNet(BaseDetector):
         return batch_data_samples
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples=None) -> Tensor:
-        """Class response maps, has shape (B, C, h, w)."""
-        return self.peak_head(self.extract_feat(batch_inputs))
+        """Class response maps, has shape (B, C, h, w); feature maps without a peak_head."""
+        feats = self.extract_feat(batch_inputs)
+        return feats if self.peak_head is None else self.peak_head(feats)
+
+    def to_rgb(self, images: Tensor) -> Tensor:
+        """Undo the preprocessor's normalisation: RGB in [0, 255], has the shape of ``images``, (..., H, W)."""
+        preprocessor = self.data_preprocessor
+        if getattr(preprocessor, '_enable_normalize', False):
+            images = images * preprocessor.std + preprocessor.mean
+        return images
 
     def to_original(self, image: Tensor, cue: InstanceData, sample: DetDataSample) -> tuple[Tensor, InstanceData]:
         """Undo padding and normalisation: RGB image in [0, 255] at original size, cropped maps."""
         height, width = sample.img_shape[:2]
-        preprocessor = self.data_preprocessor
-        rgb = image[:, :height, :width]
-        if getattr(preprocessor, '_enable_normalize', False):
-            rgb = rgb * preprocessor.std + preprocessor.mean
+        rgb = self.to_rgb(image[:, :height, :width])
         size = tuple(sample.ori_shape[:2])
         rgb = F.interpolate(rgb[None], size=size, mode='bilinear', align_corners=False, antialias=True)[0]
         cropped = cue[:]

@@ -1,4 +1,5 @@
 from .peak_stimulation_head import PeakStimulationHead
 from .soft_proposal import SoftProposalHead
+from .softmax_head import SoftmaxHead
 
-__all__ = ['PeakStimulationHead', 'SoftProposalHead']
+__all__ = ['PeakStimulationHead', 'SoftProposalHead', 'SoftmaxHead']

@@ -1,0 +1,65 @@
+"""Prompts on an image, answered one filling pass each."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import Compose
+from mmengine.structures import InstanceData
+
+from mmiam.models.cues import PromptCue
+
+
+class PromptSession:
+    """Instances of one image at points and boxes that a user gives.
+
+    The backbone runs once, when the session begins; each call fills and refines its prompts, without
+    back-propagation. The model's own cue is not used, so any trained :class:`IAMNet` with a filler will do.
+
+    >>> session = PromptSession(model, 'image.jpg')
+    >>> masks = session([dict(point=(120, 80)), dict(box=(10, 20, 200, 150), label=3)]).masks
+
+    Args:
+        model (IAMNet): from :func:`init_model`.
+        image (str | ndarray): a file, or an image (H0, W0, 3) in BGR as OpenCV reads it.
+        cue (PromptCue, optional): how prompts become cues. Defaults to ``PromptCue()``.
+
+    Raises:
+        ValueError: if the model has no filler.
+    """
+
+    def __init__(self, model: torch.nn.Module, image: str | np.ndarray, cue: PromptCue | None = None) -> None:
+        if model.filler is None:
+            raise ValueError('prompts are filled: the model needs a filler')
+        self.model = model
+        self.cue = cue or PromptCue()
+        pipeline = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
+        given = dict(img_path=image) if isinstance(image, str) else dict(img=image)
+        if not isinstance(image, str):
+            pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
+        data = Compose(pipeline)(dict(given, img_id=0))
+        batch = model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]), False)
+        self.images, self.sample = batch['inputs'], batch['data_samples'][0]
+        with torch.no_grad():
+            self.feats = model.extract_feat(self.images)
+
+    @torch.no_grad()
+    def __call__(self, prompts: Sequence[Mapping]) -> InstanceData:
+        """Masks at the prompts.
+
+        Args:
+            prompts (Sequence[Mapping]): see :mod:`mmiam.models.cues.prompt_cue`; in pixels of the original image.
+
+        Returns:
+            InstanceData: ``masks``, ``bboxes``, ``labels``, ``scores`` at original size as in any prediction, in
+            descending order of score, and ``prompt_index``, the prompt that each came from. A prompt whose mask is
+            empty, or is nearly that of a better one, gives none (``post_processor.nms_iou``).
+
+        Raises:
+            ValueError: for a prompt that is none, or lies outside of the image.
+        """
+        sample = self.sample.clone()
+        sample.set_field(list(prompts), self.cue.field, field_type='metainfo')
+        cues = self.cue(self.images, [sample])
+        cues[0].prompt_index = torch.arange(len(cues[0]), device=self.images.device)
+        result, = self.model.fill_and_refine(self.images, self.feats, cues, [sample])
+        return result.pred_instances

@@ -1,0 +1,99 @@
+"""A classification network that is used and never trained.
+
+Legend: B images, C classes, H x W network input size.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from .classifier_weights import load_classifier
+
+
+@MODELS.register_module()
+class FrozenClassifier(BaseModule):
+    """Backbone and head with their own normalisation and weights; always in eval mode, without gradients.
+
+    Its weights are read from ``checkpoint`` at the first image, or before training begins; those in a checkpoint of
+    the model around it, if there are any, come before them.
+
+    Args:
+        backbone (dict): any backbone of mmdet; its last output is classified.
+        head (dict): :class:`PeakStimulationHead` for a classifier trained with peak stimulation,
+            :class:`SoftmaxHead` for one trained on pooled features (ImageNet).
+        checkpoint (str, optional): file of weights, see :func:`load_classifier`.
+        mean, std (Sequence[float]): normalisation of RGB in [0, 255] that the weights were trained with. The defaults
+            are torchvision's; a MobileNetV2 that takes [-1, 1] has 127.5 for both.
+        input_size (tuple[int, int], optional): (H, W) to which :meth:`classify` brings an image. None leaves it.
+    """
+
+    def __init__(self, backbone: dict, head: dict, checkpoint: str | None = None,
+                 mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
+                 input_size: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.backbone = MODELS.build(backbone)
+        self.head = MODELS.build(head)
+        self.checkpoint = checkpoint
+        self.input_size = input_size
+        self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
+        self._ready = checkpoint is None
+        self._prefix = ''
+        self.register_load_state_dict_post_hook(_expect_no_weights)
+        self.requires_grad_(False)
+        self.eval()
+
+    def load(self) -> None:
+        """Read the checkpoint, once."""
+        if not self._ready:
+            load_classifier(self.backbone, self.head.classifier, self.checkpoint)
+            self._ready = True
+
+    def init_weights(self) -> None:
+        """The weights of the checkpoint; random ones if there is none."""
+        if self.checkpoint is None:
+            super().init_weights()
+        self.load()
+
+    def train(self, mode: bool = True):
+        """Stays in eval mode."""
+        return super().train(False)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        self._prefix = prefix
+        self._ready = self._ready or any(key.startswith(f'{prefix}head.') for key in state_dict)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of normalised images."""
+        self.load()
+        return self.backbone(inputs)
+
+    def normalize(self, images: Tensor, data_samples: Sequence[DetDataSample] = ()) -> Tensor:
+        """RGB in [0, 255] (B, 3, H, W) -> what the backbone takes; padding beyond each ``img_shape`` is zero."""
+        inputs = (images - self.mean) / self.std
+        for one, sample in zip(inputs, data_samples):
+            height, width = sample.img_shape[:2]
+            one[:, height:] = 0
+            one[:, :, width:] = 0
+        return inputs
+
+    @torch.no_grad()
+    def classify(self, images: Tensor) -> Tensor:
+        """Class scores (B, C), raw logits, of images in RGB, [0, 255], has shape (B, 3, H', W')."""
+        if self.input_size is not None:
+            images = F.interpolate(images, size=tuple(self.input_size), mode='bilinear', align_corners=False,
+                                   antialias=True)
+        return self.head.find_cues(self.head(self.extract_feat(self.normalize(images))))[0]
+
+
+def _expect_no_weights(module: FrozenClassifier, incompatible) -> None:
+    """A checkpoint of the model around it may leave the classifier out: its own file has the weights."""
+    if not any(key.startswith(module._prefix + 'head.') for key in incompatible.missing_keys) or module._ready:
+        return
+    kept = [key for key in incompatible.missing_keys if not key.startswith(module._prefix)]
+    incompatible.missing_keys[:] = kept

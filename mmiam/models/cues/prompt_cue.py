@@ -1,0 +1,149 @@
+"""Cues that a user gives: points and boxes.
+
+A prompt is a dict with ``point=(x, y)`` or ``box=(x1, y1, x2, y2)``, both in pixels of the original image (x2 and y2
+exclusive), and optionally ``label`` (int). A sample carries a list of them in ``prompts``; an empty list is no cue.
+
+Legend: n prompts of one image, H x W network input size (with padding), h x w the part that the image fills.
+"""
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+
+@MODELS.register_module()
+class PromptCue(BaseModule):
+    """A blob of response at each prompt; no classifier, no back-propagation, one filling pass.
+
+    Widths are our choice: a Peak Response Map, which the filling module was trained on, marks a part of an object.
+
+    Args:
+        field (str): field of the data sample that holds the prompts.
+        point_sigma (float): width of a point's Gaussian, in units of sqrt(h w).
+        box_sigma (float): widths of a box's Gaussian, in units of its sides; it is zero outside of the box.
+        logit (float): evidence for a prompt (raw logit): a user is not in doubt. Goes into the scores.
+    """
+
+    def __init__(self, field: str = 'prompts', point_sigma: float = 0.04, box_sigma: float = 0.25,
+                 logit: float = 20.) -> None:
+        super().__init__()
+        if not (point_sigma > 0 and box_sigma > 0):
+            raise ValueError(f'point_sigma and box_sigma must be positive, got {point_sigma} and {box_sigma}')
+        self.field = field
+        self.point_sigma = point_sigma
+        self.box_sigma = box_sigma
+        self.logit = logit
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, data_samples: list[DetDataSample]) -> list[InstanceData]:
+        """Cues of the prompts of each sample, in their order.
+
+        Args:
+            images (Tensor): has shape (B, 3, H, W); gives size and device only.
+            data_samples (list[DetDataSample]): with prompts, ``ori_shape`` and ``img_shape``.
+
+        Returns:
+            list[InstanceData]: ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks`` (n, 2) as (y, x) in pixels
+            of the input, ``prms`` (n, H, W) that sum to one, ``cams``, the same maps with maximum 1.
+
+        Raises:
+            KeyError: if a sample has no prompts.
+            ValueError: for a prompt that is none, or lies outside of its image; both name the image.
+        """
+        return [self.cues_of(sample, images) for sample in data_samples]
+
+    def cues_of(self, sample: DetDataSample, images: Tensor) -> InstanceData:
+        """Cues of one sample."""
+        name = sample.get('img_path', 'a sample')
+        if self.field not in sample:
+            raise KeyError(f'{name} has no {self.field!r}: use mmiam.apis.PromptSession, or let the data set give them '
+                           f'and PackWeakInputs pack them (meta_keys)')
+        maps, peaks, labels = [], [], []
+        for position, prompt in enumerate(sample.get(self.field)):
+            try:
+                centre, sigma, limits = self.geometry(prompt, sample.ori_shape[:2])
+            except ValueError as error:
+                raise ValueError(f'{name}: prompt {position}: {error}') from None
+            centre, sigma, limits = to_input(centre, sigma, limits, sample)
+            blob = gaussian(centre, sigma, limits, images)
+            maps.append(blob)
+            peaks.append(torch.stack([index[0] for index in (blob == blob.max()).nonzero(as_tuple=True)]))
+            labels.append(int(prompt.get('label', 0)))
+        shape = (0, *images.shape[-2:])
+        cams = torch.stack(maps) if maps else images.new_zeros(shape)
+        evidence = images.new_full((len(maps), ), self.logit)
+        return InstanceData(
+            labels=torch.tensor(labels, dtype=torch.long, device=images.device), class_scores=evidence,
+            peak_scores=evidence.clone(), cams=cams, prms=cams / cams.sum((1, 2), keepdim=True),
+            peaks=torch.stack(peaks) if peaks else torch.zeros((0, 2), dtype=torch.long, device=images.device))
+
+    def geometry(self, prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
+        """(x, y) of the centre, its two widths and the box outside of which the cue is zero, in pixels of the image.
+
+        Raises:
+            ValueError: saying what is wrong with the prompt.
+        """
+        if not isinstance(prompt, Mapping) or ('point' in prompt) == ('box' in prompt):
+            raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
+        height, width = size
+        if 'point' in prompt:
+            x, y = numbers(prompt['point'], 2)
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise ValueError(f'point {(x, y)} lies outside of the image, {width} x {height} (width, height)')
+            reach = self.point_sigma * (height * width)**0.5
+            return [x, y], [reach, reach], [0., 0., width, height]
+        x1, y1, x2, y2 = numbers(prompt['box'], 4)
+        box = [max(x1, 0.), max(y1, 0.), min(x2, float(width)), min(y2, float(height))]
+        if not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f'box {(x1, y1, x2, y2)} is empty inside the image, {width} x {height} (width, height); '
+                             'boxes are (x1, y1, x2, y2)')
+        sides = [box[2] - box[0], box[3] - box[1]]
+        return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [self.box_sigma * side for side in sides], box)
+
+
+def numbers(values: object, count: int) -> list[float]:
+    """``values`` as ``count`` floats."""
+    values = list(values) if isinstance(values, Sequence) or hasattr(values, 'tolist') else [values]
+    values = [value.item() if hasattr(value, 'item') else value for value in values]
+    if len(values) != count or not all(isinstance(value, Real) and abs(value) < float('inf') for value in values):
+        raise ValueError(f'expected {count} finite numbers, got {values!r}')
+    return [float(value) for value in values]
+
+
+def to_input(centre: list[float], sigma: list[float], box: list[float], sample: DetDataSample
+             ) -> tuple[list[float], list[float], list[float]]:
+    """From pixels of the original image to pixels of the network's input: resized, and mirrored if the sample is."""
+    scale = [new / old for new, old in zip(sample.img_shape[1::-1], sample.ori_shape[1::-1])]
+    centre = [value * factor for value, factor in zip(centre, scale)]
+    sigma = [value * factor for value, factor in zip(sigma, scale)]
+    box = [value * factor for value, factor in zip(box, scale * 2)]
+    direction = sample.get('flip_direction') if sample.get('flip') else None
+    for axis, name in enumerate(('horizontal', 'vertical')):
+        if direction in (name, 'diagonal'):
+            side = sample.img_shape[1 - axis]
+            centre[axis] = side - centre[axis]
+            box[axis], box[axis + 2] = side - box[axis + 2], side - box[axis]
+    return centre, sigma, box
+
+
+def gaussian(centre: list[float], sigma: list[float], box: list[float], like: Tensor) -> Tensor:
+    """Gaussian with maximum 1 at the pixel next to ``centre``, zero outside of ``box``: (H, W) for (..., H, W).
+
+    Widths below half a pixel are half a pixel; where the box holds no pixel's centre, the nearest pixel is taken.
+    """
+    rows, columns = like.shape[-2:]
+    factors = []
+    for axis, side in ((1, rows), (0, columns)):
+        places = torch.arange(side, dtype=torch.float32, device=like.device) + 0.5
+        exponent = -0.5 * ((places - centre[axis]) / max(sigma[axis], 0.5)).square()
+        inside = (places >= box[axis]) & (places < box[axis + 2])
+        if not inside.any():
+            inside[int((places - centre[axis]).abs().argmin())] = True
+        exponent = exponent.masked_fill(~inside, -torch.inf)
+        factors.append((exponent - exponent.max()).exp())
+    return (factors[0][:, None] * factors[1]).to(like.dtype)

@@ -1,0 +1,87 @@
+"""Response maps and peaks of a classifier that was trained with softmax on pooled features (ImageNet).
+
+Legend: B images, C classes, h x w size of the class response map, n peaks of one image.
+"""
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from .peak_stimulation_head import PeakStimulationHead
+
+
+@MODELS.register_module()
+class SoftmaxHead(PeakStimulationHead):
+    """The fully connected layer as 1 x 1 convolution, and the peaks of the most probable classes.
+
+    A linear layer on the mean of the features is the mean of the linear layer's map, so class scores are the means of
+    the response maps (up to the enlargement by ``sub_pixel``, whose mean weighs the border a little less) and
+    probabilities their softmax. Logits of a softmax have no zero: ``class_thr`` is not looked at.
+
+    Args:
+        top_k (int): an image has cues of its so many most probable classes. 1, since the classes exclude one another.
+        min_probability (float): ... and of those with at least this probability among the classes allowed.
+        ignore (Sequence[int]): classes that are never predicted, e.g. ``(0, )`` for a background class.
+        others: see :class:`PeakStimulationHead`. ``peak_thr`` defaults to minus infinity and ``relative_peak_thr`` to
+            0.5 (both our choice: the height of these peaks is not comparable between networks).
+    """
+
+    def __init__(self, *args, top_k: int = 1, min_probability: float = 0., ignore: Sequence[int] = (),
+                 peak_thr: float = -float('inf'), relative_peak_thr: float = 0.5, **kwargs) -> None:
+        super().__init__(*args, peak_thr=peak_thr, relative_peak_thr=relative_peak_thr, **kwargs)
+        self.top_k = top_k
+        self.min_probability = min_probability
+        self.ignore = tuple(ignore)
+
+    def loss(self, feats: tuple[Tensor, ...], targets: Tensor) -> dict[str, Tensor]:
+        """There is none: the head takes the weights of a trained classifier."""
+        raise RuntimeError('SoftmaxHead takes the weights of a trained classifier; to train one with image-level labels '
+                           'use PeakStimulationHead')
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Softmax over the classes that are not ignored, 0 for those: (B, C) -> (B, C)."""
+        scores = scores.clone()
+        scores[:, list(self.ignore)] = -torch.inf
+        return scores.softmax(1)
+
+    @torch.no_grad()
+    def find_cues(self, response: Tensor, image_labels: list[list[int]] | None = None
+                  ) -> tuple[Tensor, list[InstanceData]]:
+        """Peaks of the most probable classes.
+
+        Args:
+            response (Tensor): class response maps, has shape (B, C, h, w).
+            image_labels (list[list[int]], optional): classes among which those of an image are chosen; probabilities
+                are then relative to them.
+
+        Returns:
+            tuple: as of :meth:`PeakStimulationHead.find_cues`; ``class_scores`` are log-odds of the classes'
+            probabilities, so that their sigmoid is the probability.
+        """
+        scores = response.float().mean((2, 3))
+        probabilities = self.probabilities(scores)
+        cues = []
+        for index, row in enumerate(probabilities):
+            labels = self.most_probable(row, None if image_labels is None else image_labels[index])
+            if len(labels) == 0:
+                maps = response[index:index + 1, :1]
+                cue = super().find_cues(maps, [[]])[1][0]
+            else:  # the parent looks at these few maps only: C may be a thousand
+                maps = response[index:index + 1, labels]
+                cue = super().find_cues(maps, [range(len(labels))])[1][0]
+                cue.labels = labels[cue.labels]
+            cue.class_scores = torch.logit(row[cue.labels], eps=1e-6)
+            cues.append(cue)
+        return scores, cues
+
+    def most_probable(self, probabilities: Tensor, allowed: Sequence[int] | None = None) -> Tensor:
+        """Labels of the classes that an image has, the most probable first: (C,) -> (k,), long."""
+        if allowed is not None:
+            mask = torch.zeros_like(probabilities)
+            mask[list(allowed)] = 1
+            probabilities = probabilities * mask
+            probabilities = probabilities / probabilities.sum().clamp(min=torch.finfo(mask.dtype).tiny)
+        values, labels = probabilities.topk(min(self.top_k, len(probabilities)))
+        return labels[(values > 0) & (values >= self.min_probability)]
