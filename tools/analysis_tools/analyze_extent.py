@@ -1,0 +1,229 @@
+"""Statistics of Sec. 4.2: how well CAM, PRM and IAM cover objects, over sizes and classes; filling weights as arrows.
+
+    python tools/analysis_tools/analyze_extent.py CONFIG CHECKPOINT --out extent [--num 200] [--arrows 4]
+
+Writes into the folder --out: ``extent.json`` (figures and samples), ``density_<view>.png`` (Fig. 7),
+``classes_<view>.png`` (Fig. 8) and ``weights_<image id>.png`` (Fig. 5). A map's IoU is that of its best threshold.
+View ``instance``: one sample a true instance, its best map of the same class, 0 if there is none; view ``map``: one
+sample a map, its best true instance of any class, as the paper writes it. Masks are read for this analysis alone.
+
+Legend: n peaks of an image, m true instances, H x W original image size, h x w input size.
+"""
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from rich.progress import track
+from terminaltables import AsciiTable
+
+import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+import mmcv
+from mmdet.registry import DATASETS
+
+from mmiam.apis import init_model
+from mmiam.evaluation.functional.best_overlap import best_threshold_iou
+from mmiam.evaluation.functional.extent import VIEWS, ExtentSamples, add_image, density
+from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.models.postprocessors.base import BasePostProcessor
+from mmiam.proposals.storage import atomic_write
+from mmiam.visualization import draw_field, vector_field
+from mmiam.visualization.statistics import draw_class_bars, draw_density
+
+
+@torch.no_grad()
+def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], object, tuple]:
+    """Maps of an image by method, its sample, and the backbone's features.
+
+    Returns:
+        tuple: name -> (maps (n, H, W) in [0, 1], labels (n,)): CAM, one a class, and PRM divided by their maximum, IAM
+        as probability, none without a filler; the data sample; feature maps.
+    """
+    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    sample = data['data_samples'][0]
+    feats, _, cues = model.find_cues(data['inputs'], data['data_samples'])
+    if model.filler is not None:
+        cues[0].iams = model.fill(feats, cues)[0]
+    image, cue = model.to_original(data['inputs'][0], cues[0], sample)
+    size, labels = tuple(image.shape[-2:]), cue.labels.cpu().numpy()
+    found = {}
+    for name, key in (('CAM', 'cams'), ('PRM', 'prms'), ('IAM', 'iams')):
+        if key not in cue:
+            continue
+        maps = BasePostProcessor.resize_maps(cue.get(key), size).cpu()
+        if key == 'iams':
+            maps = maps.sigmoid()
+        elif len(maps):
+            maps = maps.clamp(min=0)
+            maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+        # all peaks of a class share its class response map
+        chosen = np.unique(labels, return_index=True)[1] if key == 'cams' else np.arange(len(labels))
+        found[name] = maps.numpy()[chosen], labels[chosen]
+    return found, sample, feats
+
+
+def read_truth(sample, void: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Masks (m, H, W), labels (m,) and, with void 'ignore', the pixels that count (H, W)."""
+    size = tuple(sample.ori_shape[:2])
+    instances = [one for one in sample.instances if not one.get('ignore_flag', 0)]
+    masks = decode_masks([one['mask'] for one in instances], size)
+    void_mask = sample.get('void_mask') if void == 'ignore' else None
+    valid = None if void_mask is None else ~decode_masks([void_mask], size)[0]
+    return masks, np.array([one['bbox_label'] for one in instances], int), valid
+
+
+@torch.no_grad()
+def weight_arrows(model, feats: tuple, sample, cell: int) -> np.ndarray:
+    """Fig. 5 of an image, RGB uint8: the filling weights of the first image of ``feats`` over the grid of filling."""
+    height, width = sample.batch_input_shape
+    encoded = model.filler.encoder(torch.zeros(1, 1, height, width, device=feats[0].device))
+    rows, columns = encoded.shape[-2:]
+    weights = model.filler.filling_weights(feats, (rows, columns))[0].cpu().numpy()
+    used = [max(1, round(count * part / whole))  # without what padding added
+            for count, part, whole in zip((rows, columns), sample.img_shape[:2], (height, width))]
+    image = mmcv.imread(sample.img_path, channel_order='rgb')
+    return draw_inner_field(image, weights[..., :used[0], :used[1]], model.filler.kernel_size // 2, cell)
+
+
+def draw_inner_field(image: np.ndarray, weights: np.ndarray, border: int, cell: int) -> np.ndarray:
+    """Arrows without the rim of the grid and with the longest hundredth shortened.
+
+    A location at the rim has fewer neighbours, whose normalised weights are larger for that reason alone; drawn to one
+    scale they leave nothing to see of the others. Our choice, as is the hundredth.
+
+    Args:
+        image (ndarray): RGB, uint8 (h, w, 3).
+        weights (ndarray): normalised filling weights (C, K, H, W).
+        border (int): width of the rim in cells; a grid that is nothing but rim is drawn whole.
+        cell (int): side of a cell in picture pixels.
+    """
+    rows, columns = weights.shape[-2:]
+    if border and min(rows, columns) > 2 * border:
+        weights = weights[..., border:-border, border:-border]
+        top, left = round(border * image.shape[0] / rows), round(border * image.shape[1] / columns)
+        image = image[top:max(image.shape[0] - top, top + 1), left:max(image.shape[1] - left, left + 1)]
+    field = vector_field(weights)
+    length = np.linalg.norm(field, axis=-1, keepdims=True)
+    if length.any():
+        field = field * np.minimum(1, np.quantile(length[length > 0], .99) / np.where(length > 0, length, 1))
+    return draw_field(image, field, cell)
+
+
+def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: int, out: Path) -> dict:
+    """Samples of every method and view, name -> view -> ExtentSamples; draws the arrows of the first images."""
+    collected: dict[str, dict[str, ExtentSamples]] = {}
+    for position, index in enumerate(track(indices, 'images')):
+        packed = dataset[index]
+        if 'instances' not in packed['data_samples']:
+            raise ValueError('the test pipeline gives no ground truth; put dict(type="LoadVOCInstances") into it')
+        found, sample, feats = image_maps(model, packed)
+        masks, labels, valid = read_truth(sample, void)
+        sizes = masks.mean((1, 2)) if len(masks) else np.zeros(0)
+        for name, (maps, map_labels) in found.items():
+            if valid is not None:
+                maps = maps[:, valid][:, None]
+            iou = best_threshold_iou(maps, masks if valid is None else masks[:, valid][:, None])
+            add_image(collected.setdefault(name, {view: ExtentSamples() for view in VIEWS}), iou, map_labels, sizes,
+                      labels)
+        if position < arrows and model.filler is not None:
+            write_picture(out / f'weights_{sample.img_id}.png', weight_arrows(model, feats, sample, cell))
+    return collected
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB picture as PNG, atomically."""
+    done, encoded = cv2.imencode('.png', picture[..., ::-1])
+    if not done:
+        raise ValueError(f'{path}: the picture cannot be written')
+    atomic_write(path, encoded.tobytes())
+
+
+def figures(samples: ExtentSamples, classes: tuple[str, ...]) -> dict:
+    """Figures and samples of a method in a view, json-ready: shares, None where there is nothing to average."""
+    by_class = samples.by_class(len(classes))
+    known = [value for value in by_class if not math.isnan(value)]
+    return dict(number=len(samples.iou), mean=samples.mean() if samples.iou else None,
+                mean_of_classes=sum(known) / len(known) if known else None,
+                share_50=float(np.mean(np.array(samples.iou) >= .5)) if samples.iou else None,
+                by_class={name: None if math.isnan(value) else value for name, value in zip(classes, by_class)},
+                by_size=samples.by_size(), samples=dict(iou=[round(value, 6) for value in samples.iou],
+                                                        size=[round(value, 6) for value in samples.size],
+                                                        label=samples.label))
+
+
+def report(collected: dict, classes: tuple[str, ...], num_images: int, void: str, out: Path) -> dict:
+    """Write json and pictures of all views; returns the json's content."""
+    content = dict(num_images=num_images, void=void, methods={
+        name: {view: figures(samples, classes) for view, samples in views.items()}
+        for name, views in collected.items()})
+    atomic_write(out / 'extent.json', json.dumps(content, indent=1).encode())
+    for view in VIEWS:
+        chosen = {name: views[view] for name, views in collected.items()}
+        write_picture(out / f'density_{view}.png', draw_density(
+            {name: density(one.size, one.iou) for name, one in chosen.items()},
+            {name: len(one.iou) for name, one in chosen.items()}))
+        write_picture(out / f'classes_{view}.png', draw_class_bars(
+            {name: one.by_class(len(classes)) for name, one in chosen.items()}, classes))
+    return content
+
+
+def table(content: dict) -> str:
+    """Both views as text, in percent."""
+    rows = []
+    for view in VIEWS:
+        for name, views in content['methods'].items():
+            one = views[view]
+            rows.append([view, name, one['number'], *(
+                '-' if value is None else f'{100 * value:.1f}'
+                for value in (one['mean'], one['mean_of_classes'], one['share_50'],
+                              *(group['mean'] for group in one['by_size'])))])
+    groups = next(iter(content['methods'].values()))['instance']['by_size']
+    head = ['view', 'method', 'samples', 'mean', 'mean of classes', 'IoU >= 50',
+            *(f'size {100 * group["low"]:g}-{100 * group["high"]:g}' for group in groups)]
+    return AsciiTable([head, *rows], f'best-threshold IoU, {content["num_images"]} images, percent').table
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', type=Path, default=Path('extent'), help='folder for json and pictures')
+    parser.add_argument('--num', type=int, help='images, evenly spread over the test list; default: all')
+    parser.add_argument('--void', choices=['background', 'ignore'], default='background',
+                        help='whether pixels marked void count as background, or nowhere')
+    parser.add_argument('--arrows', type=int, default=4, help='images whose filling weights are drawn')
+    parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
+    parser.add_argument('--device')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    try:
+        model = init_model(config, args.checkpoint, args.device)
+        dataset = DATASETS.build(config.test_dataloader.dataset)
+        number = len(dataset) if args.num is None else min(args.num, len(dataset))
+        indices = np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)).tolist()
+        collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
+        content = report(collected, model.dataset_meta['classes'], len(indices), args.void, args.out)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(content))
+    print(f'written to {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
