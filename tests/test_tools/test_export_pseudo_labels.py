@@ -1,0 +1,110 @@
+"""``tools/export_pseudo_labels.py`` on a model with random weights: content, shards, resumption, refusals."""
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.registry import init_default_scope
+
+ROOT = Path(__file__).parents[2]
+#: image-level labels of the miniature data set's training images, by class index
+TAGS = {'t0.jpg': [0], 't1.jpg': [1, 2], 't2.jpg': [0]}
+
+
+@pytest.fixture
+def export(tiny_config, tmp_path, monkeypatch):
+    """``export(*flags, out='out.json')`` -> exit status, on a checkpoint of random weights."""
+    spec = importlib.util.spec_from_file_location('export_pseudo_labels', ROOT / 'tools/export_pseudo_labels.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    cfg = tiny_config()
+    cfg.dump(tmp_path / 'tiny.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    meta = dict(dataset_meta=dict(classes=('cat', 'dog', 'person')))
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=meta), tmp_path / 'tiny.pth')
+    monkeypatch.chdir(tmp_path)
+
+    def run(*flags, out='out.json', checkpoint='tiny.pth'):
+        return tool.main(['tiny.py', checkpoint, '--out', out, '--device', 'cpu', *flags])
+
+    run.tool = tool
+    return run
+
+
+def test_file_is_consistent_and_mmdet_reads_it(export, tmp_path, capsys):
+    assert export() == 0
+    content = json.loads((tmp_path / 'out.json').read_text())
+    tags = {image['id']: image['category_ids'] for image in content['images']}
+    assert {image['file_name']: [i - 1 for i in image['category_ids']] for image in content['images']} == TAGS
+    assert content['annotations'] and all(a['category_id'] in tags[a['image_id']] for a in content['annotations'])
+    assert {a['image_id'] for a in content['annotations']} == {1, 2, 3}
+    info = content['info']
+    assert info['config'] == 'tiny.py' and len(info['checkpoint_sha256']) == 64 and 'mmiam' in info['version']
+
+    root = next(tmp_path.glob('mini_voc_*'))
+    data = DATASETS.build(dict(
+        type='CocoDataset', ann_file=str(tmp_path / 'out.json'), data_prefix=dict(img=str(root / 'JPEGImages')),
+        metainfo=dict(classes=('cat', 'dog', 'person')), filter_cfg=dict(filter_empty_gt=True, min_size=1),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+                  dict(type='PackDetInputs')]))
+    assert len(data) == 3
+    for index in range(3):
+        sample = data[index]['data_samples']
+        own = [a for a in content['annotations'] if a['image_id'] == index + 1]
+        assert sample.gt_instances.labels.tolist() == [a['category_id'] - 1 for a in own]
+        areas = sample.gt_instances.masks.masks.sum((1, 2)).tolist()
+        assert areas == [a['area'] for a in own]
+
+
+def test_shards_and_a_second_run(export, tmp_path, capsys, monkeypatch):
+    assert export(out='whole.json') == 0
+    assert export('--shard', '1/2') == 0 and not (tmp_path / 'out.json').exists()
+    assert '2 of 3 images are left for other shards' in capsys.readouterr().out
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert export('--launcher', 'pytorch') == 0
+    assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'whole.json').read_bytes()
+    # a second run makes only what is missing, and no model is needed for the rest
+    parts = sorted((tmp_path / 'out.json.parts').glob('0*.json'))
+    times = [path.stat().st_mtime_ns for path in parts]
+    parts[1].unlink()
+    assert export() == 0 and '2 of 3 images are labelled already' in capsys.readouterr().out
+    again = [path.stat().st_mtime_ns for path in parts]
+    assert again[0] == times[0] and again[2] == times[2] and again[1] != times[1]
+    assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'whole.json').read_bytes()
+    monkeypatch.setattr(export.tool, 'init_model', None)
+    assert export() == 0
+
+
+def test_min_score(export, tmp_path):
+    assert export() == 0
+    scores = sorted(a['score'] for a in json.loads((tmp_path / 'out.json').read_text())['annotations'])
+    assert export('--min-score', '1', out='none.json') == 0
+    assert json.loads((tmp_path / 'none.json').read_text())['annotations'] == []
+    assert export('--min-score', '1', '--keep-best', out='best.json') == 0
+    best = json.loads((tmp_path / 'best.json').read_text())['annotations']
+    assert len({(a['image_id'], a['category_id']) for a in best}) == len(best) > 0 and len(scores) >= len(best)
+
+
+def test_no_mask_file_is_read(export, tmp_path):
+    """Predictions for training need images and labels alone."""
+    root = next(tmp_path.glob('mini_voc_*'))
+    for path in root.glob('Segmentation*/*.png'):
+        path.unlink()
+    assert export() == 0
+
+
+def test_refusals_and_broken_images(export, tmp_path, capsys):
+    assert export(checkpoint='none.pth') == 2 and 'none.pth does not exist' in capsys.readouterr().err
+    assert export('--shard', '2/2') == 2 and 'shard' in capsys.readouterr().err
+    assert export() == 0
+    assert export('--min-score', '0.5') == 2
+    assert 'out.json.parts holds parts of another run (min_score differ)' in capsys.readouterr().err
+    image = next(tmp_path.glob('mini_voc_*')) / 'JPEGImages/t1.jpg'
+    image.write_bytes(image.read_bytes()[:200])
+    assert export(out='broken.json') == 1
+    assert 't1.jpg' in capsys.readouterr().err and not (tmp_path / 'broken.json').exists()
+    assert len(list((tmp_path / 'broken.json.parts').glob('0*.json'))) == 2
