@@ -1,6 +1,16 @@
 # Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam-paper_r50_voc.py), which is not trained again.
+# The cues come from a ResNet-50 of ImageNet's 1,000 classes; filling weights from the backbone trained on VOC.
 _base_ = './iam-paper_r50_voc.py'
-model = dict(post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'))
+model = dict(
+    cue=dict(
+        type='ClassifierCue',
+        groups='agnostic',
+        classifier=dict(
+            type='FrozenClassifier',
+            backbone=dict(type='ResNet', depth=50, norm_eval=True, style='pytorch'),
+            head=dict(type='SoftmaxHead', num_classes=1000, in_channels=2048),
+            checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
+    post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'))
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,

@@ -21,7 +21,10 @@ TINY = {
     'model.filler.num_steps': 2, 'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False}
 RESNET = {'model.backbone.depth': 18, 'model.backbone.base_channels': 8, 'model.backbone.init_cfg': None,
           'model.peak_head.in_channels': 64, 'model.filler.in_channels': (8, 16, 32),
-          'test_dataloader.dataset.pipeline.1.scale': (64, 64)}
+          'test_dataloader.dataset.pipeline.1.scale': (64, 64),
+          'model.cue.classifier': dict(backbone=dict(type='ResNet', depth=18, base_channels=4),
+                                       head=dict(type='SoftmaxHead', num_classes=7, in_channels=32), checkpoint=None,
+                                       type='FrozenClassifier')}
 MOBILE = {'model.backbone.init_cfg': None, 'test_dataloader.dataset.pipeline.1.scale': (64, 64)}
 LAYOUTS = {'ecssd': ('images/0001.jpg', 'ground_truth_mask/0001.png'),
            'msra-b': ('Imgs/0_0_272.jpg', 'Imgs/0_0_272.png'),
