@@ -216,7 +216,7 @@ def main(argv=None) -> int:
         number = len(dataset) if args.num is None else min(args.num, len(dataset))
         indices = np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)).tolist()
         collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
-        content = report(collected, model.dataset_meta['classes'], len(indices), args.void, args.out)
+        content = report(collected, dataset.metainfo['classes'], len(indices), args.void, args.out)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
