@@ -56,6 +56,17 @@ def test_sigmoid_in_place_of_relu():
     assert sample.pred_saliency.tolist() == [[pytest.approx((middle - low) / (high - low)), 0., 1.]]
 
 
+def test_doubtful_instances_by_score():
+    """Two maps of height 4 side by side, of classes with probability 0.8 and 0.2; logits 2 ln 4 at temperature 2."""
+    logits = torch.tensor([[[4., 0., 0.]], [[0., 4., 0.]]])
+    cues, sample = cues_of(iams=logits), DetDataSample()
+    cues.peak_scores = torch.tensor([2., -2.]) * math.log(4.)
+    SaliencyMap(by_score=True, class_evidence='peak', temperature=2.)(cues, torch.zeros(3, 1, 3), sample)
+    assert sample.pred_saliency.tolist() == [[1., pytest.approx(.25), 0.]]
+    SaliencyMap()(cues, torch.zeros(3, 1, 3), sample)
+    assert sample.pred_saliency.tolist() == [[1., 1., 0.]]
+
+
 def test_original_size():
     """Logits are enlarged before the ReLU: half way between -1 and 1 is 0."""
     sample = DetDataSample()

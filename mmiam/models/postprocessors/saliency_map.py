@@ -33,12 +33,16 @@ class SaliencyMap(BasePostProcessor):
             taken. By default for Peak Response Maps only: they sum to one, so that the largest would be the most
             compact one; the two others are logits, which compare between instances.
         activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
+        by_score (bool): Multiply the map of each instance by the probability of its class before the maximum is taken,
+            so that a doubtful instance is less salient than a sure one. Not in the paper; defaults to False.
         post_processor (dict, optional): what gives instances besides.
+        class_evidence, temperature: of that probability, see :class:`BasePostProcessor`.
     """
 
     def __init__(self, maps: str = 'iams', field: str = 'pred_saliency', normalize: bool | None = None,
-                 activation: str = 'relu', post_processor: dict | None = None, init_cfg=None):
-        super().__init__(init_cfg=init_cfg)
+                 activation: str = 'relu', by_score: bool = False, post_processor: dict | None = None,
+                 class_evidence: str = 'class', temperature: float = 1., init_cfg=None):
+        super().__init__(class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
         if maps not in MAPS:
             raise ValueError(f'maps must be one of {MAPS}, got {maps!r}')
         if activation not in ACTIVATIONS or (activation == 'sigmoid' and maps == 'prms'):
@@ -46,6 +50,7 @@ class SaliencyMap(BasePostProcessor):
                              f'{activation!r} for {maps}')
         self.maps = maps
         self.activation = activation
+        self.by_score = by_score
         self.field = field
         self.normalize = maps == 'prms' if normalize is None else normalize
         self.post_processor = MODELS.build(post_processor) if post_processor else None
@@ -62,19 +67,22 @@ class SaliencyMap(BasePostProcessor):
             raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.maps!r}; they have "
                              f'{sorted(cues.keys())}')
         maps = self.resize_maps(cues.get(self.maps), size)
-        data_sample.set_field(saliency_map(maps, self.normalize, self.activation), self.field)
+        weights = self.class_probability(cues).to(maps) if self.by_score else None
+        data_sample.set_field(saliency_map(maps, self.normalize, self.activation, weights), self.field)
         if self.post_processor is not None:
             return self.post_processor(cues, image, data_sample)
         return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
 
 
-def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu') -> Tensor:
+def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu',
+                 weights: Tensor | None = None) -> Tensor:
     """Activation, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
 
     Args:
         maps (Tensor): has shape (n, H, W), n may be 0.
         normalize (bool): divide each map by its maximum before.
         activation (str): 'relu' or 'sigmoid'.
+        weights (Tensor, optional): factor of each map before the maximum, in [0, 1], has shape (n, ).
 
     Returns:
         Tensor: has shape (H, W); zeros if all values are the same.
@@ -84,6 +92,8 @@ def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu'
     maps = maps.sigmoid() if activation == 'sigmoid' else maps.relu()
     if normalize:
         maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    if weights is not None:
+        maps = maps * weights[:, None, None]
     highest = maps.amax(0)
     low, high = highest.min(), highest.max()
     return (highest - low) / (high - low) if high > low else torch.zeros_like(highest)
