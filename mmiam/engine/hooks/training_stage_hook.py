@@ -42,7 +42,7 @@ class TrainingStageHook(Hook):
         model.set_stage(stage)
         if first and stage == 'fill' and self.cache_cues:
             model.cue_cache = CueCache(
-                osp.join(runner.work_dir, 'cue_cache'), [*model.classifier_parts(), *([model.cue] if model.cue else [])],
+                osp.join(runner.work_dir, 'cue_cache'), model.classifier_parts() + ([model.cue] if model.cue else []),
                 settings=self._cue_settings(runner.cfg), max_gb=self.cache_gb)
 
     def after_train_epoch(self, runner) -> None:

@@ -85,7 +85,7 @@ class ClassifierCue(BaseModule):
         allowed = None if image_labels is None else [
             torch.isin(targets, torch.tensor(list(labels), dtype=torch.long, device=targets.device)).nonzero().flatten()
             .tolist() for labels in image_labels]
-        if allowed is None and (targets < 0).any() and hasattr(head, 'probabilities'):  # choose among classes that count
+        if allowed is None and (targets < 0).any() and hasattr(head, 'probabilities'):  # among those that count
             allowed = [(targets >= 0).nonzero().flatten().tolist()] * len(inputs)
         feats, scores, found = self.respond(extract, head, inputs, allowed)
         if hasattr(head, 'probabilities'):

@@ -33,15 +33,15 @@ def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str) -> N
     state = read_state_dict(path)
     linear = next((name for name in LINEAR_NAMES if f'{name}.weight' in state), None)
     if linear is None:
-        raise ValueError(f'{path} holds no classifier: none of {[name + ".weight" for name in LINEAR_NAMES]} is in it. '
-                         'Take the weights of the whole classification network, not those of the backbone alone')
+        raise ValueError(f'{path} holds no classifier: none of {[name + ".weight" for name in LINEAR_NAMES]} is in '
+                         'it. Take the weights of the whole classification network, not those of the backbone alone')
     load_linear(classifier, state, linear, path)
     bare = {key.removeprefix('backbone.'): value for key, value in state.items()}
     own = backbone.state_dict()
     missing = [key for key in own if key not in bare and not key.endswith('num_batches_tracked')]
     if missing:
-        raise ValueError(f'{path} lacks {len(missing)} of the {len(own)} weights of {type(backbone).__name__}, the first '
-                         f'{missing[0]!r}: set the backbone (type, depth) that the file is of')
+        raise ValueError(f'{path} lacks {len(missing)} of the {len(own)} weights of {type(backbone).__name__}, the '
+                         f'first {missing[0]!r}: set the backbone (type, depth) that the file is of')
     wrong = [key for key in own if key in bare and own[key].shape != bare[key].shape]
     if wrong:
         raise ValueError(f'{path}: {wrong[0]!r} has shape {tuple(bare[wrong[0]].shape)}, {type(backbone).__name__} '
@@ -54,8 +54,8 @@ def load_linear(classifier: nn.Conv2d, state: dict[str, Tensor], name: str, path
     weight = state[f'{name}.weight']
     weight = weight[:, :, None, None] if weight.dim() == 2 else weight
     if weight.shape != classifier.weight.shape:
-        raise ValueError(f'{path}: {name}.weight has {weight.shape[0]} classes and {weight.shape[1]} channels, the head '
-                         f'{classifier.out_channels} and {classifier.in_channels}: set num_classes={weight.shape[0]}, '
+        raise ValueError(f'{path}: {name}.weight has {weight.shape[0]} classes and {weight.shape[1]} channels, the '
+                         f'head {classifier.out_channels} and {classifier.in_channels}: set num_classes={weight.shape[0]}, '
                          f'in_channels={weight.shape[1]}')
     bias = state.get(f'{name}.bias', weight.new_zeros(len(weight)))
     with torch.no_grad():
@@ -75,8 +75,8 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise FileNotFoundError(f'no file of weights {path}: put the classifier there, or set checkpoint=') from None
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{path} cannot be read as weights by the safe loader ({str(error).splitlines()[0]}); download '
-                         'it again, or save a plain state dict of tensors') from error
+        raise ValueError(f'{path} cannot be read as weights by the safe loader ({str(error).splitlines()[0]}); '
+                         'download it again, or save a plain state dict of tensors') from error
     content = content.get('state_dict', content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ValueError(f'{path} holds no state dict (name -> tensor): save one')

@@ -37,8 +37,8 @@ class SoftmaxHead(PeakStimulationHead):
 
     def loss(self, feats: tuple[Tensor, ...], targets: Tensor) -> dict[str, Tensor]:
         """There is none: the head takes the weights of a trained classifier."""
-        raise RuntimeError('SoftmaxHead takes the weights of a trained classifier; to train one with image-level labels '
-                           'use PeakStimulationHead')
+        raise RuntimeError('SoftmaxHead takes the weights of a trained classifier; to train one with image-level '
+                           'labels use PeakStimulationHead')
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Softmax over the classes that are not ignored, 0 for those: (B, C) -> (B, C)."""

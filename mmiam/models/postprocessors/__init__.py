@@ -1,8 +1,12 @@
 from .box_to_mask import BoxToMask
 from .class_map_threshold import ClassMapThreshold
 from .conv_crf import ConvCRFPostProc
+from .extent_box import ExtentBox
 from .proposal_retrieval import ProposalRetrieval
 from .saliency_map import SaliencyMap
 from .with_proposals import WithProposals
 
-__all__ = ['BoxToMask', 'ClassMapThreshold', 'ConvCRFPostProc', 'ProposalRetrieval', 'SaliencyMap', 'WithProposals']
+__all__ = [
+    'BoxToMask', 'ClassMapThreshold', 'ConvCRFPostProc', 'ExtentBox', 'ProposalRetrieval', 'SaliencyMap',
+    'WithProposals'
+]

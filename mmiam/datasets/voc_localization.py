@@ -1,0 +1,56 @@
+"""Localisation on PASCAL VOC: images of a single object, and its box. For evaluation only."""
+from xml.etree import ElementTree
+
+from mmdet.registry import DATASETS
+from mmengine.logging import print_log
+
+from .voc_instance import VOCInstanceDataset
+
+
+@DATASETS.register_module()
+class VOCSingleObjectDataset(VOCInstanceDataset):
+    """The images of a list whose annotation holds exactly one object, of a class in use, with its box.
+
+    A sample is that of :class:`VOCInstanceDataset`, with ``instances``: one dict with ``bbox`` [x1, y1, x2, y2] in
+    pixels of the original image (from 0, x2 and y2 exclusive; the xml counts from 1 and includes the last pixel),
+    ``bbox_label`` and ``ignore_flag`` 0. The test pipeline has no ``LoadVOCInstances``.
+
+    Args:
+        **kwargs: as of :class:`VOCInstanceDataset`; ``test_mode`` must be True.
+
+    Raises:
+        ValueError: without ``test_mode``, for an annotation without a valid box, or if no image is left.
+    """
+
+    def __init__(self, *args, test_mode: bool = True, **kwargs) -> None:
+        if not test_mode:
+            raise ValueError('VOCSingleObjectDataset reads boxes: it is for evaluation only (test_mode=True)')
+        super().__init__(*args, test_mode=True, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Entries of the images with a single object; the log says how many there are."""
+        entries = super().load_data_list()
+        kept = []
+        for entry in entries:
+            path = self._path('ann', entry['img_id'], '.xml')
+            objects = ElementTree.parse(path).getroot().findall('object')
+            if len(objects) == 1 and len(entry['image_labels']) == 1:
+                box = dict(bbox=object_box(objects[0], path), bbox_label=entry['image_labels'][0], ignore_flag=0)
+                kept.append(dict(entry, instances=[box]))
+        if not kept:
+            raise ValueError(f"{self.ann_file}: none of the {len(entries)} images has a single object of the classes "
+                             f"{self._metainfo['classes']}")
+        print_log(f'{self.ann_file}: {len(kept)} of {len(entries)} images have a single object', logger='current')
+        return kept
+
+
+def object_box(element: ElementTree.Element, path: str) -> list[float]:
+    """[x1, y1, x2, y2] of an ``object``, from 0, x2 and y2 exclusive."""
+    try:
+        x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}')) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
+    except (TypeError, ValueError):
+        raise ValueError(f'annotation {path}: the object has no bndbox with xmin, ymin, xmax, ymax; restore the '
+                         'file') from None
+    if not (x1 <= x2 and y1 <= y2):
+        raise ValueError(f'annotation {path}: bndbox {(x1, y1, x2, y2)} is empty; restore the file')
+    return [x1 - 1, y1 - 1, x2, y2]

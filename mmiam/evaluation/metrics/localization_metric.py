@@ -1,0 +1,137 @@
+"""Localisation error, as an evaluator's metric."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from terminaltables import AsciiTable
+
+from ..functional.class_predictions import find_prediction, load_class_predictions
+from ..functional.localization import LocalizationRecord, localization_figures, localization_record, sweep_boxes
+from ..functional.records import percent
+
+
+@METRICS.register_module()
+class LocalizationMetric(BaseMetric):
+    """Localisation of an image's object by one box (protocols: :mod:`mmiam.evaluation.functional.localization`).
+
+    The prediction of an image is its highest scored instance. Keys of the result, in percent of all images:
+
+    * the method's own box: ``loc_err``, class wrong or IoU not above ``iou_thr``; ``gt_known_err``, the box alone;
+      ``cls_err``, the class alone. An image without any instance is an error in all of them.
+    * the box of the largest contour at the data set's best threshold (MaxBoxAcc of the WSOL evaluation), from the
+      instance's score map: ``wsol_loc_err``, ``wsol_gt_known_err``, and ``wsol_thr``, that threshold. These choose
+      the threshold on the very images, so they are no figures of a method that has to choose by itself.
+
+    Args:
+        iou_thr (float): 0.5.
+        pred_field (str): Field of the data samples that holds the predictions.
+        class_source (str): Where the predicted class is from: ``'instance'``, the label of the instance; a file
+            of another network's predictions, csv or json (:mod:`mmiam.evaluation.functional.class_predictions`); or
+            ``'unknown'``, for class-agnostic boxes: what needs a class is NaN.
+        first_label (int): Number of the first class in that file, where classes are numbers.
+        map_key (str | None): Key in the predictions of score maps (n, h, w) that cover the whole image; None leaves
+            the sweep out.
+        map_size (int | None): Side to which maps are resized for the sweep, 224 as published; None leaves them.
+        collect_device, prefix, collect_dir: As of :class:`mmengine.evaluator.BaseMetric`.
+    """
+
+    default_prefix = None
+
+    def __init__(self, iou_thr: float = .5, pred_field: str = 'pred_instances', class_source: str = 'instance',
+                 first_label: int = 0, map_key: str | None = 'maps', map_size: int | None = 224,
+                 collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if not 0 <= iou_thr < 1:
+            raise ValueError(f'iou_thr must lie in [0, 1), got {iou_thr}')
+        self.iou_thr = iou_thr
+        self.pred_field = pred_field
+        self.class_source = class_source
+        self.first_label = first_label
+        self.map_key = map_key
+        self.map_size = map_size
+        self._labels: dict[str, int] | None = None
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Compare predictions with boxes.
+
+        Args:
+            data_batch (object): Not used.
+            data_samples (Sequence[dict]): Samples with ``img_id``, ``ori_shape``, ``instances`` and predictions.
+
+        Raises:
+            ValueError: naming the image whose ground truth or predictions are missing.
+        """
+        for sample in data_samples:
+            try:
+                self.results.append(self._record(sample))
+            except ValueError as error:
+                raise ValueError(f"image {sample.get('img_id')!r} ({sample.get('img_path', 'no path')}): "
+                                 f'{error}') from error
+
+    def _record(self, sample: Mapping) -> LocalizationRecord:
+        """The record of one sample."""
+        truths = [one for one in sample.get('instances') or [] if not one.get('ignore_flag', 0)]
+        if not truths:
+            raise ValueError("no ground truth ('instances' with a box); use a data set that gives boxes, with "
+                             'test_mode=True')
+        predictions = sample.get(self.pred_field)
+        if predictions is None:
+            raise ValueError(f'no {self.pred_field}; the model has to predict boxes')
+        scores = torch.as_tensor(predictions['scores'])
+        best = int(scores.argmax()) if len(scores) else None
+        box = None if best is None else torch.as_tensor(predictions['bboxes'])[best].cpu().double().numpy()
+        map_boxes = None
+        if self.map_key is not None:
+            map_boxes = np.zeros((255, 4)) if best is None else self._map_boxes(predictions, best, sample)
+        return localization_record(
+            self._label(sample, predictions, best), box, np.array([one['bbox_label'] for one in truths]),
+            np.array([one['bbox'] for one in truths], np.float64), map_boxes)
+
+    def _label(self, sample: Mapping, predictions: Mapping, best: int | None) -> int | None:
+        """Predicted class of an image."""
+        if self.class_source in ('instance', 'unknown'):
+            return None if best is None else int(predictions['labels'][best])
+        if self._labels is None:
+            self._labels = load_class_predictions(self.class_source, self.dataset_meta['classes'], self.first_label)
+        label = find_prediction(self._labels, sample['img_id'], sample.get('img_path', ''))
+        if label is None:
+            raise ValueError(f'{self.class_source} has no prediction for this image (by id, path or file name)')
+        return label
+
+    def _map_boxes(self, predictions: Mapping, best: int, sample: Mapping) -> np.ndarray:
+        """Boxes of the sweep in pixels of the original image, (255, 4)."""
+        if self.map_key not in predictions:
+            raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key): ExtentBox gives it; '
+                             'map_key=None leaves the sweep out')
+        score_map = torch.as_tensor(predictions[self.map_key])[best].float()
+        if self.map_size is not None:
+            score_map = F.interpolate(score_map[None, None], size=(self.map_size, ) * 2, mode='bilinear',
+                                      align_corners=False)[0, 0]
+        height, width = (int(side) for side in sample['ori_shape'][:2])
+        rows, columns = score_map.shape
+        return sweep_boxes(score_map.cpu().numpy()) * np.array([width / columns, height / rows] * 2)
+
+    def compute_metrics(self, results: list[LocalizationRecord]) -> dict[str, float]:
+        """The figures of all records, and a table of them in the log."""
+        figures = localization_figures(results, self.iou_thr)
+        if self.class_source == 'unknown':
+            figures.update({key: float('nan') for key in ('loc_err', 'cls_err', 'wsol_loc_err') if key in figures})
+        missing = sum(not record.found for record in results)
+        name = self.prefix or self.pred_field
+        rows = [['error, %', "the method's own box", 'largest contour, best threshold (WSOL evaluation)'],
+                ['class and box', percent(figures['loc_err'] / 100), _cell(figures, 'wsol_loc_err')],
+                ['box (class known)', percent(figures['gt_known_err'] / 100), _cell(figures, 'wsol_gt_known_err')],
+                ['class', percent(figures['cls_err'] / 100), '']]
+        if 'wsol_thr' in figures:
+            rows.append(['threshold', '', f"{figures['wsol_thr']:.3f}"])
+        print_log(f'{name}: {len(results)} images, {missing} without any box\n' + AsciiTable(rows).table,
+                  logger='current')
+        return figures
+
+
+def _cell(figures: Mapping[str, float], key: str) -> str:
+    return percent(figures[key] / 100) if key in figures else '-'
