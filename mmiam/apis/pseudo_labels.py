@@ -13,6 +13,7 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmiam.evaluation.dump import write_json
@@ -37,6 +38,7 @@ def labelled_dataset(cfg: Config, split: str = 'train'):
     dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
     if dataset is None:
         raise KeyError(f'the config has no {split}_dataloader.dataset to label')
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
     steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] not in MASK_READERS]
     built = DATASETS.build(dict(dataset, pipeline=steps, test_mode=False))
     if not hasattr(built, 'image_name'):
