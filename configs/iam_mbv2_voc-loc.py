@@ -4,7 +4,11 @@ _base_ = './iam_mbv2_voc.py'
 model = dict(
     peak_head=dict(class_thr=-1e9, keep_strongest=True, max_peaks=1),
     post_processor=dict(_delete_=True, type='ExtentBox'),
-    test_cfg=dict(baselines=dict(cam=dict(type='ExtentBox', source='cams'), prm=dict(type='ExtentBox', source='prms'))))
+    test_cfg=dict(
+        baselines=dict(
+            cam=dict(type='ExtentBox', source='cams'),
+            prm=dict(type='ExtentBox', source='prms'),
+            largest=dict(type='ExtentBox', region='largest'))))
 test_dataloader = dict(
     dataset=dict(
         type='VOCSingleObjectDataset',
@@ -17,4 +21,5 @@ test_evaluator = [
     dict(type='LocalizationMetric', prefix='CAM', pred_field='pred_instances_cam'),
     dict(type='LocalizationMetric', prefix='PRM', pred_field='pred_instances_prm'),
     dict(type='LocalizationMetric', prefix='IAM'),
+    dict(type='LocalizationMetric', prefix='IAM_largest', pred_field='pred_instances_largest'),
 ]

@@ -9,7 +9,11 @@ class_source = '{{$CUB_CLASSES:unknown}}'
 model = dict(
     peak_head=dict(class_thr=-1e9, keep_strongest=True, max_peaks=1),
     post_processor=dict(_delete_=True, type='ExtentBox'),
-    test_cfg=dict(baselines=dict(cam=dict(type='ExtentBox', source='cams'), prm=dict(type='ExtentBox', source='prms'))))
+    test_cfg=dict(
+        baselines=dict(
+            cam=dict(type='ExtentBox', source='cams'),
+            prm=dict(type='ExtentBox', source='prms'),
+            largest=dict(type='ExtentBox', region='largest'))))
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -26,4 +30,9 @@ test_evaluator = [
     dict(type='LocalizationMetric', prefix='CAM', pred_field='pred_instances_cam', class_source=class_source),
     dict(type='LocalizationMetric', prefix='PRM', pred_field='pred_instances_prm', class_source=class_source),
     dict(type='LocalizationMetric', prefix='IAM', class_source=class_source),
+    dict(
+        type='LocalizationMetric',
+        prefix='IAM_largest',
+        pred_field='pred_instances_largest',
+        class_source=class_source),
 ]

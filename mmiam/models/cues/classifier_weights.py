@@ -55,8 +55,8 @@ def load_linear(classifier: nn.Conv2d, state: dict[str, Tensor], name: str, path
     weight = weight[:, :, None, None] if weight.dim() == 2 else weight
     if weight.shape != classifier.weight.shape:
         raise ValueError(f'{path}: {name}.weight has {weight.shape[0]} classes and {weight.shape[1]} channels, the '
-                         f'head {classifier.out_channels} and {classifier.in_channels}: set num_classes={weight.shape[0]}, '
-                         f'in_channels={weight.shape[1]}')
+                         f'head {classifier.out_channels} and {classifier.in_channels}: set '
+                         f'num_classes={weight.shape[0]}, in_channels={weight.shape[1]}')
     bias = state.get(f'{name}.bias', weight.new_zeros(len(weight)))
     with torch.no_grad():
         classifier.weight.copy_(weight)

@@ -1,0 +1,122 @@
+import shutil
+
+import numpy as np
+import pytest
+from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+import mmiam  # noqa: F401
+from mmiam.datasets import CUBDataset
+
+CLASSES = ('001.Black_footed_Albatross', '002.Laysan_Albatross')
+#: number, path, class number, training image, box (x, y, width, height)
+BIRDS = [(1, f'{CLASSES[0]}/Black_Footed_Albatross_0046_18.jpg', 1, False, (3.0, 2.0, 20.5, 10.0)),
+         (2, f'{CLASSES[0]}/Black_Footed_Albatross_0009_34.jpg', 1, True, (1.0, 4.0, 30.0, 15.0)),
+         (3, f'{CLASSES[1]}/Laysan_Albatross_0001_545.jpg', 2, False, (0.0, 0.0, 32.0, 24.0))]
+
+
+def build_mini_cub(root):
+    """A miniature ``CUB_200_2011`` in the published layout: three images of 24 x 32 pixels, two classes."""
+    (root / 'images').mkdir(parents=True)
+    tables = {'images.txt': '', 'image_class_labels.txt': '', 'train_test_split.txt': '', 'bounding_boxes.txt': '',
+              'classes.txt': ''.join(f'{i} {name}\n' for i, name in enumerate(CLASSES, 1))}
+    rng = np.random.default_rng(0)
+    for number, name, label, train, box in BIRDS:
+        (root / 'images' / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(root / 'images' / name)
+        tables['images.txt'] += f'{number} {name}\n'
+        tables['image_class_labels.txt'] += f'{number} {label}\n'
+        tables['train_test_split.txt'] += f'{number} {int(train)}\n'
+        tables['bounding_boxes.txt'] += f'{number} {" ".join(map(str, box))}\n'
+    for name, content in tables.items():
+        (root / name).write_text(content)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path):
+    init_default_scope('mmdet')
+    return build_mini_cub(tmp_path / 'CUB_200_2011')
+
+
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16), keep_ratio=False),
+            dict(type='PackWeakInputs')]
+
+
+def test_test_samples(root):
+    data = DATASETS.build(dict(type='CUBDataset', data_root=str(root), test_mode=True, pipeline=PIPELINE))
+    assert data.metainfo['classes'] == CLASSES and len(data) == 2
+    first, last = (data[index]['data_samples'] for index in range(2))
+    assert (first.img_id, first.image_labels, last.img_id, last.image_labels) == ('1', [0], '3', [1])
+    assert first.instances == [dict(bbox=[3.0, 2.0, 23.5, 12.0], bbox_label=0, ignore_flag=0)]
+    assert last.instances[0]['bbox'] == [0., 0., 32., 24.]
+    assert first.ori_shape == (24, 32) and first.img_shape == (16, 16)
+    assert data[0]['inputs'].shape == (3, 16, 16)
+
+
+def test_training_samples_have_no_box_and_need_none(root):
+    (root / 'bounding_boxes.txt').unlink()
+    data = CUBDataset(str(root), split='train', pipeline=PIPELINE)
+    sample = data[0]['data_samples']
+    assert len(data) == 1 and sample.img_id == '2' and 'instances' not in sample
+    assert len(CUBDataset(str(root), split='all', pipeline=PIPELINE)) == 3
+
+
+def test_other_names_for_the_classes(root):
+    data = CUBDataset(str(root), test_mode=True, metainfo=dict(classes=('a', 'b')))
+    assert data.metainfo['classes'] == ('a', 'b')
+    with pytest.raises(ValueError, match='image_class_labels.txt: image 3 has class 2, and there are 1'):
+        CUBDataset(str(root), test_mode=True, metainfo=dict(classes=('a', )))
+
+
+@pytest.mark.parametrize('name', ['images.txt', 'image_class_labels.txt', 'train_test_split.txt', 'bounding_boxes.txt',
+                                  'classes.txt'])
+def test_a_missing_or_empty_file_is_named(name, root):
+    (root / name).write_text('')
+    with pytest.raises(ValueError, match=f'{name} is empty'):
+        CUBDataset(str(root), test_mode=True)
+    (root / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f'{name} does not exist; data_root must be the folder CUB_200_2011'):
+        CUBDataset(str(root), test_mode=True)
+
+
+@pytest.mark.parametrize('name, line, message', [
+    ('images.txt', '9', 'images.txt, line 4: .*expected'),
+    ('images.txt', '9 ../../secret.jpg', 'images.txt, line 4'),
+    ('images.txt', '9 /etc/secret.jpg', 'images.txt, line 4'),
+    ('images.txt', '1 a/b.jpg', 'images.txt, line 4: number 1 is there twice'),
+    ('images.txt', '9 a/b.jpg', 'image_class_labels.txt has no line for image 9'),
+    ('image_class_labels.txt', '9 x', 'image_class_labels.txt, line 4'),
+    ('train_test_split.txt', '9 2', 'train_test_split.txt, line 4: .*1 for training'),
+    ('bounding_boxes.txt', '9 1 2 3', 'bounding_boxes.txt, line 4: .*<width>'),
+    ('bounding_boxes.txt', '9 1 2 0 5', 'bounding_boxes.txt, line 4'),
+    ('bounding_boxes.txt', '9 nan 2 3 5', 'bounding_boxes.txt, line 4'),
+    ('classes.txt', '4 003.Auk', 'classes.txt: the classes must be numbered'),
+    ('classes.txt', f'3 {CLASSES[0]}', 'classes.txt names a class twice')])
+def test_a_bad_line_is_named(name, line, message, root):
+    with open(root / name, 'a') as file:
+        file.write(line + '\n')
+    with pytest.raises(ValueError, match=message):
+        CUBDataset(str(root), test_mode=True)
+
+
+def test_a_box_file_that_lacks_an_image_is_named(root):
+    lines = (root / 'bounding_boxes.txt').read_text().splitlines()
+    (root / 'bounding_boxes.txt').write_text('\n'.join(lines[:-1]))
+    with pytest.raises(ValueError, match='bounding_boxes.txt has no line for image 3 .*1 of 3'):
+        CUBDataset(str(root), test_mode=True)
+
+
+def test_missing_images_and_splits(root):
+    (root / 'images' / BIRDS[2][1]).unlink()
+    with pytest.raises(FileNotFoundError, match='Laysan_Albatross_0001_545.jpg does not exist, .* image 3'):
+        CUBDataset(str(root), test_mode=True)
+    (root / 'train_test_split.txt').write_text('1 0\n2 0\n3 0\n')
+    with pytest.raises(ValueError, match="train_test_split.txt puts no image into 'train'"):
+        CUBDataset(str(root), split='train')
+    with pytest.raises(ValueError, match="split must be one of"):
+        CUBDataset(str(root), split='val')
+    shutil.rmtree(root)
+    with pytest.raises(FileNotFoundError, match='classes.txt'):
+        CUBDataset(str(root))

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from mmiam.evaluation.functional.localization import (
+    box_ious,
+    localization_figures,
+    localization_record,
+    sweep_boxes,
+)
+
+
+def slow_iou(first, second):
+    """IoU by counting unit cells; integer boxes."""
+    cells = [{(x, y) for x in range(int(b[0]), int(b[2])) for y in range(int(b[1]), int(b[3]))}
+             for b in (first, second)]
+    return len(cells[0] & cells[1]) / len(cells[0] | cells[1]) if cells[0] | cells[1] else 0.
+
+
+def flood(mask):
+    """Components (8 neighbours) as lists of (y, x)."""
+    left, found = {(y, x) for y, x in np.argwhere(mask)}, []
+    while left:
+        stack, part = [left.pop()], []
+        while stack:
+            y, x = stack.pop()
+            part.append((y, x))
+            for step in [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]:
+                if step in left:
+                    left.remove(step)
+                    stack.append(step)
+        found.append(part)
+    return found
+
+
+def test_box_ious_by_hand_and_by_counting():
+    assert box_ious([[0, 0, 2, 2]], [[1, 1, 3, 3], [0, 0, 2, 2], [2, 0, 4, 2], [1, 1, 1, 5]])[0].tolist() == [
+        pytest.approx(1 / 7), 1, 0, 0]
+    rng = np.random.default_rng(0)
+    boxes = rng.integers(0, 8, (2, 12, 4))
+    expected = [[slow_iou(a, b) for b in boxes[1]] for a in boxes[0]]
+    np.testing.assert_allclose(box_ious(*boxes), expected)
+
+
+def test_sweep_by_hand():
+    """Two plateaus: a large one at half height, a small one at full height."""
+    score_map = np.zeros((10, 12))
+    score_map[1:7, 1:6] = 1.
+    score_map[2:5, 8:11] = 2.
+    boxes = sweep_boxes(score_map)
+    assert boxes.shape == (255, 4)
+    assert boxes[0].tolist() == [1, 1, 6, 7] and boxes[126].tolist() == [1, 1, 6, 7]  # 127 = int(255 / 2)
+    assert boxes[127].tolist() == [8, 2, 11, 5] and boxes[254].tolist() == [8, 2, 11, 5]
+
+
+def test_sweep_against_a_flood_fill():
+    rng = np.random.default_rng(1)
+    ys, xs = np.mgrid[:24, :30]
+    score_map = sum(height * np.exp(-((ys - y)**2 + (xs - x)**2) / (2 * width**2)) for y, x, width, height in
+                    [(6, 7, 4.5, 1.), (17, 22, 2.5, 1.6)]) + 1e-4 * rng.random((24, 30))
+    boxes = sweep_boxes(score_map)
+    levels = np.floor((score_map - score_map.min()) / np.ptp(score_map) * 255)
+    switches = set()
+    for level in range(20, 255, 5):
+        parts = sorted(flood(levels > level), key=len)
+        if len(parts) > 1 and len(parts[-1]) - len(parts[-2]) < 12:
+            continue  # areas of contours and numbers of pixels may disagree on which is larger
+        ys_, xs_ = zip(*parts[-1])
+        assert boxes[level].tolist() == [min(xs_), min(ys_), max(xs_) + 1, max(ys_) + 1], level
+        switches.add(boxes[level][0] > 12)
+    assert switches == {True, False}  # both blobs were the largest at some threshold
+
+
+def test_sweep_of_maps_without_contrast_and_of_bad_ones():
+    assert not sweep_boxes(np.full((3, 4), 7.)).any()
+    assert sweep_boxes(np.array([[0., 1.]]))[0].tolist() == [1, 0, 2, 1]
+    for bad in (np.zeros(3), np.zeros((0, 3)), np.array([[0., np.nan]])):
+        with pytest.raises(ValueError, match='score map must be'):
+            sweep_boxes(bad)
+
+
+TRUE = np.array([[0., 0., 10., 10.]])
+
+
+def record(label, box, map_box=None):
+    sweep = None if map_box is None else np.tile(np.array(map_box, float), (255, 1))
+    return localization_record(label, None if box is None else np.array(box, float), np.array([3]), TRUE, sweep)
+
+
+def test_figures_by_hand():
+    """Four images: all right; wrong class; IoU of exactly one half; no box."""
+    records = [record(3, [0, 0, 10, 10]), record(1, [0, 0, 10, 9]), record(3, [0, 0, 10, 5]), record(None, None)]
+    assert [one.iou for one in records] == [1., .9, .5, 0.] and not records[3].found
+    assert localization_figures(records) == dict(loc_err=75., gt_known_err=50., cls_err=50.)
+    assert localization_figures(records, iou_thr=.4)['loc_err'] == 50.
+
+
+def test_sweep_figures_by_hand():
+    """The sweep takes IoU of one half as right, and one threshold for all images."""
+    one, two = record(3, None, [0, 0, 10, 5]), record(1, None, [0, 0, 10, 4])
+    two.sweep_iou[100:] = 1.
+    one.sweep_iou[200:] = 0.
+    figures = localization_figures([one, two])
+    assert figures['wsol_thr'] == pytest.approx(100 / 255)
+    assert figures['wsol_gt_known_err'] == 0 and figures['wsol_loc_err'] == 50.
+    assert 'wsol_thr' not in localization_figures([one, record(3, [0, 0, 1, 1])])
+
+
+def test_the_best_of_several_boxes_counts_and_the_class_must_be_that_of_the_box():
+    boxes, labels = np.array([[0, 0, 10, 10], [20, 0, 30, 10]]), np.array([3, 4])
+    both = localization_record(4, np.array([0, 0, 10, 10]), labels, boxes)
+    assert both.iou == 1 and both.class_correct and both.class_iou == 0

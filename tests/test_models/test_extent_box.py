@@ -1,0 +1,92 @@
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import nn
+
+import mmiam  # noqa: F401
+from mmiam.models.postprocessors import ExtentBox
+
+IMAGE = torch.zeros(3, 8, 10)
+
+
+def cue(*maps, peaks=None, logits=True):
+    maps = torch.stack([torch.as_tensor(one, dtype=torch.float32) for one in maps]) if maps else torch.zeros(0, 8, 10)
+    count = len(maps)
+    scores = torch.tensor(peaks if peaks is not None else [1.] * count)
+    return InstanceData(labels=torch.arange(count) + 4, class_scores=torch.zeros(count), peak_scores=scores,
+                        prms=maps, cams=maps - 1, iams=maps.clamp(1e-4, 1 - 1e-4).logit() if logits else maps)
+
+
+def two_blobs():
+    """0.9 on 2 x 3 pixels, 0.7 on 3 x 4 pixels, 0.1 elsewhere; the mean is 0.265."""
+    blobs = torch.full((8, 10), .1)
+    blobs[1:3, 1:4] = .9
+    blobs[4:7, 5:9] = .7
+    return blobs
+
+
+def run(cues, **kwargs):
+    return ExtentBox(**kwargs)(cues, IMAGE, DetDataSample())
+
+
+def test_extent_of_all_that_reaches_the_mean():
+    result = run(cue(two_blobs()))
+    assert result.bboxes.tolist() == [[1, 1, 9, 7]] and result.labels.tolist() == [4]
+    assert result.masks[0].sum() == 18 and result.scores.tolist() == [.5]
+    torch.testing.assert_close(result.maps[0], two_blobs())
+    assert run(cue(two_blobs()), region='largest').bboxes.tolist() == [[5, 4, 9, 7]]
+
+
+def test_ratio():
+    """0.8 / 0.265 = 3.02: only the higher blob reaches three times the mean."""
+    assert run(cue(two_blobs()), ratio=3.).bboxes.tolist() == [[1, 1, 4, 3]]
+
+
+def test_against_a_loop():
+    maps = torch.rand(8, 10, generator=torch.Generator().manual_seed(0))**4
+    mean = sum(maps.flatten().tolist()) / 80
+    inside = [(x, y) for y in range(8) for x in range(10) if maps[y, x] >= mean]
+    xs, ys = zip(*inside)
+    assert run(cue(maps), source='prms').bboxes.tolist() == [[min(xs), min(ys), max(xs) + 1, max(ys) + 1]]
+
+
+def test_source_and_the_highest_peak():
+    left, right = torch.zeros(2, 8, 10)
+    left[:, :3], right[:, 6:] = 1, 1
+    cues = cue(left, right, peaks=[1., 2.])
+    for source in ('iams', 'prms', 'cams'):
+        result = run(cues, source=source)
+        assert result.bboxes.tolist() == [[6, 0, 10, 8]] and result.labels.tolist() == [5]
+    assert len(run(cues, top_only=False)) == 2
+    assert 'maps' not in cues and len(cues) == 2
+
+
+def test_largest_component_has_corners_and_a_constant_map_is_the_image():
+    diagonal = torch.eye(8, 10)
+    diagonal[0, 9] = 1
+    assert run(cue(diagonal), region='largest').bboxes.tolist() == [[0, 0, 8, 8]]
+    assert run(cue(torch.ones(8, 10)), source='prms').bboxes.tolist() == [[0, 0, 10, 8]]
+
+
+def test_nothing_found():
+    result = run(cue())
+    assert len(result) == 0 and result.maps.shape == (0, 8, 10) and result.masks.shape == (0, 8, 10)
+    assert len(run(cue(), region='largest')) == 0
+
+
+def test_the_class_of_a_classifier(monkeypatch):
+    class Classifier(nn.Module):
+        def classify(self, images):
+            assert images.shape == (1, 3, 8, 10)
+            return torch.tensor([[0., 3., 1.]])
+
+    monkeypatch.setattr(MODELS, 'build', lambda config: Classifier())
+    assert run(cue(two_blobs()), classifier=dict(type='x')).labels.tolist() == [1]
+
+
+def test_bad_options():
+    for options in (dict(source='masks'), dict(region='some')):
+        with pytest.raises(ValueError, match='must be'):
+            ExtentBox(**options)
