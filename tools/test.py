@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, use_safe_loader
+from mmiam.engine import check_config_files, open_cpu_group, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,8 +41,6 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     cfg.load_from = args.checkpoint
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
     if args.out:
@@ -68,8 +66,11 @@ def main() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=False)
+    opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.test()
+    if opened:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':

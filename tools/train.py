@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, use_safe_loader
+from mmiam.engine import check_config_files, open_cpu_group, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,8 +47,8 @@ def load_config(args: argparse.Namespace) -> Config:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SystemExit(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
-    if args.launcher != 'none' and not torch.cuda.is_available():
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
+    if args.launcher != 'none':  # else each process evaluates with the batch norm statistics of its own share
+        cfg.default_hooks.setdefault('sync_buffers', dict(type='SyncBuffersHook'))
     cfg.resume = args.resume is not None
     if args.resume not in (None, 'auto'):
         cfg.load_from = args.resume
@@ -59,8 +59,11 @@ def main() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=True)
+    opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
+    if opened:
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == '__main__':

@@ -48,9 +48,16 @@ def read_ids(path: str | Path) -> list[str]:
 
 
 def take_shard(items: list, shard: str | None) -> list:
-    """Every n-th item from the i-th on for ``shard`` 'i/n' with i from 0; all of them for None."""
+    """Every n-th item from the i-th on for ``shard`` 'i/n' with i from 0; all of them for None.
+
+    'auto' takes i and n from the launcher's environment (see :func:`launcher_shard`).
+
+    Raises:
+        ValueError: if ``shard`` is none of these, or 'auto' without a launcher.
+    """
     if shard is None:
         return items
+    shard = launcher_shard() if shard == 'auto' else shard
     try:
         index, count = (int(part) for part in shard.split('/'))
     except ValueError:
@@ -58,6 +65,20 @@ def take_shard(items: list, shard: str | None) -> list:
     if not 0 <= index < count:
         raise ValueError(f'shard {shard!r}: the first number must lie in 0..{count - 1}')
     return items[index::count]
+
+
+def launcher_shard() -> str:
+    """'i/n' of this process under torchrun, srun, a Slurm array (its ids from 0) or mpirun.
+
+    Raises:
+        ValueError: if none of them started it.
+    """
+    for index, count in (('RANK', 'WORLD_SIZE'), ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT'),
+                         ('SLURM_PROCID', 'SLURM_NTASKS'), ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE')):
+        if index in os.environ and count in os.environ:
+            return f'{os.environ[index]}/{os.environ[count]}'
+    raise ValueError("shard 'auto' needs a launcher that sets RANK and WORLD_SIZE (torchrun), or Slurm's or MPI's own "
+                     "variables; without one, give '0/4' and so on")
 
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,

@@ -37,7 +37,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--recursive', action='store_true',
                         help='images of the folders below too; OUT gets the same folders')
     parser.add_argument('--workers', type=int, default=1, help='processes, one thread each')
-    parser.add_argument('--shard', help="part of the images for this machine, as '0/4' .. '3/4'")
+    parser.add_argument('--shard', help="part of the images for this machine, as '0/4' .. '3/4'; 'auto': of this "
+                        'process of torchrun, srun or mpirun')
     parser.add_argument('--max-proposals', type=int, default=SelectiveMerging.max_proposals)
     parser.add_argument('--overwrite', action='store_true', help='make files anew that exist')
     return parser.parse_args(argv)

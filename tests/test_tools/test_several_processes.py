@@ -1,0 +1,126 @@
+"""Training and evaluation in two CPU processes, as tools/dist_train.sh and tools/dist_test.sh start them."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIGURES = ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'mean_AP')
+slow = pytest.mark.skipif(os.environ.get('MMIAM_SLOW_TESTS') != '1', reason='a minute; set MMIAM_SLOW_TESTS=1')
+
+#: a hook module of the test: process 1 dies at an iteration if told to
+KILLER = '''
+import os, signal
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class KillOne(Hook):
+    priority = 'LOWEST'
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if get_rank() == 1 and runner.iter + 1 == int(os.environ.get('KILL_AT', 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='bash and gloo over localhost')
+
+
+@pytest.fixture
+def run(tiny_config, tmp_path):
+    """``run(tool, *arguments, kill_at=0)`` -> the finished process; the config is ``tiny.py``, cwd ``tmp_path``."""
+    (tmp_path / 'kill_one.py').write_text(KILLER)
+    cfg = tiny_config()
+    cfg.custom_imports = dict(imports=['mmiam', 'kill_one'], allow_failed_imports=False)
+    cfg.custom_hooks = [dict(type='TrainingStageHook', fill_begin=1), dict(type='KillOne')]
+    cfg.model.peak_head.class_thr = -50.  # so that there is something to evaluate
+    cfg.train_cfg.val_interval = 2
+    cfg.log_level = 'INFO'
+    cfg.dump(tmp_path / 'tiny.py')
+
+    def start(tool, *arguments, kill_at=0):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]), OMP_NUM_THREADS='1',
+                           MASTER_PORT=str(port), KILL_AT=str(kill_at), PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='')
+        command = [sys.executable] if tool.endswith('.py') else ['bash']
+        return subprocess.run([*command, str(ROOT / 'tools' / tool), *arguments], env=environment, cwd=tmp_path,
+                              capture_output=True, text=True, timeout=300)
+
+    return start
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """The figures of the last evaluation logged in a work dir."""
+    found = {}
+    for path in sorted(folder.rglob('*.json')):
+        if path.name == 'scalars.json' or re.fullmatch(r'\d+_\d+\.json', path.name):
+            for line in path.read_text().splitlines():
+                found.update({key: value for key, value in json.loads(line).items() if key.split('/')[-1] in FIGURES})
+    return {key.split('/')[-1]: value for key, value in found.items()}
+
+
+def test_both_stages_and_the_figures_of_one_process(run, tmp_path):
+    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'two')
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = '\n'.join(path.read_text() for path in (tmp_path / 'two').glob('*/*.log'))
+    assert 'Training stage "classify" (epoch 1' in log and 'Training stage "fill" (epoch 2' in log
+    assert re.search(r'Epoch\(train\)\s+\[1\]\[2/2\]', log)  # three images in two shares of two
+    two = figures(tmp_path / 'two')
+    assert {'mAP_25', 'ABO'} <= two.keys() and max(two.values()) > 0
+
+    done = run('test.py', 'tiny.py', 'two/epoch_2.pth', '--work-dir', 'one')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert figures(tmp_path / 'one') == pytest.approx(two, abs=1e-4)
+
+
+@slow
+def test_one_process_is_killed_and_the_run_resumed(run, tmp_path):
+    started = time.monotonic()
+    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'work', kill_at=3)
+    assert done.returncode != 0 and time.monotonic() - started < 200
+    assert f'Signal {signal.SIGKILL.value}' in done.stderr and 'train.py' in done.stderr, done.stderr[-3000:]
+    assert (tmp_path / 'work' / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'work', '--resume')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'work' / 'last_checkpoint').read_text().endswith('epoch_2.pth')
+
+    done = run('dist_test.sh', 'tiny.py', 'work/epoch_2.pth', '2', '--work-dir', 'two')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert figures(tmp_path / 'two') == pytest.approx(figures(tmp_path / 'work'), abs=1e-4)
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+def test_scripts_say_how_they_are_used(script, run):
+    done = run(script, 'tiny.py')
+    assert done.returncode == 2 and done.stderr.startswith('usage: ') and 'CONFIG' in done.stderr
+
+
+@pytest.mark.parametrize('script, arguments', [('slurm_train.sh', []), ('slurm_test.sh', ['a.pth'])])
+def test_slurm_scripts_hand_on_what_they_are_given(script, arguments, run, tmp_path, monkeypatch):
+    """With a ``srun`` that only prints its arguments."""
+    (tmp_path / 'srun').write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    (tmp_path / 'srun').chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv('SRUN_ARGS', '--time 1:00 --exclusive')
+    for gpus, expected in (('4', True), ('0', False)):
+        monkeypatch.setenv('GPUS_PER_NODE', gpus)
+        done = run(script, 'part', 'my job', 'tiny.py', *arguments, '--work-dir', 'a b')
+        assert done.returncode == 0, done.stderr
+        words = done.stdout.splitlines()
+        assert {'part', '--job-name=my job', '--ntasks=8', '--time', '--exclusive', 'a b'} <= set(words)
+        assert (f'--gres=gpu:{gpus}' in words) == expected
+        assert words[words.index('tiny.py'):] == ['tiny.py', *arguments, '--launcher', 'slurm', '--work-dir', 'a b']
+
+
+def test_a_launcher_without_its_variables(run):
+    done = run('train.py', 'tiny.py', '--launcher', 'slurm')
+    assert done.returncode != 0 and 'SLURM_PROCID is not set: start it with tools/slurm_train.sh' in done.stderr
