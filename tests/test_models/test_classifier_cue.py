@@ -1,0 +1,207 @@
+"""Cues from classifiers, alone and inside of IAMNet."""
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+
+from mmiam.models.cues import class_map_cues, peak_response_cues
+
+IMAGENET = dict(mean=(127.5, ) * 3, std=(127.5, ) * 3)
+
+
+def classifier(head='SoftmaxHead', classes=6, **kwargs):
+    options = dict(top_k=2) if head == 'SoftmaxHead' else dict(class_thr=-1e9, peak_thr=-1e9)
+    return dict(type='FrozenClassifier', backbone=dict(type='ResNet', depth=18, base_channels=4, out_indices=(3, )),
+                head=dict(type=head, num_classes=classes, in_channels=32, sub_pixel=2) | options | kwargs, **IMAGENET)
+
+
+def build(**kwargs):
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    cue = MODELS.build(dict(type='ClassifierCue', **kwargs))
+    if cue.classifier is not None:
+        generator = torch.Generator().manual_seed(3)
+        cue.classifier.head.classifier.bias.copy_(torch.rand(cue.classifier.head.num_classes, generator=generator) + 1)
+        cue.classifier.head.classifier.weight.copy_(
+            torch.randn(cue.classifier.head.classifier.weight.shape, generator=generator) * .3)
+    return cue
+
+
+def images(count=2, size=(64, 96)):
+    return 255 * torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def samples(count=2, size=(64, 96), **meta):
+    return [DetDataSample(metainfo=dict(img_path=f'{i}.jpg', img_shape=size, ori_shape=size, batch_input_shape=size,
+                                        img_id=i, **meta)) for i in range(count)]
+
+
+def check_form(cue, size=(64, 96)):
+    count = len(cue)
+    assert cue.labels.shape == cue.class_scores.shape == cue.peak_scores.shape == (count, )
+    assert cue.peaks.shape == (count, 2) and cue.prms.shape == cue.cams.shape == (count, *size)
+    torch.testing.assert_close(cue.prms.sum((1, 2)), torch.ones(count))
+    assert (cue.prms >= 0).all() and cue.cams.isfinite().all()
+
+
+@pytest.mark.parametrize('response', ['prm', 'cam'])
+@pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
+def test_form(response, head):
+    found = build(classifier=classifier(head), response=response)(images(), samples())
+    assert len(found) == 2 and all(len(cue) for cue in found)
+    for cue in found:
+        check_form(cue)
+        if response == 'cam':
+            assert len(set(cue.labels.tolist())) == len(cue)
+
+
+def test_peak_responses_are_those_of_the_classifier_on_its_own_normalisation():
+    cue = build(classifier=classifier())
+    found = cue(images(), samples())
+    _, _, expected = peak_response_cues(cue.classifier.backbone, cue.classifier.head, images() / 127.5 - 1)
+    for one, other in zip(found, expected):
+        assert one.labels.tolist() == other.labels.tolist() and one.peaks.tolist() == other.peaks.tolist()
+        torch.testing.assert_close(one.prms, other.prms)
+
+
+def test_class_maps_by_hand():
+    """One feature map of ones and twos; the head multiplies it by 1, -1 and 0.5: the second class has no cue."""
+    init_default_scope('mmdet')
+    head = MODELS.build(dict(type='PeakStimulationHead', num_classes=3, in_channels=1, sub_pixel=1, class_thr=-9.,
+                             peak_thr=-9.))
+    head.classifier.weight.data[:, 0, 0, 0] = torch.tensor([1., -1., .5])
+    head.classifier.bias.data.zero_()
+    feature = torch.tensor([[1., 1.], [1., 2.]])[None, None]
+    _, scores, (cue, ) = class_map_cues(lambda inputs: (feature, ), head, torch.zeros(1, 3, 2, 2))
+    assert cue.labels.tolist() == [0, 2] and cue.peaks.tolist() == [[1, 1], [1, 1]]
+    assert cue.cams.tolist() == [[[1, 1], [1, 2]], [[.5, .5], [.5, 1]]]
+    torch.testing.assert_close(cue.prms, torch.tensor([[[.2, .2], [.2, .4]]] * 2))
+    assert scores.shape == (1, 3)
+
+
+def test_class_maps_need_no_gradient(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError('back-propagation')
+
+    monkeypatch.setattr('mmiam.models.cues.peak_response.trace', refuse)
+    assert len(build(classifier=classifier(), response='cam')(images(), samples())[0])
+    with pytest.raises(AssertionError, match='back-propagation'):
+        build(classifier=classifier())(images(), samples())
+
+
+def test_groups_rename_add_up_and_leave_out():
+    plain, = build(classifier=classifier(top_k=6))(images(1), samples(1))
+    agnostic, = build(classifier=classifier(top_k=6), groups='agnostic')(images(1), samples(1))
+    assert set(agnostic.labels.tolist()) == {0} and len(agnostic) == len(plain)
+    assert (agnostic.class_scores.sigmoid() > .999).all()
+    grouped, = build(classifier=classifier(top_k=6), groups={7: [0, 1], 3: [5]})(images(1), samples(1))
+    assert set(grouped.labels.tolist()) == {7, 3}
+    probability = {label: float(score.sigmoid()) for label, score in zip(plain.labels.tolist(), plain.class_scores)}
+    seven = grouped.class_scores[grouped.labels == 7].sigmoid()
+    torch.testing.assert_close(seven, torch.full_like(seven, probability[0] + probability[1]))
+    others = grouped.class_scores[grouped.labels == 3].sigmoid()
+    torch.testing.assert_close(others, torch.full_like(others, probability[5]))
+
+
+def test_the_best_class_is_sought_among_those_that_count():
+    best = build(classifier=classifier(top_k=1))(images(1), samples(1))[0].labels[0]
+    rest = [label for label in range(6) if label != best]
+    for groups in ({0: rest}, {0: rest[:1]}):
+        cue, = build(classifier=classifier(top_k=1), groups=groups)(images(1), samples(1))
+        assert len(cue) and set(cue.labels.tolist()) == {0}
+
+
+@pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
+def test_image_labels(head):
+    cue = build(classifier=classifier(head), groups={0: [1, 2], 1: [3]}, use_image_labels=True)
+    found, = cue(images(1), samples(1, image_labels=[1]))
+    assert set(found.labels.tolist()) == {1}
+    assert len(cue(images(1), samples(1, image_labels=[]))[0]) == 0
+    with pytest.raises(KeyError, match='0.jpg has no image_labels'):
+        cue(images(1), samples(1))
+
+
+def test_bad_options():
+    with pytest.raises(ValueError, match='response must be one of'):
+        build(classifier=classifier(), response='gradcam')
+    with pytest.raises(ValueError, match='class 6 is none'):
+        build(classifier=classifier(), groups={0: [6]})
+
+
+# ---------------------------------------------------------------------------------------------------- inside of IAMNet
+@pytest.fixture
+def network(tiny_config):
+    def make(**overrides):
+        init_default_scope('mmdet')
+        cfg = tiny_config().model
+        for name in overrides:
+            cfg.pop(name, None)
+        cfg.update(overrides)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg)
+        if model.peak_head is not None:
+            model.peak_head.classifier.bias.data.fill_(1.)
+        model.filler.decoder.layers[-1].bias.data.fill_(2.)
+        return model.eval()
+
+    return make
+
+
+def predict(model, *given):
+    inputs = (images(1, (64, 64)) - model.data_preprocessor.mean) / model.data_preprocessor.std
+    with torch.no_grad():
+        return model.predict(inputs, list(given) or samples(1, (64, 64)))[0]
+
+
+def test_a_network_without_peak_head(network):
+    """The cue sees RGB in [0, 255], whatever the detector's preprocessor does."""
+    model = network(peak_head=None, cue=dict(type='ClassifierCue', classifier=classifier(classes=4)))
+    seen = []
+    model.cue.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    result = predict(model)
+    assert len(result.pred_instances) and 'pred_class_scores' not in result
+    torch.testing.assert_close(seen[0], images(1, (64, 64)), rtol=1e-4, atol=1e-3)
+    with pytest.raises(ValueError, match='stage "classify" needs a peak_head'):
+        model.set_stage('classify')
+    for wrong in (dict(cue=None), dict(cue=dict(type='ClassifierCue', response='cam'))):
+        with pytest.raises(ValueError, match='without peak_head the model needs'):
+            network(peak_head=None, **wrong)
+
+
+def test_another_classifier_beside_the_own(network):
+    model = network(cue=dict(type='ClassifierCue', classifier=classifier(classes=9), groups='agnostic'))
+    result = predict(model)
+    assert set(result.pred_instances.labels.tolist()) == {0} and result.pred_class_scores.shape == (3, )
+
+
+def test_class_maps_of_the_own_classifier(network):
+    """Without classifier, and the same responses as the peaks' ``cams``; one backbone pass."""
+    plain, cam = network(test_cfg=dict(return_maps=True)), network(
+        cue=dict(type='ClassifierCue', response='cam'), test_cfg=dict(return_maps=True))
+    passes = []
+    cam.backbone.register_forward_hook(lambda *args: passes.append(1))
+    expected, result = predict(plain), predict(cam)
+    torch.testing.assert_close(expected.pred_class_scores, result.pred_class_scores)
+    assert len(passes) == 1
+    by_label = {int(label): cams for label, cams in zip(expected.pred_instances.labels, expected.pred_instances.cams)}
+    for label, prm in zip(result.pred_instances.labels.tolist(), result.pred_instances.prms):
+        positive = by_label[label].clamp(min=0)
+        torch.testing.assert_close(prm, positive / positive.sum())
+
+
+def test_training_with_another_cue_moves_the_filler_alone(network):
+    import numpy as np
+
+    from mmiam.proposals import SegmentProposals
+    rows, columns = np.mgrid[:64, :64]
+    proposals = SegmentProposals([(rows >= 32) * 2 + (columns >= 32)], [np.eye(4, dtype=bool)])
+    model = network(peak_head=None, sampler=dict(type='ProposalPseudoGTSampler', overlap_thr=0.),
+                    cue=dict(type='ClassifierCue', classifier=classifier(classes=4), groups='agnostic')).train()
+    model.set_stage('fill')
+    sample, = samples(1, (64, 64), image_labels=[0])
+    sample.segment_proposals = proposals
+    model.loss(images(1, (64, 64)) / 255, [sample])['loss_fill'].backward()
+    assert any(parameter.grad.abs().sum() > 0 for parameter in model.filler.parameters())
+    assert all(parameter.grad is None for parameter in [*model.cue.parameters(), *model.backbone.parameters()])
+    assert not model.cue.classifier.training and not model.backbone.training
