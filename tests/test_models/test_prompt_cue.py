@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+
+from mmiam.models.cues import PromptCue
+
+
+def sample(prompts=None, ori=(40, 60), size=(20, 30), **meta):
+    meta = dict(img_path='a.jpg', ori_shape=ori, img_shape=size) | meta
+    return DetDataSample(metainfo=meta if prompts is None else dict(meta, prompts=prompts))
+
+
+def run(prompts, padded=(24, 32), cue=None, **kwargs):
+    return (cue or PromptCue())(torch.zeros(1, 3, *padded), [sample(prompts, **kwargs)])[0]
+
+
+def slow_gaussian(x, y, sigma_x, sigma_y, size, box):
+    """Values relative to the highest, pixel by pixel."""
+    values = [[math.exp(-.5 * ((j + .5 - x) / sigma_x)**2 - .5 * ((i + .5 - y) / sigma_y)**2)
+               if box[0] <= j + .5 < box[2] and box[1] <= i + .5 < box[3] else 0. for j in range(size[1])]
+              for i in range(size[0])]
+    return torch.tensor(values) / max(map(max, values))
+
+
+def test_a_point_against_a_loop():
+    """The image came as 40 x 60 pixels, is 20 x 30 in the input and padded to 24 x 32: half the coordinates."""
+    cue = run([dict(point=(21, 33))], cue=PromptCue(point_sigma=.1))
+    sigma = .1 * math.sqrt(40 * 60) / 2
+    expected = slow_gaussian(10.5, 16.5, sigma, sigma, (24, 32), (0, 0, 30, 20))
+    torch.testing.assert_close(cue.cams[0], expected)
+    torch.testing.assert_close(cue.prms[0], expected / expected.sum())
+    assert cue.peaks.tolist() == [[16, 10]] and cue.labels.tolist() == [0]
+    assert not cue.prms[0, 20:].any() and not cue.prms[0, :, 30:].any()
+
+
+def test_a_box_against_a_loop():
+    cue = run([dict(box=(8, 4, 28, 12), label=3)], cue=PromptCue(box_sigma=.5))
+    expected = slow_gaussian(9, 4, 5, 2, (24, 32), (4, 2, 14, 6))
+    torch.testing.assert_close(cue.cams[0], expected)
+    assert cue.labels.tolist() == [3] and cue.prms[0].sum().item() == pytest.approx(1)
+
+
+def test_form_order_and_none():
+    cue = run([dict(point=(5, 5), label=2), dict(box=(0, 0, 60, 40)), dict(point=(60, 40))])
+    assert cue.labels.tolist() == [2, 0, 0] and cue.prms.shape == cue.cams.shape == (3, 24, 32)
+    assert cue.class_scores.shape == cue.peak_scores.shape == (3, ) and cue.peaks.shape == (3, 2)
+    assert cue.peaks[2].tolist() == [19, 29]  # the last pixel of the image
+    empty = run([])
+    assert len(empty) == 0 and empty.prms.shape == (0, 24, 32) and empty.peaks.shape == (0, 2)
+
+
+def test_boxes_are_cut_at_the_border_and_tiny_ones_hit_a_pixel():
+    assert torch.equal(run([dict(box=(-20, 0, 20, 40))]).prms, run([dict(box=(0, 0, 20, 40))]).prms)
+    tiny = run([dict(box=(10.1, 10.1, 10.2, 10.2))])
+    assert tiny.prms[0].nonzero().tolist() == [[5, 5]]
+
+
+@pytest.mark.parametrize('direction, peak', [('horizontal', [2, 26]), ('vertical', [17, 3]), ('diagonal', [17, 26])])
+def test_mirrored_samples(direction, peak):
+    prompts = [dict(point=(7, 5)), dict(box=(2, 0, 12, 10))]  # (3.5, 2.5) and (1, 0, 6, 5) in the input
+    plain, flipped = run(prompts), run(prompts, flip=True, flip_direction=direction)
+    axes = dict(horizontal=[2], vertical=[1], diagonal=[1, 2])[direction]
+    torch.testing.assert_close(flipped.cams[:, :20, :30], plain.cams[:, :20, :30].flip(axes))
+    assert plain.peaks[0].tolist() == [2, 3] and flipped.peaks[0].tolist() == peak
+
+
+@pytest.mark.parametrize('prompt, message', [
+    (dict(point=(61, 5)), r'point \(61.0, 5.0\) lies outside'), (dict(point=(5, -1)), 'lies outside'),
+    (dict(point=(5, )), 'expected 2 finite numbers'), (dict(point=(5, float('nan'))), 'expected 2 finite numbers'),
+    (dict(point='ab'), 'expected 2 finite numbers'), (dict(box=(70, 0, 80, 9)), 'is empty inside the image'),
+    (dict(box=(9, 9, 3, 20)), 'is empty'), (dict(), 'expected dict'), ((3, 4), 'expected dict'),
+    (dict(point=(1, 1), box=(0, 0, 2, 2)), 'expected dict')])
+def test_bad_prompts_name_image_and_prompt(prompt, message):
+    with pytest.raises(ValueError, match=f'a.jpg: prompt 1: .*{message}'):
+        run([dict(point=(1, 1)), prompt])
+
+
+def test_a_sample_without_prompts_says_what_to_do():
+    with pytest.raises(KeyError, match="a.jpg has no 'prompts': use mmiam.apis.PromptSession"):
+        run(None)
+    with pytest.raises(ValueError, match='must be positive'):
+        PromptCue(point_sigma=0.)
