@@ -1,0 +1,21 @@
+# What the configs of this folder share: exported pseudo labels to train on, VOC's own masks to measure with.
+#   VOC_ROOT       VOC 2012
+#   PSEUDO_LABELS  what tools/export_pseudo_labels.py wrote
+_base_ = []
+from mmiam.datasets.voc_palette import VOC_CLASSES, VOC_PALETTE  # noqa: E402
+
+voc_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
+pseudo_data = dict(
+    type='CocoDataset',
+    data_root='',
+    ann_file='{{$PSEUDO_LABELS:data/pseudo/voc2012_train.json}}',
+    data_prefix=dict(img=voc_root + '/JPEGImages/'),
+    metainfo=dict(classes=VOC_CLASSES, palette=VOC_PALETTE),
+    filter_cfg=dict(filter_empty_gt=True, min_size=32))
+true_data = dict(
+    type='VOCInstanceDataset', data_root=voc_root, ann_file='ImageSets/Segmentation/val.txt', test_mode=True)
+true_evaluator = dict(type='VOCInstanceMetric', iou_thrs=(0.25, 0.5, 0.75))
+true_steps = [dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]  # in place of LoadAnnotations, PackDetInputs
+
+custom_imports = dict(imports=['mmiam'], allow_failed_imports=False)
+custom_hooks = [dict(type='SafeCheckpointHook')]
