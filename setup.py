@@ -1,9 +1,23 @@
-"""Packaging of mmiam; metadata only, the package needs no compiler."""
+"""Packaging of mmiam; metadata only, the package needs no compiler.
+
+mim and ``tools/misc/download.py`` look for configs, tools and the model index in ``mmiam/.mim``: links to the
+checkout in an editable install, copies in a wheel or sdist.
+"""
+import os
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.develop import develop
+
+try:
+    from setuptools.command.editable_wheel import editable_wheel
+except ImportError:  # before PEP 660
+    editable_wheel = None
 
 ROOT = Path(__file__).parent
+MIM = ('configs', 'demo', 'tools', 'model-index.yml')
 
 
 def version() -> str:
@@ -19,6 +33,64 @@ def requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
 
 
+def link_mim() -> None:
+    """``mmiam/.mim`` with links to the checkout; copies where links are not allowed."""
+    folder = ROOT / 'mmiam' / '.mim'
+    folder.mkdir(exist_ok=True)
+    for name in MIM:
+        target = folder / name
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.is_dir():
+            shutil.rmtree(target)
+        try:
+            target.symlink_to(os.path.relpath(ROOT / name, folder), target_is_directory=(ROOT / name).is_dir())
+        except OSError:
+            copy(ROOT / name, target)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or folder without what Python leaves in it."""
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+    else:
+        shutil.copyfile(source, target)
+
+
+class BuildWithMim(build_py):
+    """Puts ``.mim`` into the built package, wherever that is; an editable install has the links instead."""
+
+    def run(self) -> None:
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            return
+        folder = Path(self.build_lib) / 'mmiam' / '.mim'
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in MIM:
+            copy(ROOT / name, folder / name)
+
+
+class DevelopWithMim(develop):
+    """``python setup.py develop``."""
+
+    def run(self) -> None:
+        link_mim()
+        super().run()
+
+
+commands = dict(build_py=BuildWithMim, develop=DevelopWithMim)
+if editable_wheel is not None:
+
+    class EditableWithMim(editable_wheel):
+        """``pip install -e .``."""
+
+        def run(self) -> None:
+            link_mim()
+            super().run()
+
+    commands['editable_wheel'] = EditableWithMim
+
 setup(
     name='mmiam',
     version=version(),
@@ -30,4 +102,5 @@ setup(
     packages=find_packages(include=['mmiam', 'mmiam.*']),
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('light', 'tests', 'optional')},
+    cmdclass=commands,
     zip_safe=False)

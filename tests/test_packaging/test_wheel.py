@@ -1,0 +1,72 @@
+"""What an installed package holds: a wheel and an editable install, built without network."""
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mmiam.engine.model_zoo import load_models
+from mmiam.version import __version__
+
+ROOT = Path(__file__).parents[2]
+PARTS = ('mmiam', 'configs', 'tools', 'demo', 'requirements', 'setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in',
+         'model-index.yml', 'LICENSE')
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the checkout, so that nothing is built in the real one."""
+    pytest.importorskip('wheel')
+    folder = tmp_path / 'checkout'
+    folder.mkdir()
+    ignore = shutil.ignore_patterns('__pycache__', '.mim', '*.pyc')
+    for name in PARTS:
+        source = ROOT / name
+        shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
+    (folder / 'mmiam' / '__pycache__').mkdir()
+    (folder / 'tools' / '__pycache__').mkdir()
+    (folder / 'tools' / '__pycache__' / 'left.pyc').write_bytes(b'')
+    return folder
+
+
+def python(*arguments, cwd):
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_wheel(checkout, tmp_path):
+    python('-m', 'pip', 'wheel', str(checkout), '--no-build-isolation', '--no-deps', '--no-index', '--wheel-dir',
+           str(tmp_path / 'out'), cwd=tmp_path)
+    path, = (tmp_path / 'out').iterdir()
+    assert path.name == f'mmiam-{__version__}-py3-none-any.whl'
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        wheel.extractall(tmp_path / 'site')
+    for folder, suffixes in (('mmiam', ('.py', )), ('configs', ('.py', '.yml')), ('tools', ('.py', '.sh'))):
+        for source in (ROOT / folder).rglob('*'):
+            relative = source.relative_to(ROOT).as_posix()
+            if source.suffix in suffixes and '.mim' not in source.parts and '__pycache__' not in source.parts:
+                assert (relative if folder == 'mmiam' else f'mmiam/.mim/{relative}') in names
+    assert not [name for name in names if name.endswith('.pyc') or name.startswith(('tests', 'configs', 'tools'))]
+    index = tmp_path / 'site' / 'mmiam' / '.mim' / 'model-index.yml'
+    models = load_models(index)
+    assert models == load_models(ROOT / 'model-index.yml')
+    assert all((index.parent / model['Config']).is_file() for model in models.values())
+    found = ('import sys; sys.path.insert(0, "."); from mmiam.engine import model_zoo; '
+             'print(model_zoo.default_index()); assert model_zoo.default_index().parent.name == ".mim"')
+    python('-c', found, cwd=tmp_path / 'site')
+
+
+def test_editable_install(checkout):
+    """The links are made by the PEP 660 hook that ``pip install -e`` calls, and made again over old ones."""
+    (checkout / 'mmiam' / '.mim' / 'configs').mkdir(parents=True)
+    build = 'from setuptools.build_meta import build_editable; build_editable("out")'
+    for _ in range(2):
+        python('-c', build, cwd=checkout)
+        mim = checkout / 'mmiam' / '.mim'
+        assert sorted(path.name for path in mim.iterdir()) == ['configs', 'demo', 'model-index.yml', 'tools']
+        assert all(path.is_symlink() and path.resolve() == checkout / path.name for path in mim.iterdir())
+    with zipfile.ZipFile(next((checkout / 'out').iterdir())) as wheel:
+        assert not [name for name in wheel.namelist() if '.mim' in name]
