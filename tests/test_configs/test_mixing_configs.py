@@ -1,4 +1,5 @@
 """Configs that mix this package with mmdet: other backbones, and refined masks of another method."""
+import re
 import warnings
 from pathlib import Path
 
@@ -55,6 +56,36 @@ def test_mask_rcnn_keeps_the_names_of_its_parameters():
     assert shapes == wanted and cfg.model.backbone == plain.model.backbone
 
 
+@pytest.mark.parametrize('name, test_cfg', [
+    ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', dict(max_per_image=3)),
+    ('solo/solo_r50_fpn_1x_coco.py', dict(score_thr=0., mask_thr=0., filter_thr=0., max_per_img=3)),
+    pytest.param('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', dict(score_thr=0., max_per_img=3),
+                 marks=needs_operators)])
+def test_other_segmenters_are_refined(name, test_cfg):
+    """Each gives its masks in a form that is refined; nothing but the masks changes."""
+    cfg = get_config(f'mmdet::{name}')
+    cfg.model.backbone.init_cfg = None
+    cfg.model.test_cfg.update(test_cfg)
+    base = cfg.model.type
+    cfg.model.update(type='RefinedDetector', base=base, min_score=0.,
+                     refiner=dict(type='ConvCRFPostProc', crf=dict(kernel_size=3, num_iters=1)))
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    image = torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8)
+    results = []
+    for refine in (lambda masks, *_: masks, model.refine):
+        model.refine = refine
+        sample = DetDataSample(metainfo=dict(
+            img_shape=(64, 64), ori_shape=(48, 60), scale_factor=(64 / 60, 64 / 48), batch_input_shape=(64, 64)))
+        with torch.no_grad():
+            results.append(model.test_step(dict(inputs=[image], data_samples=[sample]))[0].pred_instances)
+    plain, refined = results
+    assert type(model).__name__ == f'Refined{base}' and len(refined) == len(plain) > 0
+    assert refined.masks.dtype == torch.bool and refined.masks.shape == plain.masks.shape == (len(plain), 48, 60)
+    for key in ('scores', 'labels', 'bboxes'):
+        torch.testing.assert_close(plain[key], refined[key], rtol=0, atol=0)
+
+
 @needs_operators
 def test_mask_rcnn_predicts_refined_masks():
     cfg = Config.fromfile(FOLDER / 'mask-rcnn_r50_convcrf.py')
@@ -76,3 +107,24 @@ def test_mask_rcnn_predicts_refined_masks():
     (logits, rgb), = refined
     assert logits.shape == found.masks.shape and rgb.shape == (3, 48, 60)
     assert logits.unique().numel() > 2  # probabilities, not binary masks
+
+
+@pytest.mark.parametrize('page', ['mixing', 'own_data'])
+def test_files_that_the_documentation_names_exist(page):
+    root = FOLDER.parents[1]
+    text = (root / f'docs/{page}.md').read_text()
+    named = set(re.findall(r'(?:configs|tools|demo)/[\w/.-]+\.py', text))
+    assert len(named) > 3 and not [name for name in named if not (root / name).is_file()]
+
+
+def test_the_configs_in_the_documentation_are_read(tmp_path):
+    """Those that start from mmdet's; the one of the first section is iam_r18_voc.py without its variable."""
+    blocks = re.findall(r'```python\n(.*?)```', (FOLDER.parents[1] / 'docs/mixing.md').read_text(), re.S)
+    from_mmdet = [block for block in blocks if "'mmdet::" in block]
+    assert len(from_mmdet) == 2
+    for block in from_mmdet:
+        (tmp_path / 'config.py').write_text(block)
+        cfg = Config.fromfile(tmp_path / 'config.py')
+        cfg.model.backbone.init_cfg = None
+        with torch.device('meta'):
+            assert MODELS.build(cfg.model).roi_head.mask_head.num_classes in (2, 80)
