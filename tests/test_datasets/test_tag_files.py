@@ -126,6 +126,19 @@ def test_any_json_is_read_or_refused(tmp_path_factory, content):
         assert all(tag in tagged.classes for image in tagged.images for tag in image.tags)
 
 
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=40) | st.text(alphabet='a,;"\n\r/.\\\0 ', max_size=40).map(str.encode))
+def test_any_csv_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp('csv') / 'tags.csv'
+    path.write_bytes(content)
+    try:
+        tagged = read_csv(str(path))
+    except ValueError as error:
+        assert 'tags.csv' in str(error)
+    else:
+        assert all(safe_name(image.name, '') == image.name for image in tagged.images)
+
+
 @pytest.mark.parametrize('name', ['..', '../a.jpg', 'a/../../b.jpg', '/a.jpg', '\\\\host\\a.jpg', 'C:\\a.jpg',
                                   '~/a.jpg', 's3://bucket/a.jpg', '', ' ', '.', 'a\0.jpg', 3, None])
 def test_names_that_lead_out(name):

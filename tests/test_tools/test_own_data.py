@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from mmiam.datasets.tag_files import read_coco
+from mmiam.datasets.tag_files import read_coco, read_tags
 
 ROOT = Path(__file__).parents[2]
 SMALL = '(64,64)'
@@ -71,6 +71,17 @@ def test_five_commands(folder):
     assert [image.tags for image in read_coco(str(folder / 'masks.json')).images] == [['cat']] * 3 + [['dog']] * 3
     assert len(list((folder / 'pictures/vis').iterdir())) == 3
     assert len(json.loads((folder / 'pictures/predictions.json').read_text())['images']) == 3
+
+
+@pytest.mark.parametrize('suffix, mark', [('csv', 'file,tags'), ('json', '{"categories"')])
+def test_tags_as_the_page_shows_them(suffix, mark, tmp_path):
+    block, = re.findall(r'```\n(' + re.escape(mark) + r'.*?)```', (ROOT / 'docs/own_data.md').read_text(), re.S)
+    (tmp_path / f'tags.{suffix}').write_text(block)
+    (tmp_path / 'beach').mkdir()
+    for name in ('beach/001.jpg', '002.jpg'):
+        (tmp_path / name).touch()
+    tagged = read_tags(str(tmp_path), str(tmp_path / f'tags.{suffix}'))
+    assert tagged.images[0].name == 'beach/001.jpg' and len(tagged.images[0].tags) == 2
 
 
 def test_a_missing_folder_is_named_before_anything_starts(folder):
