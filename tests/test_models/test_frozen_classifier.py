@@ -91,7 +91,8 @@ def damaged(change):
 
 @pytest.mark.parametrize('content, message', [
     (lambda: {'conv1.weight': torch.zeros(1)}, 'holds no classifier'), (lambda: [1, 2], 'holds no state dict'),
-    (damaged(lambda state: state.pop('layer2.0.conv1.weight')), "lacks 1 of .* ResNet, the first 'layer2.0.conv1.weight'"),
+    (damaged(lambda state: state.pop('layer2.0.conv1.weight')),
+     "lacks 1 of .* ResNet, the first 'layer2.0.conv1.weight'"),
     (damaged(lambda state: state.update({'conv1.weight': torch.zeros(9, 3, 7, 7)})), "'conv1.weight' has shape"),
     (lambda: published(classes=7), 'fc.weight has 7 classes and 32 channels, .*set num_classes=7')])
 def test_a_bad_file_is_named(content, message, tmp_path):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmiam.models.heads import SoftmaxHead
+from mmiam.models.heads import SoftmaxHead, group_sums
 
 
 def head(**kwargs):
@@ -37,6 +37,23 @@ def test_which_classes_an_image_has():
     assert labels([[0, 2]]) == [0] and labels([[]]) == [] and labels([[1]], ignore=(1, )) == []
     assert labels([[0, 2]], top_k=9) == [0, 2]
     assert labels([[0, 2]], min_probability=.7) == [0]  # relative to the classes allowed: .73 and .27
+
+
+def test_groups_are_chosen_by_the_sum_of_their_classes():
+    """Means 2, 2.01 and 2.5: the first two classes are together the more probable."""
+    maps = torch.zeros(1, 3, 3, 3)
+    maps[0, 0, 1, 1], maps[0, 1, 0, 0], maps[0, 2, 2, 2] = 18., 18.1, 22.5
+
+    def labels(groups, **kwargs):
+        return head(targets=torch.tensor(groups), **kwargs).find_cues(maps)[1][0].labels.tolist()
+
+    assert head().find_cues(maps)[1][0].labels.tolist() == [2]
+    assert labels([4, 4, 0]) == [1] and labels([0, 1, 2]) == [2]
+    assert sorted(labels([4, 4, 0], top_k=2)) == [1, 2] and labels([4, -1, -1], top_k=3) == [0]
+    assert labels([4, 4, 0], min_probability=.9) == []
+    assert head(targets=torch.tensor([4, 4, 0])).find_cues(maps, [[0, 2]])[1][0].labels.tolist() == [2]
+    sums = group_sums(torch.tensor([[.24, .67, .09]]), torch.tensor([2, -1, 2]))
+    torch.testing.assert_close(sums, torch.tensor([[0, 0, .33]]))
 
 
 def test_relative_peak_threshold():

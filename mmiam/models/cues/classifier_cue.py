@@ -11,6 +11,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..heads import SoftmaxHead, group_sums
 from .class_groups import target_labels
 from .peak_response import class_map_cues, peak_response_cues
 
@@ -43,7 +44,9 @@ class ClassifierCue(BaseModule):
         self.groups = groups
         self.use_image_labels = use_image_labels
         if self.classifier is not None:
-            target_labels(groups, self.classifier.head.num_classes)  # a wrong mapping is reported now
+            targets = target_labels(groups, self.classifier.head.num_classes)  # a wrong mapping is reported now
+            if isinstance(groups, Mapping) and isinstance(self.classifier.head, SoftmaxHead):
+                self.classifier.head.targets = targets
 
     @property
     def needs_network(self) -> bool:
@@ -85,22 +88,14 @@ class ClassifierCue(BaseModule):
         allowed = None if image_labels is None else [
             torch.isin(targets, torch.tensor(list(labels), dtype=torch.long, device=targets.device)).nonzero().flatten()
             .tolist() for labels in image_labels]
-        if allowed is None and (targets < 0).any() and hasattr(head, 'probabilities'):  # among those that count
-            allowed = [(targets >= 0).nonzero().flatten().tolist()] * len(inputs)
         feats, scores, found = self.respond(extract, head, inputs, allowed)
-        if hasattr(head, 'probabilities'):
-            self.add_up(head.probabilities(scores), targets, found)
+        if isinstance(head, SoftmaxHead):  # the evidence for a class is that for all of the classifier's that it has
+            evidence = torch.logit(group_sums(head.probabilities(scores), targets), eps=1e-6)
+            for row, cue in zip(evidence, found):
+                cue.class_scores = row[targets[cue.labels]]
         renamed = []
         for cue in found:
             cue = cue[targets[cue.labels] >= 0]
             cue.labels = targets[cue.labels]
             renamed.append(cue)
         return feats, scores, renamed
-
-    @staticmethod
-    def add_up(probabilities: Tensor, targets: Tensor, found: list[InstanceData]) -> None:
-        """``class_scores`` as log-odds of a target's probability, the sum over its classes: (B, S), (S,)."""
-        kept = targets >= 0
-        for row, cue in zip(probabilities, found):
-            summed = row.new_zeros(int(targets.max()) + 1 if kept.any() else 0).index_add(0, targets[kept], row[kept])
-            cue.class_scores = torch.logit(summed[targets[cue.labels]], eps=1e-6)

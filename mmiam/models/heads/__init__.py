@@ -1,5 +1,5 @@
 from .peak_stimulation_head import PeakStimulationHead
 from .soft_proposal import SoftProposalHead
-from .softmax_head import SoftmaxHead
+from .softmax_head import SoftmaxHead, group_sums
 
-__all__ = ['PeakStimulationHead', 'SoftProposalHead', 'SoftmaxHead']
+__all__ = ['PeakStimulationHead', 'SoftProposalHead', 'SoftmaxHead', 'group_sums']

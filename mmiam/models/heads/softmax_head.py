@@ -24,16 +24,21 @@ class SoftmaxHead(PeakStimulationHead):
         top_k (int): an image has cues of its so many most probable classes. 1, since the classes exclude one another.
         min_probability (float): ... and of those with at least this probability among the classes allowed.
         ignore (Sequence[int]): classes that are never predicted, e.g. ``(0, )`` for a background class.
+        targets (Tensor, optional): group of each class, (C,) long, -1 for none; may be set later. Then ``top_k`` groups
+            are chosen by the sum of their classes' probabilities, each stands for its most probable class, and classes
+            of no group are left out: a hundred breeds of dog are together more probable than one cat.
         others: see :class:`PeakStimulationHead`. ``peak_thr`` defaults to minus infinity and ``relative_peak_thr`` to
             0.5 (both our choice: the height of these peaks is not comparable between networks).
     """
 
     def __init__(self, *args, top_k: int = 1, min_probability: float = 0., ignore: Sequence[int] = (),
-                 peak_thr: float = -float('inf'), relative_peak_thr: float = 0.5, **kwargs) -> None:
+                 targets: Tensor | None = None, peak_thr: float = -float('inf'), relative_peak_thr: float = 0.5,
+                 **kwargs) -> None:
         super().__init__(*args, peak_thr=peak_thr, relative_peak_thr=relative_peak_thr, **kwargs)
         self.top_k = top_k
         self.min_probability = min_probability
         self.ignore = tuple(ignore)
+        self.targets = targets
 
     def loss(self, feats: tuple[Tensor, ...], targets: Tensor) -> dict[str, Tensor]:
         """There is none: the head takes the weights of a trained classifier."""
@@ -83,5 +88,18 @@ class SoftmaxHead(PeakStimulationHead):
             mask[list(allowed)] = 1
             probabilities = probabilities * mask
             probabilities = probabilities / probabilities.sum().clamp(min=torch.finfo(mask.dtype).tiny)
-        values, labels = probabilities.topk(min(self.top_k, len(probabilities)))
-        return labels[(values > 0) & (values >= self.min_probability)]
+        if self.targets is None:
+            values, labels = probabilities.topk(min(self.top_k, len(probabilities)))
+            return labels[(values > 0) & (values >= self.min_probability)]
+        targets = self.targets.to(probabilities.device)
+        values, chosen = group_sums(probabilities[None], targets)[0].sort(descending=True, stable=True)
+        chosen = chosen[(values > 0) & (values >= self.min_probability)][:self.top_k]
+        members = probabilities.masked_fill(targets != chosen[:, None], -1)
+        return members.argmax(1) if len(chosen) else chosen
+
+
+def group_sums(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Sums over the classes of each group: (B, C), (C,) with -1 for no group -> (B, T), T the highest group plus 1."""
+    kept = targets >= 0
+    count = int(targets.max()) + 1
+    return probabilities.new_zeros((len(probabilities), count)).index_add(1, targets[kept], probabilities[:, kept])
