@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import DATASETS, METRICS, MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from PIL import Image
 
-from mmiam.apis import CocoResults
+from mmiam.apis.part_files import PartFiles
+from mmiam.apis.pseudo_labels import image_part, merge_parts
 from mmiam.compat import install_mmcv_stand_in
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.evaluation.dump import write_json
+from mmiam.evaluation.functional.rle import decode_masks
 
 FOLDER = Path(__file__).parents[2] / 'configs/retrain'
 FILES = sorted(FOLDER.glob('*.py'))
@@ -26,19 +29,22 @@ NEEDS = 'mmcv-lite has no RoIAlign and no NMS; install the full mmcv'
 
 @pytest.fixture
 def pseudo(mini_voc, tmp_path, monkeypatch):
-    """VOC_ROOT and PSEUDO_LABELS of a miniature tree, with the masks of its training images as labels."""
+    """VOC_ROOT and PSEUDO_LABELS of a miniature tree, exported as if a model had predicted its training masks."""
     init_default_scope('mmdet')
     root = mini_voc()
-    content = CocoResults(VOC_CLASSES).content
-    for number, name in enumerate(('t0', 't1', 't2'), 1):
-        content['images'].append(dict(id=number, file_name=f'{name}.jpg', height=24, width=32))
-        masks = [str(root / folder / f'{name}.png') for folder in ('SegmentationClass', 'SegmentationObject')]
-        for item in load_voc_instances(*masks, {i: i - 1 for i in range(1, 21)})[0]:
-            x1, y1, x2, y2 = item['bbox']
-            content['annotations'].append(dict(
-                id=len(content['annotations']) + 1, image_id=number, category_id=item['bbox_label'] + 1, iscrowd=0,
-                segmentation=item['mask'], bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), score=0.5))
-    write_json(str(tmp_path / 'pseudo.json'), content)
+    parts = PartFiles(str(tmp_path / 'parts'), {}, 3)
+    for index, name in enumerate(('t0', 't1', 't2')):
+        files = [str(root / folder / f'{name}.png') for folder in ('SegmentationClass', 'SegmentationObject')]
+        found = load_voc_instances(*files, {i: i - 1 for i in range(1, 21)})[0]
+        labels = [item['bbox_label'] for item in found]
+        sample = DetDataSample(
+            metainfo=dict(ori_shape=(24, 32), image_labels=sorted(set(labels))),
+            pred_instances=InstanceData(
+                masks=torch.from_numpy(decode_masks([item['mask'] for item in found], (24, 32))),
+                bboxes=torch.tensor([item['bbox'] for item in found]), labels=torch.tensor(labels),
+                scores=torch.linspace(0.9, 0.5, len(found))))
+        parts.write(index, image_part(f'{name}.jpg', sample, VOC_CLASSES, 0., False))
+    merge_parts(parts, VOC_CLASSES, str(tmp_path / 'pseudo.json'))
     monkeypatch.setenv('VOC_ROOT', str(root))
     monkeypatch.setenv('PSEUDO_LABELS', str(tmp_path / 'pseudo.json'))
     return root
