@@ -6,7 +6,7 @@ in PRM's training (the flag 0 of ``ImageSets/Main``; ``difficult`` in the xml).
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
@@ -51,17 +51,13 @@ def read_image_list(path: str) -> list[str]:
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
                                 'docs/data.md for how the lists are made')
     ids = []
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            if not words:
-                continue
-            pair = _SBD_PAIR.fullmatch(words[0])
-            image_id = pair.group(1) if pair else words[0]
-            if not _ID.fullmatch(image_id) or (len(words) > 1 and not pair):
-                raise ValueError(f'{path}, line {number}: {line.strip()!r} is not an image id; write one id '
-                                 'a line, without folder and suffix')
-            ids.append(image_id)
+    for number, words in _lines(path):
+        pair = _SBD_PAIR.fullmatch(words[0])
+        image_id = pair.group(1) if pair else words[0]
+        if not _ID.fullmatch(image_id) or (len(words) > 1 and not pair):
+            raise ValueError(f'{path}, line {number}: {" ".join(words)!r} is not an image id; write one id '
+                             'a line, without folder and suffix')
+        ids.append(image_id)
     if not ids:
         raise ValueError(f'image list {path} holds no image id; write one id a line')
     twice = [image_id for image_id, count in Counter(ids).items() if count > 1]
@@ -91,7 +87,7 @@ def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
         raise FileNotFoundError(
             f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
             "labels from ImageSets/Main (label_source='imagesets')") from None
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding that is unknown, or none
         raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
     index = {name: label for label, name in enumerate(classes)}
     labels, unknown = set(), Counter()
@@ -153,13 +149,19 @@ def _read_flags(path: str) -> dict[str, int]:
         raise FileNotFoundError(f"class list {path} does not exist; set label_split to an existing split, or "
                                 "label_source='annotations'")
     flags = {}
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            if not words:
-                continue
-            if len(words) != 2 or words[1] not in ('-1', '0', '1'):
-                raise ValueError(f'{path}, line {number}: {line.strip()!r}; expected an image id and '
-                                 '-1, 0 or 1')
-            flags[words[0]] = int(words[1])
+    for number, words in _lines(path):
+        if len(words) != 2 or words[1] not in ('-1', '0', '1'):
+            raise ValueError(f'{path}, line {number}: {" ".join(words)!r}; expected an image id and -1, 0 or 1')
+        flags[words[0]] = int(words[1])
     return flags
+
+
+def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
+    """(number from 1, words) of each line of a text file that is not blank."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            for number, line in enumerate(file, 1):
+                if line.split():
+                    yield number, line.split()
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is no text in UTF-8 ({error}); restore it') from error

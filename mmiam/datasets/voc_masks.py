@@ -36,7 +36,7 @@ def read_index_mask(path: str) -> np.ndarray:
     except FileNotFoundError:
         raise FileNotFoundError(
             f'mask {path} does not exist; restore it, or remove its id from the image list') from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
 
 

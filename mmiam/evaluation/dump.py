@@ -52,11 +52,14 @@ def load_dump(path: str) -> dict:
     try:
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not json ({error}); dump the predictions again') from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise ValueError(f"{path} is not a dump of VOCInstanceMetric (key 'format' must be {FORMAT!r})")
-    for position, record in enumerate(content['images']):
+    images = content.get('images')
+    if not isinstance(images, list) or not all(isinstance(record, dict) for record in images):
+        raise ValueError(f"{path}: 'images' must be a list of records; dump the predictions again")
+    for position, record in enumerate(images):
         missing = _KEYS - set(record)
         if missing:
             raise ValueError(f'{path}: image {position} lacks {sorted(missing)}; dump the predictions again')
