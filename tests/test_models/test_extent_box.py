@@ -44,6 +44,16 @@ def test_ratio():
     assert run(cue(two_blobs()), ratio=3.).bboxes.tolist() == [[1, 1, 4, 3]]
 
 
+def test_relu_of_the_logits():
+    """Logits 2 on one pixel, 0.1 on another, -1 elsewhere: the mean of the ReLU is 2.1 / 80."""
+    logits = torch.full((8, 10), -1.)
+    logits[2, 3], logits[5, 6], logits[7, 0] = 2., .1, .02
+    cues = cue(two_blobs())
+    cues.iams = logits[None]
+    assert run(cues, activation='relu').bboxes.tolist() == [[3, 2, 7, 6]]
+    assert run(cues).bboxes.tolist() == [[0, 2, 7, 8]]  # 0.27 elsewhere: all three lie above the mean of the sigmoid
+
+
 def test_against_a_loop():
     maps = torch.rand(8, 10, generator=torch.Generator().manual_seed(0))**4
     mean = sum(maps.flatten().tolist()) / 80
@@ -86,7 +96,14 @@ def test_the_class_of_a_classifier(monkeypatch):
     assert run(cue(two_blobs()), classifier=dict(type='x')).labels.tolist() == [1]
 
 
+def test_cues_without_the_map():
+    cues = cue(two_blobs())
+    del cues.iams
+    with pytest.raises(ValueError, match='the cues have no iams; the model needs a filler'):
+        run(cues)
+
+
 def test_bad_options():
-    for options in (dict(source='masks'), dict(region='some')):
+    for options in (dict(source='masks'), dict(region='some'), dict(activation='tanh')):
         with pytest.raises(ValueError, match='must be'):
             ExtentBox(**options)

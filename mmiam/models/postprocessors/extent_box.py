@@ -22,7 +22,9 @@ class ExtentBox(BasePostProcessor):
     largest component, is how the authors' earlier public code on localisation does it.
 
     Args:
-        source (str): the map: ``'iams'`` as probabilities, ``'prms'`` or ``'cams'`` (for comparison).
+        source (str): the map: ``'iams'``, ``'prms'`` or ``'cams'`` (for comparison).
+        activation (str): what is done to the logits of ``'iams'``: ``'sigmoid'`` (our choice; the paper does not say)
+            or ``'relu'`` (as it does for saliency), whose mean is lower where most of an image is surely background.
         ratio (float): the threshold in units of the map's mean over the image. 1.
         region (str): ``'all'`` pixels above it, or the ``'largest'`` connected component (8 neighbours) alone.
         top_only (bool): keep the cue with the highest peak alone (our choice: localisation asks for one box).
@@ -35,15 +37,18 @@ class ExtentBox(BasePostProcessor):
     :class:`LocalizationMetric`.
     """
 
-    def __init__(self, source: str = 'iams', ratio: float = 1., region: str = 'all', top_only: bool = True,
-                 classifier: dict | None = None, **kwargs) -> None:
+    def __init__(self, source: str = 'iams', activation: str = 'sigmoid', ratio: float = 1., region: str = 'all',
+                 top_only: bool = True, classifier: dict | None = None, **kwargs) -> None:
         super().__init__(**kwargs)
         if source not in SOURCES:
             raise ValueError(f'source must be one of {SOURCES}, got {source!r}')
+        if activation not in ('sigmoid', 'relu'):
+            raise ValueError(f'activation must be "sigmoid" or "relu", got {activation!r}')
         if region not in ('all', 'largest'):
             raise ValueError(f'region must be "all" or "largest", got {region!r}')
         self.source = source
         self.needs_iam = source == 'iams'
+        self.activation = getattr(torch, activation)
         self.ratio = ratio
         self.region = region
         self.top_only = top_only
@@ -54,7 +59,10 @@ class ExtentBox(BasePostProcessor):
             cues = cues[cues.peak_scores.argmax()[None]]
         cues = cues[:]  # not the caller's
         maps = cues.get(self.source)
-        cues.maps = maps.sigmoid() if self.source == 'iams' else maps
+        if maps is None:
+            raise ValueError(f'ExtentBox(source={self.source!r}): the cues have no {self.source}; the model needs a filler '
+                             'for Instance Activation Maps')
+        cues.maps = self.activation(maps) if self.source == 'iams' else maps
         if self.classifier is not None and len(cues):
             cues.labels = torch.full_like(cues.labels, int(self.classifier.classify(image[None])[0].argmax()))
         masks = self.foreground(self.resize_maps(cues.maps, tuple(image.shape[-2:])))
