@@ -16,8 +16,8 @@ from mmiam.evaluation.dump import load_dump
 from mmiam.models.box_sources.detection_file_boxes import load_detections
 
 CLASSES = ('cat', 'dog')
-XML = ('<annotation><size><width>32</width><height>24</height></size><object><name>cat</name></object>'
-       '<object><name>cow</name></object></annotation>').encode()
+XML = (b'<annotation><size><width>32</width><height>24</height></size><object><name>cat</name></object>'
+       b'<object><name>cow</name></object></annotation>')
 PIECES = st.one_of(st.binary(max_size=6), st.sampled_from([b'\xff' * 4, b'\0' * 4, b'<!DOCTYPE a [', b'&a;', b'-1',
                                                            b'encoding="utf-7"', b'../']))
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), PIECES), min_size=1, max_size=6)
@@ -105,7 +105,8 @@ def test_any_json(content, tmp_path_factory):
 
 def test_xml_entities_are_not_expanded_or_read(tmp_path):
     lines = ''.join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 20}">' for i in range(1, 10))
-    bomb = f'<!DOCTYPE a [<!ENTITY l0 "{"x" * 1000}">{lines}]><annotation><object><name>&l9;</name></object></annotation>'
+    bomb = (f'<!DOCTYPE a [<!ENTITY l0 "{"x" * 1000}">{lines}]>'
+            '<annotation><object><name>&l9;</name></object></annotation>')
     foreign = ('<!DOCTYPE a [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
                '<annotation><object><name>&f;</name></object></annotation>')
     for content in (bomb, foreign):

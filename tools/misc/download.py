@@ -4,6 +4,7 @@ Names are those of the metafiles (``--list`` shows them). The sha256 is checked;
 where it stopped; without ``--out`` the file is kept in a cache folder ($MMIAM_CACHE, else ~/.cache/mmiam).
 """
 import argparse
+import os
 import sys
 
 from mmiam.engine.model_zoo import fetch_weights, load_models
@@ -27,7 +28,11 @@ def main(argv=None) -> int:
                 print(f"{name:40} {model.get('Weights') or 'no weights published'}")
             return 0 if args.list else 2
         path = fetch_weights(args.name, args.out, args.index)
-        check_checkpoint(path)
+        try:
+            check_checkpoint(path)
+        except ValueError:
+            os.unlink(path)
+            raise
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
