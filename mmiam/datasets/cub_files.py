@@ -49,7 +49,7 @@ def _one(words: list[str]) -> str:
 
 
 def _flag(words: list[str]) -> bool:
-    return {'0': False, '1': True}.get(_one(words)) if _one(words) in ('0', '1') else _fail()
+    return bool(('0', '1').index(_one(words)))
 
 
 def _box(words: list[str]) -> tuple[float, float, float, float]:

@@ -60,8 +60,8 @@ class ExtentBox(BasePostProcessor):
         cues = cues[:]  # not the caller's
         maps = cues.get(self.source)
         if maps is None:
-            raise ValueError(f'ExtentBox(source={self.source!r}): the cues have no {self.source}; the model needs a filler '
-                             'for Instance Activation Maps')
+            raise ValueError(f'ExtentBox(source={self.source!r}): the cues have no {self.source}; the model needs a '
+                             'filler for Instance Activation Maps')
         cues.maps = self.activation(maps) if self.source == 'iams' else maps
         if self.classifier is not None and len(cues):
             cues.labels = torch.full_like(cues.labels, int(self.classifier.classify(image[None])[0].argmax()))
