@@ -42,7 +42,8 @@ def download(tmp_path, monkeypatch):
         ('127.0.0.1', 0), functools.partial(Quiet, directory=str(tmp_path / 'served')))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     models = [dict(Name=name, Config='configs/a.py', Weights=f'http://127.0.0.1:{server.server_port}/{name}.pth',
-                   Metadata=dict(SHA256=sha256_of(tmp_path / 'served' / f'{name}.pth'))) for name in ('good', 'hostile')]
+                   Metadata=dict(SHA256=sha256_of(tmp_path / 'served' / f'{name}.pth')))
+              for name in ('good', 'hostile')]
     (tmp_path / 'metafile.yml').write_text(yaml.safe_dump(dict(Models=models)))
     (tmp_path / 'index.yml').write_text(yaml.safe_dump(dict(Import=['metafile.yml'])))
     spec = importlib.util.spec_from_file_location('download_tool', ROOT / 'tools/misc/download.py')
@@ -59,7 +60,8 @@ def test_weights_by_name(download, tmp_path, capsys):
     assert path == str(tmp_path / 'out' / 'good.pth')
     assert read_checkpoint(path)['state_dict']['w'].tolist() == [1, 1]
     assert download('--list') == 0 and '/hostile.pth' in capsys.readouterr().out
-    assert download('other') == 1 and "no model 'other' in the index; there are good, hostile" in capsys.readouterr().err
+    assert download('other') == 1
+    assert "no model 'other' in the index; there are good, hostile" in capsys.readouterr().err
 
 
 def test_a_hostile_file_is_refused_and_removed_although_its_hash_is_right(download, tmp_path, capsys):
