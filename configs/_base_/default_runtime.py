@@ -9,6 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook', score_thr=0.05),
+    sync_buffers=dict(type='SyncBuffersHook'),
     safe_checkpoint=dict(type='SafeCheckpointHook'))
 
 env_cfg = dict(

@@ -14,4 +14,4 @@ model = dict(
     sampler=dict(alpha=0.4, area_range=(0.01, 0.6), rank_weight=1., class_map_weight=2., min_score=1.1),
     filler=dict(
         in_channels=(24, 32, 96), num_stacks=3, context_channels=32, aux_loss=dict(type='DiceLoss')),
-    post_processor=dict(mask_thr=0.4, crf=dict(kernel_size=15), class_evidence='peak', temperature=8.))
+    post_processor=dict(mask_thr=0.4, crf=dict(kernel_size=15), class_evidence='peak', temperature=8., nms_iou=0.5))

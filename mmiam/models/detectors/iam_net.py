@@ -32,7 +32,8 @@ class IAMNet(BaseDetector):
             that gives the cues in place of this network's own peaks (docs/cues.md); its
             images are RGB in [0, 255]. None uses the peaks.
         train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
-            batch that are filled, a random subset is taken (memory; default 48).
+            batch that are filled, a random subset is taken (default 48), ``cue_batch`` (int)
+            the images whose cues are computed at a time (default 4); both bound the memory.
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
             predictions ride along as ``pred_instances_<name>``; ``return_maps`` (bool)
             keeps ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
@@ -49,7 +50,7 @@ class IAMNet(BaseDetector):
         self.sampler = TASK_UTILS.build(sampler) if sampler else None
         self.post_processor = MODELS.build(post_processor) if post_processor else None
         self.cue = MODELS.build(cue) if cue else None
-        self.train_cfg = dict(max_instances=48) | dict(train_cfg or {})
+        self.train_cfg = dict(max_instances=48, cue_batch=4) | dict(train_cfg or {})
         self.test_cfg = dict(baselines={}, return_maps=False, use_image_labels=False) | dict(test_cfg or {})
         self.baselines = torch.nn.ModuleDict(
             {name: MODELS.build(config) for name, config in self.test_cfg['baselines'].items()})
@@ -153,17 +154,17 @@ class IAMNet(BaseDetector):
         cues = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
                 for sample in batch_data_samples]
         new = [i for i, cue in enumerate(cues) if cue is None]
-        feats = self.extract_feat(batch_inputs) if len(new) < len(cues) else None
-        if new:
-            samples = [batch_data_samples[i] for i in new]
-            new_feats, _, found = self.find_cues(batch_inputs[new], samples, [labels[i] for i in new])
-            feats = new_feats if feats is None else feats
-            for i, sample, cue in zip(new, samples, found):
+        for start in range(0, len(new), self.train_cfg['cue_batch']):
+            part = new[start:start + self.train_cfg['cue_batch']]
+            _, _, found = self.find_cues(batch_inputs[part], [batch_data_samples[i] for i in part],
+                                         [labels[i] for i in part])
+            for i, cue in zip(part, found):
+                sample = batch_data_samples[i]
                 cue.candidates = self.sampler.candidates(cue.prms, sample.segment_proposals, cue.get('cams'))
                 if self.cue_cache is not None:
                     self.cue_cache.put(sample, cue)
                 cues[i] = cue
-        return feats, cues
+        return self.extract_feat(batch_inputs), cues
 
     def set_stage(self, stage: str) -> None:
         """'classify' trains backbone and head, 'fill' the filler on a frozen backbone."""
