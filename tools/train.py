@@ -9,7 +9,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, open_cpu_group, return_freed_maps, use_safe_loader
+from mmiam.engine import check_config_files, open_cpu_group, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,6 @@ def load_config(args: argparse.Namespace) -> Config:
 def main() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
-    return_freed_maps()
     check_config_files(cfg, training=True)
     opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

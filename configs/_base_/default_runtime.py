@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook', score_thr=0.05),
     sync_buffers=dict(type='SyncBuffersHook'),
+    trim_memory=dict(type='TrimMemoryHook'),
     safe_checkpoint=dict(type='SafeCheckpointHook'))
 
 env_cfg = dict(

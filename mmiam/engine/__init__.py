@@ -1,8 +1,7 @@
 from . import hooks  # noqa: F401
 from .launch import open_cpu_group
-from .memory import return_freed_maps
 from .preflight import check_config_files
 from .safe_loading import check_checkpoint, read_checkpoint, safe_loader, use_safe_loader
 
-__all__ = ['check_checkpoint', 'check_config_files', 'open_cpu_group', 'read_checkpoint',
-           'return_freed_maps', 'safe_loader', 'use_safe_loader']
+__all__ = ['check_checkpoint', 'check_config_files', 'open_cpu_group', 'read_checkpoint', 'safe_loader',
+           'use_safe_loader']

@@ -1,0 +1,35 @@
+"""Freed memory goes back to the system."""
+import ctypes
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class TrimMemoryHook(Hook):
+    """Have glibc give freed heap memory back every few training steps.
+
+    glibc keeps freed blocks of up to 32 MiB in its heap. Maps of changing numbers of instances leave it full of holes:
+    the resident memory of stage 2 on a CPU grew to 12 GiB within a few epochs. Giving every freed block back at once
+    (its ``mallopt``) spends half of the time on page faults, hence now and then. Other C libraries are left alone.
+
+    Args:
+        interval (int): training steps between two trims.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval: int = 20):
+        self.interval = interval
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        if self.every_n_train_iters(runner, self.interval):
+            self.trim()
+
+    @staticmethod
+    def trim() -> bool:
+        """Give freed memory back; whether the C library did."""
+        try:
+            return bool(ctypes.CDLL(None).malloc_trim(0))
+        except (OSError, AttributeError, TypeError):  # not glibc
+            return False
