@@ -3,13 +3,12 @@ import argparse
 import os
 import os.path as osp
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, open_cpu_group, use_safe_loader
+from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +62,7 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
     if opened:
-        torch.distributed.destroy_process_group()
+        close_cpu_group()
 
 
 if __name__ == '__main__':
