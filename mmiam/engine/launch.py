@@ -53,8 +53,8 @@ def open_cpu_group(cfg: Config) -> bool:
 def close_cpu_group() -> None:
     """Close the group of :func:`open_cpu_group` when every process has come to its end.
 
-    A process that leaves while another still talks to it takes that one's threads down: it would end with an abort after
-    its work is done.
+    A process that leaves while another still talks to it takes that one's threads down, which then ends with an abort
+    after its work is done.
     """
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
