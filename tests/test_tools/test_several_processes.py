@@ -68,6 +68,7 @@ def figures(folder: Path) -> dict[str, float]:
     return {key.split('/')[-1]: value for key, value in found.items()}
 
 
+@slow
 def test_both_stages_and_the_figures_of_one_process(run, tmp_path):
     done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'two')
     assert done.returncode == 0, done.stderr[-3000:]
