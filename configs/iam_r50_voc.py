@@ -1,4 +1,5 @@
-# The paper (ResNet-50, 448 x 448, VOC 2012 train_aug, k = 5) with what was learnt on real images (docs/experiments.md):
+# The paper (ResNet-50, 448 x 448, VOC 2012 train_aug, k = 5) with what was learnt on real images with MobileNetV2
+# (docs/experiments.md; not tried on ResNet-50):
 # better choice of pseudo ground truth, a decoder that sees the image, Dice beside cross entropy, a wider ConvCRF.
 _base_ = './iam-paper_r50_voc.py'
 model = dict(

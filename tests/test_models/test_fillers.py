@@ -148,12 +148,13 @@ class TestLoss:
             3 * expected)
 
     def test_auxiliary_loss_by_hand(self):
-        logits, targets = torch.tensor([[[0., 0., 0.]]]), torch.tensor([[[True, False, False]]])
+        # probabilities 3/4, 1/2, 1/2
+        logits, targets = torch.tensor([[[np.log(3.), 0., 0.]]]), torch.tensor([[[True, False, False]]])
         losses = make_filler(aux_loss=dict(type='DiceLoss', eps=0.)).loss(logits, targets)
         assert list(losses) == ['loss_fill', 'loss_aux']
-        assert losses['loss_fill'].item() == pytest.approx(np.log(2))
-        # 1 - 2 <p, t> / (<p, p> + <t, t>) = 1 - 2 * 0.5 / (0.75 + 1)
-        assert losses['loss_aux'].item() == pytest.approx(1 - 1 / 1.75)
+        assert losses['loss_fill'].item() == pytest.approx((np.log(4 / 3) + 2 * np.log(2)) / 3)
+        # 1 - 2 <p, t> / (<p, p> + <t, t>) = 1 - 2 * 3/4 / (17/16 + 1)
+        assert losses['loss_aux'].item() == pytest.approx(1 - 1.5 / (33 / 16))
 
     def test_balance(self):
         # one pixel inside, three outside: half the weight goes to each side

@@ -11,7 +11,8 @@ class TrimMemoryHook(Hook):
 
     glibc keeps freed blocks of up to 32 MiB in its heap. Maps of changing numbers of instances leave it full of holes:
     the resident memory of stage 2 on a CPU grew to 12 GiB within a few epochs. Giving every freed block back at once
-    (its ``mallopt``) spends half of the time on page faults, hence now and then. Other C libraries are left alone.
+    (its ``mallopt``) spent 54 % of the processor time in the system, this hook 44 % in its first minute (one run
+    each). Other C libraries are left alone.
 
     Args:
         interval (int): training steps between two trims.
