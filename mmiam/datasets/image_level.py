@@ -1,11 +1,15 @@
 """What the data sets of images with image-level labels share: metainfo, filter, sizes, errors that name the image."""
 import os
+from collections import Counter
+from collections.abc import Sequence
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
 from .image_files import check_image_file, image_size
 from .voc_palette import class_palette
+
+FILTER_KEYS = ('filter_empty_gt', 'min_size', 'exclude_classes', 'keep_classes')
 
 
 class ImageLevelDataset(BaseDetDataset):
@@ -16,7 +20,9 @@ class ImageLevelDataset(BaseDetDataset):
 
     Args:
         filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images
-            without any label, ``min_size`` (default 0) those with a shorter side. The numbers are logged.
+            without any label, ``min_size`` (default 0) those with a shorter side. For training and test:
+            ``exclude_classes`` (Sequence[str]) leaves out images with a label of any of these classes,
+            ``keep_classes`` those with a label of none of these. The numbers are logged.
         **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
     """
 
@@ -42,27 +48,49 @@ class ImageLevelDataset(BaseDetDataset):
         return self.ann_file
 
     def filter_data(self) -> list[dict]:
-        """Leave out, at training only, images without labels and images that are too small; log how many."""
-        if self.test_mode:
-            return self.data_list
-        config = self.filter_cfg or {}
-        kept, empty, small = [], 0, 0
+        """Leave out what ``filter_cfg`` says; log how many images for each reason.
+
+        Raises:
+            ValueError: for a key or class that is unknown, since a slip of the pen would train on what was to be held
+                out; or if no image is left.
+        """
+        config = dict(self.filter_cfg or {})
+        unknown = set(config) - set(FILTER_KEYS)
+        if unknown:
+            raise ValueError(f'filter_cfg has no {sorted(unknown)}; its keys are {FILTER_KEYS}')
+        excluded, wanted = (self._labels_of(key, config.get(key)) for key in ('exclude_classes', 'keep_classes'))
+        kept, left_out = [], Counter()
         for entry in self.data_list:
-            if config.get('filter_empty_gt', True) and not entry['image_labels']:
-                empty += 1
+            labels = set(entry['image_labels'])
+            if labels & excluded:
+                left_out['has an excluded class (exclude_classes)'] += 1
+            elif wanted and not labels & wanted:
+                left_out['has none of the classes to keep (keep_classes)'] += 1
+            elif self.test_mode:
+                kept.append(entry)
+            elif config.get('filter_empty_gt', True) and not labels:
+                left_out['no image-level label (filter_empty_gt)'] += 1
             elif config.get('min_size', 0) > 0 and min(self._size(entry)) < config['min_size']:
-                small += 1
+                left_out['too small (min_size)'] += 1
             else:
                 kept.append(entry)
-        for number, reason in ((empty, 'no image-level label (filter_empty_gt)'),
-                               (small, 'too small (min_size)')):
-            if number:
-                print_log(f'{self.source_name()}: {number} of {len(self.data_list)} images left out: {reason}',
-                          logger='current')
+        for reason, number in left_out.items():
+            print_log(f'{self.source_name()}: {number} of {len(self.data_list)} images left out: {reason}',
+                      logger='current')
         if not kept:
             raise ValueError(f'{self.source_name()}: none of the {len(self.data_list)} images has a label of the '
-                             f"classes {self._metainfo['classes']}; check {self.label_keys}")
+                             f"classes {self._metainfo['classes']} and passes filter_cfg {config}; check "
+                             f'{self.label_keys}, and filter_cfg')
         return kept
+
+    def _labels_of(self, key: str, names: Sequence[str] | None) -> set[int]:
+        """Labels of the classes that ``filter_cfg[key]`` names."""
+        classes = self._metainfo['classes']
+        names = (names, ) if isinstance(names, str) else tuple(names or ())
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise ValueError(f'filter_cfg[{key!r}] names {unknown}, which are none of the classes {classes}')
+        return {classes.index(name) for name in names}
 
     @staticmethod
     def _size(entry: dict) -> tuple[int, int]:

@@ -35,8 +35,8 @@ class VOCInstanceDataset(ImageLevelDataset):
         mask_classes (Sequence[str], optional): Class names in the order of the indices 1, 2, … in
             ``semantic``. Defaults to VOC's twenty if all classes are among them, else to the classes.
         metainfo (dict, optional): ``classes`` (a subset of VOC's, or other names) and ``palette``.
-        filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images
-            without any label, ``min_size`` (default 0) those with a shorter side. The numbers are logged.
+        filter_cfg (dict, optional): As of :class:`ImageLevelDataset`: ``filter_empty_gt``, ``min_size``,
+            ``exclude_classes``, ``keep_classes``.
         **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
 
     Raises:

@@ -61,6 +61,37 @@ def test_images_without_label_are_counted_and_logged(mini_voc, logged):
         dataset(mini_voc(), filter_cfg=dict(min_size=25))
 
 
+@pytest.mark.parametrize('config, train, test', [
+    (dict(exclude_classes=('dog', )), ['t0', 't2'], ['t0', 't2', 't3']),  # at test t3, without any label, stays
+    (dict(exclude_classes=('person', 'cat')), [], ['t3']),
+    (dict(keep_classes='cat'), ['t0', 't2'], ['t0', 't2']),
+    (dict(keep_classes=('person', 'boat')), ['t1'], ['t1']),
+    (dict(keep_classes=('cat', 'dog'), exclude_classes=('person', )), ['t0', 't2'], ['t0', 't2']),
+])
+def test_images_of_some_classes(config, train, test, mini_voc, logged):
+    """Held-out classes: of training and of test, whatever else the image shows."""
+    root = mini_voc()
+    for kwargs, expected in ((dict(), train), (dict(test_mode=True, pipeline=TEST), test)):
+        if not expected:
+            with pytest.raises(ValueError, match='train.txt: none of the 4 images .* passes filter_cfg.*person'):
+                dataset(root, filter_cfg=config, **kwargs)
+            continue
+        data = dataset(root, filter_cfg=config, **kwargs)
+        assert [data.get_data_info(i)['img_id'] for i in range(len(data))] == expected
+    if 'exclude_classes' in config:
+        assert 'images left out: has an excluded class (exclude_classes)' in logged[0]
+
+
+@pytest.mark.parametrize('config, message', [
+    (dict(exclude_classes=('dgo', )), r"filter_cfg\['exclude_classes'\] names \['dgo'\]"),
+    (dict(keep_classes='tiger'), r"filter_cfg\['keep_classes'\] names \['tiger'\]"),
+    (dict(exclude_class=('dog', )), r"filter_cfg has no \['exclude_class'\]"),
+])
+def test_a_slip_of_the_pen_holds_nothing_out_and_is_reported(config, message, mini_voc):
+    with pytest.raises(ValueError, match=message):
+        dataset(mini_voc(), filter_cfg=config)
+
+
 def test_test_samples_have_ground_truth(mini_voc):
     root = mini_voc()
     data = dataset(root, 'val')
