@@ -75,7 +75,7 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
         path = entries[i]['img_path']
         truth = dataset[i]['data_samples'].metainfo
         rows.append(draw_row(mmcv.imread(path, channel_order='rgb'), inference_detector(model, path), truth,
-                             model.dataset_meta['classes']))
+                             dataset.metainfo['classes']))
         captions.append(entries[i]['img_id'])
     write_sheet(rows, COLUMNS, out, captions)
 
