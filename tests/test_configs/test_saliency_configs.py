@@ -85,3 +85,13 @@ def test_voc_with_the_rows_of_all_maps(mini_voc, tmp_path):
     rows = ('CAM', 'PRM', 'IAM', 'IAM-sigmoid')
     assert {f'{row}/{key}' for row in rows for key in FIGURES} <= set(figures)
     assert len({figures[f'{row}/MAE'] for row in rows}) == 4  # four different maps
+
+
+def test_voc_with_cues_of_an_imagenet_classifier(mini_voc, tmp_path):
+    options = {**MOBILE, 'test_dataloader.dataset.data_root': str(mini_voc()),
+               'test_dataloader.dataset.metainfo': dict(classes=('cat', 'dog', 'person')),
+               'model.cue.classifier.checkpoint': None, 'model.cue.classifier.backbone.widen_factor': 0.1}
+    done, found = run('iam_mbv2_voc-saliency_imagenet', options, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures, = found
+    assert {f'{row}/{key}' for row in ('CAM', 'PRM', 'IAM') for key in FIGURES} <= set(figures)
