@@ -56,12 +56,12 @@ def target_labels(groups: str | Mapping | None, num_source: int) -> Tensor:
         raise ValueError(f'groups must be None, "agnostic" or a mapping target label -> source classes, got {groups!r}')
     if 'classes' in groups:
         groups = imagenet_groups(**groups)
-    targets = torch.full((num_source, ), -1)
+    targets = [-1] * num_source
     for target, sources in groups.items():
         for source in sources:
             if not 0 <= source < num_source:
                 raise ValueError(f'groups[{target}]: class {source} is none of the classifier\'s {num_source}')
             if targets[source] >= 0:
-                raise ValueError(f'groups: class {source} stands for {int(targets[source])} and for {target}')
+                raise ValueError(f'groups: class {source} stands for {targets[source]} and for {target}')
             targets[source] = int(target)
-    return targets
+    return torch.tensor(targets, dtype=torch.long)
