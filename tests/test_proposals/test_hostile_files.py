@@ -1,37 +1,17 @@
 """Damaged and hostile proposal files: a clear error, nothing run, nothing written, no crash of the process."""
 import io
 import json
-import os
 import pickle
 import zipfile
 
 import numpy as np
 import pytest
+from conftest import Payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_mat_reader import MASKS
 
 from mmiam.proposals.io import load_proposals
-
-
-class Payload:
-    """Unpickling it creates a file."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path, )
-
-
-@pytest.fixture
-def trap(tmp_path):
-    """A path that only a payload would create; checked at the end, and the payload is shown to work."""
-    path = tmp_path / 'payload_ran'
-    yield path
-    assert not path.exists()
-    pickle.loads(pickle.dumps(Payload(path)))
-    assert path.exists()
 
 
 def read(path):
