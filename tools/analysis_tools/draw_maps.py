@@ -11,7 +11,6 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 import mmcv
 import numpy as np
-import torch
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
@@ -19,23 +18,11 @@ from mmengine.config import Config, DictAction
 
 from mmiam.apis import init_model
 from mmiam.evaluation.functional.rle import decode_masks
-from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
-
-COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks', 'ground truth')
-
-
-def highest(maps: torch.Tensor, normalize: bool) -> np.ndarray:
-    """Maximum over the instances of maps (n, h, w), each divided by its own maximum if asked."""
-    if len(maps) == 0:
-        return np.zeros(maps.shape[-2:], np.float32)
-    maps = maps.float().clamp(min=0)
-    if normalize:
-        maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
-    return maps.amax(0).numpy()
+from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
 
 def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Sequence[str]) -> list[np.ndarray]:
-    """The tiles of an image, in the order of COLUMNS.
+    """The tiles of an image: :data:`COLUMNS` and the ground truth.
 
     Args:
         image (ndarray): RGB, uint8, has shape (H, W, 3).
@@ -43,19 +30,11 @@ def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Seq
         truth (dict): sample of the data set's pipeline: ``instances``.
         classes (Sequence[str]): class names.
     """
-    predicted = sample.cpu().pred_instances
-    names = [f'{classes[label]} {score:.2f}' for label, score in zip(predicted.labels, predicted.scores)]
     instances = truth.get('instances', [])
     true_masks = decode_masks([instance['mask'] for instance in instances], image.shape[:2])
     true_names = [classes[instance['bbox_label']] for instance in instances]
-    return [
-        image,
-        overlay_heatmap(image, highest(predicted.cams, normalize=True)),
-        overlay_heatmap(image, highest(predicted.prms, normalize=True)),
-        overlay_heatmap(image, highest(predicted.iams, normalize=False)),
-        overlay_instances(image, predicted.masks.numpy(), names),
-        overlay_instances(image, true_masks, true_names),
-    ]
+    tiles = draw_predicted(image, sample.cpu().pred_instances, classes)
+    return [*(tiles[name] for name in COLUMNS), overlay_instances(image, true_masks, true_names)]
 
 
 def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (), num: int = 12,
@@ -77,7 +56,7 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
         rows.append(draw_row(mmcv.imread(path, channel_order='rgb'), inference_detector(model, path), truth,
                              model.dataset_meta['classes']))
         captions.append(entries[i]['img_id'])
-    write_sheet(rows, COLUMNS, out, captions)
+    write_sheet(rows, (*COLUMNS, 'ground truth'), out, captions)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
