@@ -17,7 +17,8 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
     ``bbox_label`` and ``ignore_flag`` 0. The test pipeline has no ``LoadVOCInstances``.
 
     Args:
-        **kwargs: as of :class:`VOCInstanceDataset`; ``test_mode`` must be True.
+        test_mode (bool): must be True, for boxes are read.
+        **kwargs: as of :class:`VOCInstanceDataset`.
 
     Raises:
         ValueError: without ``test_mode``, for an annotation without a valid box, or if no image is left.
