@@ -14,9 +14,11 @@ import numpy as np
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from rich.progress import track
 
 from mmiam.apis import init_model
+from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.rle import decode_masks
 from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
@@ -50,7 +52,7 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
     else:
         chosen = np.unique(np.linspace(0, len(entries) - 1, min(num, len(entries))).round().astype(int))
     rows, captions = [], []
-    for i in chosen:
+    for i in track(chosen, 'drawing', transient=True):
         path = entries[i]['img_path']
         truth = dataset[i]['data_samples'].metainfo
         rows.append(draw_row(mmcv.imread(path, channel_order='rgb'), inference_detector(model, path), truth,
@@ -60,22 +62,16 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser = model_parser(__doc__)
     parser.add_argument('--out', default='sheet.png', help='PNG to write')
     parser.add_argument('--ids', nargs='*', default=(), help='image ids; default: evenly spread over the test set')
     parser.add_argument('--num', type=int, default=12, help='number of images')
-    parser.add_argument('--device')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = given_config(args)
     draw_sheet(config, args.checkpoint, args.out, args.ids, args.num, args.device)
     print(args.out)
     return 0
