@@ -49,7 +49,7 @@ def _read_grey(path: str) -> np.ndarray:
         raise FileNotFoundError(f'mask {path} does not exist; restore it, or remove its image from the list') from None
     except UnidentifiedImageError as error:
         raise ValueError(f'mask {path} is not an image that can be read; restore it') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
     if deep:
         raise ValueError(f'mask {path} has more than 8 bits a pixel (mode {deep}); save it as a grey picture of 8 bits')

@@ -34,7 +34,7 @@ def read_index_mask(path: str) -> np.ndarray:
     except FileNotFoundError:
         raise FileNotFoundError(
             f'mask {path} does not exist; restore it, or remove its id from the image list') from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
     if indices is None:
         raise ValueError(f'mask {path} holds colours (mode {mode}), not indices; save it as a palette PNG (mode P)')

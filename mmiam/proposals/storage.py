@@ -102,6 +102,6 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
                                 float(arrays['seconds']) if 'seconds' in arrays else None)
     except KeyError as error:
         raise ValueError(f'{path}: no key {error.args[0]!r}; keys found: {sorted(arrays)}') from error
-    except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, MemoryError, SystemError) as error:  # no valid text
         raise ValueError(f'{path}: {error}') from error
 
