@@ -9,5 +9,6 @@ check_versions()
 install_mmcv_stand_in()
 
 from . import datasets, engine, evaluation, models  # noqa: E402
+from .visualization import visualizer  # noqa: E402, F401  (registers IAMVisualizer)
 
 __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']

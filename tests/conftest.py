@@ -1,4 +1,8 @@
+import importlib.util
 import itertools
+import os
+import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +142,55 @@ def tiny_config(mini_voc, tmp_path):
         return build_tiny_config(mini_voc() if root is None else root, tmp_path / name)
 
     return make
+
+
+class Payload:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A folder that only a :class:`Payload` would make: that it did not, and that it would, is checked at the end."""
+    path = tmp_path / 'payload_ran'
+    yield path
+    assert not path.exists()
+    pickle.loads(pickle.dumps(Payload(path)))
+    assert path.exists()
+
+
+@pytest.fixture
+def hostile(tmp_path, trap):
+    """A checkpoint with a payload."""
+    torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta=Payload(trap)), tmp_path / 'hostile.pth')
+    return tmp_path / 'hostile.pth'
+
+
+@pytest.fixture
+def call_tool(monkeypatch):
+    """``call_tool('tools/train.py', *words)`` runs a tool's main in this process, and what it set is undone."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+    root = CONFIGS.parent
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
+        monkeypatch.setenv(name, '0')
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
+
+    def run(tool, *words):
+        path = root / tool
+        spec = importlib.util.spec_from_file_location('called_' + path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(str(path.parent))
+            patch.setattr(sys, 'argv', [tool, *map(str, words)])
+            spec.loader.exec_module(module)
+            return module.main()
+
+    yield run
+    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
+        os.environ.pop(name, None)

@@ -171,9 +171,13 @@ def merge_parts(parts: PartFiles, classes: Sequence[str], path: str) -> dict:
                    categories=CocoResults(classes).content['categories'])
     for index in range(parts.count):
         part = parts.read(index)
-        content['images'].append(dict(part['image'], id=index + 1))
-        for annotation in part['annotations']:
-            content['annotations'].append(
-                dict(annotation, id=len(content['annotations']) + 1, image_id=index + 1))
+        try:
+            image, annotations = dict(part['image']), [dict(annotation) for annotation in part['annotations']]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f'{parts.path(index)} is damaged (no image and annotations in it); delete it and start '
+                             'again, the rest is kept') from None
+        content['images'].append(dict(image, id=index + 1))
+        for annotation in annotations:
+            content['annotations'].append(dict(annotation, id=len(content['annotations']) + 1, image_id=index + 1))
     write_json(path, content)
     return content

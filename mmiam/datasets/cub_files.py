@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from .image_labels import read_lines
+
 Value = TypeVar('Value')
 
 
@@ -26,18 +28,14 @@ def read_table(path: str, parse: Callable[[list[str]], Value], form: str) -> dic
         raise FileNotFoundError(f'{path} does not exist; data_root must be the folder CUB_200_2011 as it is unpacked, '
                                 'with images.txt and images/ in it')
     table: dict[int, Value] = {}
-    with open(path, encoding='utf-8') as file:
-        for position, line in enumerate(file, 1):
-            words = line.split()
-            if not words:
-                continue
-            try:
-                number, value = int(words[0]), parse(words[1:])
-            except (ValueError, IndexError):
-                raise ValueError(f'{path}, line {position}: {line.strip()!r}; expected {form}') from None
-            if number in table:
-                raise ValueError(f'{path}, line {position}: number {number} is there twice; restore the file')
-            table[number] = value
+    for position, words in read_lines(path):
+        try:
+            number, value = int(words[0]), parse(words[1:])
+        except (ValueError, IndexError):
+            raise ValueError(f'{path}, line {position}: {" ".join(words)!r}; expected {form}') from None
+        if number in table:
+            raise ValueError(f'{path}, line {position}: number {number} is there twice; restore the file')
+        table[number] = value
     if not table:
         raise ValueError(f'{path} is empty; restore it')
     return table

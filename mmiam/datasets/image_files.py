@@ -50,7 +50,7 @@ def _decode(path: str) -> None:
             image.load()
     except UnidentifiedImageError as error:
         raise ValueError(f'{path} is not an image that can be read; download it again') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'image {path} is damaged ({error}); download it again') from error
 
 
@@ -67,6 +67,6 @@ def image_size(path: str) -> tuple[int, int]:
             width, height = image.size
     except FileNotFoundError:
         raise FileNotFoundError(_MISSING.format(path)) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'{path} is not an image that can be read ({error}); download it again') from error
     return height, width

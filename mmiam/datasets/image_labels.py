@@ -51,7 +51,7 @@ def read_image_list(path: str) -> list[str]:
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
                                 'docs/data.md for how the lists are made')
     ids = []
-    for number, words in _lines(path):
+    for number, words in read_lines(path):
         pair = _SBD_PAIR.fullmatch(words[0])
         image_id = pair.group(1) if pair else words[0]
         if not _ID.fullmatch(image_id) or (len(words) > 1 and not pair):
@@ -65,6 +65,23 @@ def read_image_list(path: str) -> list[str]:
         raise ValueError(f'{path} lists {twice[0]!r} more than once ({len(twice)} such ids); remove the '
                          'repetitions')
     return ids
+
+
+def read_annotation(path: str) -> ElementTree.Element:
+    """The root of one ``Annotations/*.xml``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no well-formed xml.
+    """
+    try:
+        return ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
+            "labels from ImageSets/Main (label_source='imagesets')") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding that is unknown, or none
+        raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
 
 
 def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
@@ -81,14 +98,7 @@ def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no well-formed VOC annotation.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
-            "labels from ImageSets/Main (label_source='imagesets')") from None
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding that is unknown, or none
-        raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
+    root = read_annotation(path)
     index = {name: label for label, name in enumerate(classes)}
     labels, unknown = set(), Counter()
     for position, item in enumerate(root.findall('object'), 1):
@@ -149,14 +159,14 @@ def _read_flags(path: str) -> dict[str, int]:
         raise FileNotFoundError(f"class list {path} does not exist; set label_split to an existing split, or "
                                 "label_source='annotations'")
     flags = {}
-    for number, words in _lines(path):
+    for number, words in read_lines(path):
         if len(words) != 2 or words[1] not in ('-1', '0', '1'):
             raise ValueError(f'{path}, line {number}: {" ".join(words)!r}; expected an image id and -1, 0 or 1')
         flags[words[0]] = int(words[1])
     return flags
 
 
-def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
+def read_lines(path: str) -> Iterator[tuple[int, list[str]]]:
     """(number from 1, words) of each line of a text file that is not blank."""
     try:
         with open(path, encoding='utf-8') as file:

@@ -7,6 +7,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from .image_files import check_image_file
+from .image_labels import read_lines
 
 
 @DATASETS.register_module()
@@ -154,11 +155,10 @@ def read_list(path: str, img_suffix: str, with_folder: bool) -> list[str]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file')
     ids = []
-    with open(path, encoding='utf-8') as file:
-        for line in file:
-            parts = [part for part in (line.split() or [''])[0].removesuffix(img_suffix).split('/') if part]
-            if parts:
-                ids.append(f'{parts[0]}/{parts[-1]}' if with_folder and len(parts) > 1 else parts[-1])
+    for _, words in read_lines(path):
+        parts = [part for part in words[0].removesuffix(img_suffix).split('/') if part]
+        if parts:
+            ids.append(f'{parts[0]}/{parts[-1]}' if with_folder and len(parts) > 1 else parts[-1])
     if not ids:
         raise ValueError(f'image list {path} is empty')
     if len(set(ids)) < len(ids):

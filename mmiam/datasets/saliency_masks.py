@@ -43,13 +43,14 @@ def _read_grey(path: str) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(('I', 'F')):
-                raise ValueError(f'mask {path} has more than 8 bits a pixel (mode {image.mode}); save it as a grey '
-                                 'picture of 8 bits')
-            return np.array(image.convert('L'))
+            deep = image.mode if image.mode.startswith(('I', 'F')) else None
+            grey = None if deep else np.array(image.convert('L'))
     except FileNotFoundError:
         raise FileNotFoundError(f'mask {path} does not exist; restore it, or remove its image from the list') from None
     except UnidentifiedImageError as error:
         raise ValueError(f'mask {path} is not an image that can be read; restore it') from error
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
+    if deep:
+        raise ValueError(f'mask {path} has more than 8 bits a pixel (mode {deep}); save it as a grey picture of 8 bits')
+    return grey

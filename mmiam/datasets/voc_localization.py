@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from .image_labels import read_annotation
 from .voc_instance import VOCInstanceDataset
 
 
@@ -16,7 +17,8 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
     ``bbox_label`` and ``ignore_flag`` 0. The test pipeline has no ``LoadVOCInstances``.
 
     Args:
-        **kwargs: as of :class:`VOCInstanceDataset`; ``test_mode`` must be True.
+        test_mode (bool): must be True, for boxes are read.
+        **kwargs: as of :class:`VOCInstanceDataset`.
 
     Raises:
         ValueError: without ``test_mode``, for an annotation without a valid box, or if no image is left.
@@ -33,7 +35,7 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
         kept = []
         for entry in entries:
             path = self._path('ann', entry['img_id'], '.xml')
-            objects = ElementTree.parse(path).getroot().findall('object')
+            objects = read_annotation(path).findall('object')
             if len(objects) == 1 and len(entry['image_labels']) == 1:
                 box = dict(bbox=object_box(objects[0], path), bbox_label=entry['image_labels'][0], ignore_flag=0)
                 kept.append(dict(entry, instances=[box]))

@@ -29,15 +29,16 @@ def read_index_mask(path: str) -> np.ndarray:
     from PIL import Image
     try:
         with Image.open(path) as image:
-            if image.mode not in ('P', 'L', '1'):
-                raise ValueError(f'mask {path} holds colours (mode {image.mode}), not indices; save it as a '
-                                 'palette PNG (mode P)')
-            return np.array(image).astype(np.uint8)
+            mode = image.mode
+            indices = np.array(image).astype(np.uint8) if mode in ('P', 'L', '1') else None
     except FileNotFoundError:
         raise FileNotFoundError(
             f'mask {path} does not exist; restore it, or remove its id from the image list') from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
         raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
+    if indices is None:
+        raise ValueError(f'mask {path} holds colours (mode {mode}), not indices; save it as a palette PNG (mode P)')
+    return indices
 
 
 def voc_instances(semantic: np.ndarray, objects: np.ndarray,

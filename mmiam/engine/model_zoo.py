@@ -90,7 +90,7 @@ def _entries(path: Path, key: str) -> list:
             content = yaml.safe_load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} is no yaml of plain values ({error})') from None
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list):

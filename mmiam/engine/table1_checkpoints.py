@@ -29,7 +29,7 @@ def parse_checkpoints(arguments: Sequence[str], seeds: Sequence[str]) -> dict[st
             given = _read_checkpoint_file(argument)
         for name, paths in given.items():
             known = found.setdefault(name, {})
-            for seed, path in _by_seed(paths, seeds, len(known)):
+            for seed, path in _by_seed(paths, seeds, len(known), argument):
                 if seed in known:
                     raise ValueError(f'two checkpoints of {name!r} for seed {seed}: {known[seed]} and {path}')
                 known[seed] = path
@@ -43,7 +43,7 @@ def _read_checkpoint_file(path: str) -> dict:
             content = json.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist; give name=path, or a json file of such pairs') from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no text, no json, or nested without end
         raise ValueError(f'{path} is not json ({error})') from None
     folder = osp.dirname(path)
     result = {}
@@ -60,19 +60,20 @@ def _read_checkpoint_file(path: str) -> dict:
     return result
 
 
-def _by_seed(paths, seeds: Sequence[str], position: int) -> Iterator[tuple[str, str]]:
-    """(seed, path) of a dict by seed or a list of paths; ``position``: how many paths the name has already."""
+def _by_seed(paths, seeds: Sequence[str], position: int, source: str) -> Iterator[tuple[str, str]]:
+    """(seed, path) of a dict by seed or a list of paths; ``position``: how many paths the name has already;
+    ``source``: the argument they are of."""
     if isinstance(paths, dict):
         yield from ((str(seed), path) for seed, path in paths.items())
         return
     for path in paths:
         if '{seed}' in path:
             if not seeds:
-                raise ValueError(f'{path}: name the seeds with --seeds')
+                raise ValueError(f'{source}: name the seeds of {path} with --seeds')
             yield from ((seed, path.replace('{seed}', seed)) for seed in seeds)
             continue
         if seeds and position >= len(seeds):
-            raise ValueError(f'{path}: more checkpoints than seeds {list(seeds)}')
+            raise ValueError(f'{source}: more checkpoints than seeds {list(seeds)}, the first is {path}')
         yield (seeds[position] if seeds else str(position)), path
         position += 1
 

@@ -4,6 +4,11 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from .functional.json_values import is_count, is_number
+from .functional.rle import check_runs, run_lengths
+
+#: pixels of an image; a larger number is a damaged file, and masks of it would fill the memory (our choice)
+MAX_PIXELS = 2**28
 FORMAT = 'mmiam-instances-1'
 _KEYS = {'img_id', 'height', 'width', 'image_labels', 'void_mask', 'ground_truth', 'predictions'}
 
@@ -59,8 +64,61 @@ def load_dump(path: str) -> dict:
     images = content.get('images')
     if not isinstance(images, list) or not all(isinstance(record, dict) for record in images):
         raise ValueError(f"{path}: 'images' must be a list of records; dump the predictions again")
+    classes = content.get('classes')
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"{path}: 'classes' must be a list of names; dump the predictions again")
     for position, record in enumerate(images):
         missing = _KEYS - set(record)
         if missing:
             raise ValueError(f'{path}: image {position} lacks {sorted(missing)}; dump the predictions again')
+        try:
+            _check_record(record, len(classes))
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f'{path}: image {position}: {error}; dump the predictions again') from None
     return content
+
+
+def _check_record(record: Mapping, num_classes: int) -> None:
+    """Raise a ValueError that says what of a record is not as the evaluation takes it; its RLE code trusts sizes."""
+    size = record['height'], record['width']
+    if not all(is_count(side) and side for side in size) or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f'height and width are {str(size)[:80]}')
+    if not isinstance(record['img_id'], (str, int)):
+        raise ValueError('img_id is neither text nor number')
+    tags = record['image_labels']
+    if tags is not None and not (isinstance(tags, list) and all(is_count(tag) and tag < num_classes for tag in tags)):
+        raise ValueError(f'image_labels must be numbers below {num_classes}')
+    void = record['void_mask']
+    if void is not None:
+        if not isinstance(void, dict) or void.get('size') != list(size):
+            raise ValueError(f'void_mask is no RLE of {list(size)} pixels')
+        _check_counts(void.get('counts'), size, 'void_mask')
+    _check_part(record['ground_truth'], 'ground_truth', 'ignore_flags', size, num_classes)
+    if record['predictions'] is not None:
+        _check_part(record['predictions'], 'predictions', 'scores', size, num_classes)
+
+
+def _check_part(part, name: str, extra: str, size: tuple[int, int], num_classes: int) -> None:
+    """Raise a ValueError unless ``part`` holds lists of one length, each of its kind."""
+    keys = ('labels', 'masks', 'bboxes', extra)
+    if not isinstance(part, dict) or not all(isinstance(part.get(key), list) for key in keys):
+        raise ValueError(f'{name} must have the lists {", ".join(keys)}')
+    if len({len(part[key]) for key in keys}) > 1:
+        raise ValueError(f'the lists of {name} are of different lengths')
+    if not all(is_count(label) and label < num_classes for label in part['labels']):
+        raise ValueError(f'labels of {name} must be numbers below {num_classes}')
+    if not all(map(is_number, part[extra])):
+        raise ValueError(f'{extra} of {name} must be finite numbers')
+    if not all(isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) for box in part['bboxes']):
+        raise ValueError(f'bboxes of {name} must be four finite numbers each')
+    for index, counts in enumerate(part['masks']):
+        _check_counts(counts, size, f'mask {index} of {name}')
+
+
+def _check_counts(counts, size: tuple[int, int], what: str) -> None:
+    if not isinstance(counts, str):
+        raise ValueError(f'{what} is no RLE')
+    try:
+        check_runs(run_lengths(counts), size)
+    except ValueError as error:
+        raise ValueError(f'{what}: {error}') from None

@@ -60,6 +60,8 @@ class SegmentProposals:
         if len(shapes) != 1 or len(next(iter(shapes))) != 2:
             raise ValueError(f'label maps must share one shape (H, W): got {sorted(shapes)}')
         self.size: tuple[int, int] = next(iter(shapes))
+        if 0 in self.size:
+            raise ValueError(f'an image of {self.size} (H, W) has no pixel')
         self.num_labels = tuple(
             int(k) for k in (num_labels if num_labels is not None else map(_count_labels, label_maps, members)))
         self.label_maps = tuple(

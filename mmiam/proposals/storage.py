@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,10 @@ import numpy as np
 from .container import SegmentProposals
 
 FORMAT_VERSION = 1
+#: of all arrays of a file when unpacked; more is a damaged file, or one made to fill the memory (our choice)
+MAX_BYTES = 2**31
+#: of a level, for the same reason: a table without rows may state any number
+MAX_LABELS = 2**24
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
@@ -69,10 +71,13 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path}: truncated, or not an .npz file')
     try:
+        with zipfile.ZipFile(path) as archive:
+            stated = sum(info.file_size for info in archive.infolist())
+        if stated > MAX_BYTES:
+            raise ValueError(f'{stated} bytes when unpacked; more than {MAX_BYTES} are not read')
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, OverflowError,
-            MemoryError, SyntaxError, struct.error, zlib.error) as error:  # RuntimeError: encrypted
+    except Exception as error:  # zipfile and numpy raise whatever they stumble over in a damaged file
         raise ValueError(f'{path}: truncated, or not an .npz of plain arrays ({error})') from error
     foreign = [key for key, value in arrays.items() if not isinstance(value, np.ndarray)]
     if foreign:
@@ -86,6 +91,8 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
         if int(arrays['format']) != FORMAT_VERSION:
             raise ValueError(f'format version {int(arrays["format"])}, this version reads {FORMAT_VERSION}')
         num_labels = arrays['num_labels'].tolist()
+        if max(num_labels, default=0) > MAX_LABELS:
+            raise ValueError(f'{max(num_labels)} labels; more than {MAX_LABELS} are not read')
         size = tuple(arrays['size'].tolist())
         maps = [arrays[f'label_map_{l}'] for l in range(len(num_labels))]
         if any(m.shape != size for m in maps):
@@ -95,6 +102,6 @@ def proposals_from_arrays(arrays: dict[str, np.ndarray], path: str | Path) -> Se
                                 float(arrays['seconds']) if 'seconds' in arrays else None)
     except KeyError as error:
         raise ValueError(f'{path}: no key {error.args[0]!r}; keys found: {sorted(arrays)}') from error
-    except (ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError, MemoryError, SystemError) as error:  # no valid text
         raise ValueError(f'{path}: {error}') from error
 

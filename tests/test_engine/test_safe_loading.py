@@ -6,31 +6,11 @@ import threading
 import numpy as np
 import pytest
 import torch
+from conftest import Payload
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmiam.engine import check_checkpoint, read_checkpoint, safe_loader
-
-
-class Payload:
-    """Unpickling it creates a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path, )
-
-
-@pytest.fixture
-def hostile(tmp_path):
-    """A checkpoint with a payload; that it did not run, and that it would, is checked at the end."""
-    trap = tmp_path / 'payload_ran'
-    torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta=Payload(trap)), tmp_path / 'hostile.pth')
-    yield tmp_path / 'hostile.pth'
-    assert not trap.exists()
-    torch.load(tmp_path / 'hostile.pth', weights_only=False)
-    assert trap.exists()
 
 
 def test_plain_checkpoints_load(tmp_path):

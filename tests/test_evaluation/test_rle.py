@@ -5,7 +5,15 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from mmiam.evaluation.functional.rle import decode_masks, encode_masks, remove_region, rle_areas, rle_iou
+from mmiam.evaluation.functional.rle import (
+    check_runs,
+    decode_masks,
+    encode_masks,
+    remove_region,
+    rle_areas,
+    rle_iou,
+    run_lengths,
+)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 7), (7, 1), (5, 6), (24, 32)])
@@ -58,3 +66,26 @@ def test_remove_region():
     np.testing.assert_array_equal(decode_masks(removed, (6, 7)), masks & ~region)
     assert remove_region(rles, None) is rles
     assert remove_region(rles, encode_masks(np.zeros((1, 6, 7)))[0]) is rles
+
+
+def test_run_lengths_by_hand_and_as_pycocotools_packs_them():
+    mask = np.zeros((1, 3, 4), bool)
+    mask[0, 1:, 1] = mask[0, 0, 2] = True  # column-major: 4 off, 3 on, 5 off
+    assert run_lengths(encode_masks(mask)[0]['counts']).tolist() == [4, 3, 5]
+    for masks in (np.ones((1, 40, 60), bool), np.random.default_rng(0).random((5, 40, 60)) < .3):
+        for one, rle in zip(masks, encode_masks(masks)):
+            edges = np.flatnonzero(np.diff(one.T.ravel().astype(int), prepend=0, append=2))
+            assert run_lengths(rle['counts'].encode()).tolist() == np.diff(edges, prepend=0).tolist()
+            check_runs(run_lengths(rle['counts']), (40, 60))
+
+
+@pytest.mark.parametrize('counts, message', [('4~', 'a character'), ('4 3', 'a character'), ('4P', 'end within')])
+def test_counts_that_are_none(counts, message):
+    with pytest.raises(ValueError, match=message):
+        run_lengths(counts)
+
+
+@pytest.mark.parametrize('runs', [[4, 3, 4], [4, 3, 6], [13, -1], []])
+def test_runs_that_do_not_cover_the_image(runs):
+    with pytest.raises(ValueError, match='the image has 12'):
+        check_runs(np.array(runs, np.int64), (3, 4))

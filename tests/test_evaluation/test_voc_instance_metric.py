@@ -8,7 +8,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.evaluation.dump import load_dump
+from mmiam.evaluation.dump import load_dump, save_dump
 from mmiam.evaluation.functional.records import evaluate_records
 from mmiam.evaluation.functional.rle import decode_masks, encode_masks
 
@@ -148,7 +148,8 @@ def test_a_broken_dump_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='x.json'):
         load_dump(str(path))
     for text, match in (('{"format": ', 'not json'), ('[]', 'not a dump'), ('{"images": []}', 'not a dump'),
-                        ('{"format": "mmiam-instances-1", "images": [{}]}', 'image 0 lacks')):
+                        ('{"format": "mmiam-instances-1", "images": []}', "'classes' must be"),
+                        ('{"format": "mmiam-instances-1", "classes": [], "images": [{}]}', 'image 0 lacks')):
         path.write_text(text)
         with pytest.raises(ValueError, match=f'x.json.*{match}'):
             load_dump(str(path))
@@ -231,3 +232,32 @@ def test_rle_predictions_and_missing_boxes():
     built.process({}, [one])
     assert built.results[0]['predictions']['bboxes'] == [[0, 0, 1, 4]]
     json.dumps(built.results)
+
+
+@pytest.mark.parametrize('keys, value, message', [
+    (('height', ), 10**9, 'height and width are'), (('img_id', ), None, 'img_id is neither'),
+    (('image_labels', ), [2], 'image_labels must be numbers below 2'),
+    (('void_mask', ), dict(size=[4, 9], counts='PPYo1'), 'void_mask is no RLE of'),
+    (('predictions', 'labels'), [2], 'labels of predictions must be numbers below 2'),
+    (('predictions', 'scores'), [float('nan')], 'scores of predictions must be finite'),
+    (('predictions', 'scores'), [], 'of different lengths'),
+    (('ground_truth', 'bboxes'), [[0, 0, 10**400, 1]], 'bboxes of ground_truth must be four finite'),
+    (('ground_truth', 'masks'), ['PPYo1'], 'mask 0 of ground_truth: runs of .* pixels in all'),
+    (('ground_truth', 'masks'), ['0~'], 'mask 0 of ground_truth: a character'),
+    (('ground_truth', ), [], 'ground_truth must have the lists')])
+def test_a_record_is_checked_before_it_is_evaluated(keys, value, message, tmp_path):
+    mask, = encode_masks(np.ones((1, 4, 10), bool))
+    part = dict(labels=[0], masks=[mask['counts']], bboxes=[[0, 0, 1, 1]])
+    record = dict(img_id='a', height=4, width=10, image_labels=None, void_mask=None,
+                  ground_truth=dict(part, ignore_flags=[0]), predictions=dict(part, scores=[.5]))
+    path = str(tmp_path / 'x.json')
+    save_dump(path, [record], ('cat', 'dog'), 'p')
+    assert load_dump(path)['images'] == [record]
+    *holders, last = keys
+    target = record
+    for key in holders:
+        target = target[key]
+    target[last] = value
+    save_dump(path, [record], ('cat', 'dog'), 'p')
+    with pytest.raises(ValueError, match=f'x.json: image 0: .*{message}'):
+        load_dump(path)

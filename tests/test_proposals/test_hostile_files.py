@@ -1,58 +1,17 @@
 """Damaged and hostile proposal files: a clear error, nothing run, nothing written, no crash of the process."""
 import io
 import json
-import os
 import pickle
 import zipfile
 
 import numpy as np
 import pytest
-import scipy.io
+from conftest import Payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_container import random_proposals
-from test_json_reader import blobs, plain_counts, prm_entry, rle, sam_file
-from test_mat_reader import MASKS, candidates, cell, write_hdf5
+from test_mat_reader import MASKS
 
 from mmiam.proposals.io import load_proposals
-
-
-class Payload:
-    """Unpickling it creates a file."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path, )
-
-
-@pytest.fixture
-def trap(tmp_path):
-    """A path that only a payload would create; checked at the end, and the payload is shown to work."""
-    path = tmp_path / 'payload_ran'
-    yield path
-    assert not path.exists()
-    pickle.loads(pickle.dumps(Payload(path)))
-    assert path.exists()
-
-
-@pytest.fixture(scope='module')
-def samples(tmp_path_factory):
-    """name -> bytes of small valid files of every kind."""
-    folder = tmp_path_factory.mktemp('samples')
-    random_proposals()[0].save(folder / 'own.npz')
-    np.savez(folder / 'plain.npz', masks=MASKS, scores=np.arange(3.))
-    scipy.io.savemat(folder / 'cob.mat', candidates())
-    scipy.io.savemat(folder / 'packed.mat', dict(c=candidates()), do_compression=True)
-    scipy.io.savemat(folder / 'cim.mat', dict(maskmat=cell(MASKS.astype(np.uint8))))
-    scipy.io.savemat(folder / 'old.mat', dict(maskmat=MASKS[0].astype(np.uint8)), format='4')
-    write_hdf5(folder / 'new.mat', candidates())
-    texts = dict(prm=[prm_entry(m) for m in blobs()], rle=[rle(m) for m in blobs()],
-                 counts=[plain_counts(m) for m in blobs()], sam=sam_file(blobs()))
-    for name, content in texts.items():
-        (folder / f'{name}.json').write_text(json.dumps(content))
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def read(path):
@@ -63,31 +22,6 @@ def read(path):
         assert str(path) in str(error)
         return
     assert len(proposals.areas()) == len(proposals.boxes()) == len(proposals)
-
-
-NAMES = ['own.npz', 'plain.npz', 'cob.mat', 'packed.mat', 'cim.mat', 'old.mat', 'new.mat', 'prm.json', 'rle.json',
-         'counts.json', 'sam.json']
-PIECES = st.one_of(st.binary(max_size=6),
-                   st.sampled_from([b'\xff' * 4, b'\0' * 4, b'\xff\xff\xff\x7f', b'9999', b'-1']))
-EDITS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), PIECES), min_size=1, max_size=8)
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_edited_bytes(name, samples, tmp_path_factory):
-    whole = samples[name]
-    path = tmp_path_factory.mktemp('edited') / name
-
-    @settings(max_examples=150, deadline=None, database=None)
-    @given(EDITS)
-    def check(edits):
-        data = bytearray(whole)
-        for where, length, piece in edits:
-            start = int(where * len(data))
-            data[start:start + length] = piece
-        path.write_bytes(data)
-        read(path)
-
-    check()
 
 
 KEYS = st.sampled_from(['annotations', 'image', 'height', 'width', 'segmentation', 'size', 'counts', 'data', 'shape',

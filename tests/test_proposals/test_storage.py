@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from test_container import random_proposals
 
-from mmiam.proposals import SegmentProposals
+from mmiam.proposals import SegmentProposals, storage
 from mmiam.proposals.storage import atomic_write
 
 
@@ -88,3 +88,23 @@ def test_inconsistent_files(tmp_path, change, message):
     np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
     with pytest.raises(ValueError, match=f'a.npz: .*{message}'):
         SegmentProposals.load(path)
+
+
+def test_arrays_that_would_fill_the_memory_are_not_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / 'bomb.npz', masks=np.zeros((4, 50, 50), bool))
+    assert len(storage.read_arrays(tmp_path / 'bomb.npz')) == 1
+    monkeypatch.setattr(storage, 'MAX_BYTES', 10**4)
+    with pytest.raises(ValueError, match='bomb.npz: .* bytes when unpacked; more than 10000 are not read'):
+        storage.read_arrays(tmp_path / 'bomb.npz')
+
+
+def test_a_number_of_labels_that_nothing_backs_and_an_image_without_pixels(tmp_path):
+    arrays = dict(format=1, size=[2, 2], num_labels=[2**40], level=np.zeros(0, int), row=np.zeros(0, int), origin='x',
+                  label_map_0=np.zeros((2, 2), int), members_0=np.zeros((0, 2**37), np.uint8))
+    np.savez(tmp_path / 'a.npz', **arrays)
+    with pytest.raises(ValueError, match='a.npz: 1099511627776 labels; more than'):
+        storage.read_proposals(tmp_path / 'a.npz')
+    np.savez(tmp_path / 'b.npz', **{**arrays, 'size': [0, 2], 'num_labels': [1], 'label_map_0': np.zeros((0, 2), int),
+                                    'members_0': np.zeros((0, 1), np.uint8)})
+    with pytest.raises(ValueError, match='b.npz: an image of .* has no pixel'):
+        storage.read_proposals(tmp_path / 'b.npz')

@@ -57,3 +57,19 @@ for side in (0, 1):
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     nothing, big = map(int, done.stdout.split())
     assert nothing < 8 * 2**20 and 56 * 2**20 < big < 96 * 2**20
+
+
+def test_response_maps_of_a_small_image(call_tool, tmp_path, capsys, monkeypatch):
+    """The benchmark of Peak Response Maps alone; it measures memory in processes of their own, here in this one."""
+    tool = 'tools/analysis_tools/benchmark_ops_prm.py'
+    words = ['--backbones', 'mobilenet_v2', '--size', '64', '--peaks', '2', '--threads', '1']
+
+    def run(command, **options):
+        call_tool(tool, *command[2:])
+        return subprocess.CompletedProcess(command, 0, capsys.readouterr().out + '\n1.5\n')
+
+    monkeypatch.setattr(subprocess, 'run', run)
+    call_tool(tool, *words, '--repeats', '1', '--json', str(tmp_path / 'prm.json'))
+    result = json.loads((tmp_path / 'prm.json').read_text())['mobilenet_v2']
+    assert result['mib_ours'] == 1.5 and all(value >= 0 for value in result.values())
+    assert capsys.readouterr().out.startswith('mobilenet_v2 ')

@@ -2,28 +2,18 @@
 import functools
 import http.server
 import importlib.util
-import os
 import threading
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from conftest import Payload
 
 from mmiam.engine import read_checkpoint
 from mmiam.engine.download import sha256_of
 
 ROOT = Path(__file__).parents[2]
-
-
-class Payload:
-    """Unpickling it creates a folder."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path, )
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

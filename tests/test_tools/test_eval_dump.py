@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(call_tool, capsys):
     """``run(*arguments)`` -> what the tool printed."""
     def call(*arguments):
-        tool = str(ROOT / 'tools/analysis_tools/eval_dump.py')
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        runpy.run_path(tool, run_name='__main__')
+        call_tool('tools/analysis_tools/eval_dump.py', *arguments)
         return capsys.readouterr().out
     return call
 

@@ -1,10 +1,10 @@
 """The command line of tools/model_converters; what they do is tested in test_conversion.py and test_publishing.py."""
 import importlib.util
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import Payload
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
@@ -18,14 +18,6 @@ def tool(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-class Payload:
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path, )
 
 
 def test_backbone_for_a_config(tmp_path):

@@ -6,14 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'mean_AP')
-slow = pytest.mark.skipif(os.environ.get('MMIAM_SLOW_TESTS') != '1', reason='a minute; set MMIAM_SLOW_TESTS=1')
 
 #: a hook module of the test: process 1 dies at an iteration if told to
 KILLER = '''
@@ -68,35 +68,29 @@ def figures(folder: Path) -> dict[str, float]:
     return {key.split('/')[-1]: value for key, value in found.items()}
 
 
-@slow
-def test_both_stages_and_the_figures_of_one_process(run, tmp_path):
-    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'two')
+def test_two_processes_train_are_killed_resume_and_evaluate_as_one(run, tmp_path):
+    """Both stages; one process dies in the second, the run ends with its name, and a second start finishes it."""
+    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'two', kill_at=3)
+    assert done.returncode != 0
+    assert f'Signal {signal.SIGKILL.value}' in done.stderr and 'train.py' in done.stderr, done.stderr[-3000:]
+    assert (tmp_path / 'two' / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'two', '--resume')
     assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'two' / 'last_checkpoint').read_text().endswith('epoch_2.pth')
     log = '\n'.join(path.read_text() for path in (tmp_path / 'two').glob('*/*.log'))
     assert 'Training stage "classify" (epoch 1' in log and 'Training stage "fill" (epoch 2' in log
     assert re.search(r'Epoch\(train\)\s+\[1\]\[2/2\]', log)  # three images in two shares of two
     two = figures(tmp_path / 'two')
     assert {'mAP_25', 'ABO'} <= two.keys() and max(two.values()) > 0
 
-    done = run('test.py', 'tiny.py', 'two/epoch_2.pth', '--work-dir', 'one')
+    done = run('dist_test.sh', 'tiny.py', 'two/epoch_2.pth', '2', '--work-dir', 'again')
     assert done.returncode == 0, done.stderr[-3000:]
+    assert figures(tmp_path / 'again') == pytest.approx(two, abs=1e-4)
+    cfg = Config.fromfile(tmp_path / 'tiny.py', import_custom_modules=False)
+    cfg.merge_from_dict(dict(
+        custom_hooks=[], load_from=str(tmp_path / 'two/epoch_2.pth'), work_dir=str(tmp_path / 'one')))
+    Runner.from_cfg(cfg).test()
     assert figures(tmp_path / 'one') == pytest.approx(two, abs=1e-4)
-
-
-@slow
-def test_one_process_is_killed_and_the_run_resumed(run, tmp_path):
-    started = time.monotonic()
-    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'work', kill_at=3)
-    assert done.returncode != 0 and time.monotonic() - started < 200
-    assert f'Signal {signal.SIGKILL.value}' in done.stderr and 'train.py' in done.stderr, done.stderr[-3000:]
-    assert (tmp_path / 'work' / 'last_checkpoint').read_text().endswith('epoch_1.pth')
-    done = run('dist_train.sh', 'tiny.py', '2', '--work-dir', 'work', '--resume')
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / 'work' / 'last_checkpoint').read_text().endswith('epoch_2.pth')
-
-    done = run('dist_test.sh', 'tiny.py', 'work/epoch_2.pth', '2', '--work-dir', 'two')
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert figures(tmp_path / 'two') == pytest.approx(figures(tmp_path / 'work'), abs=1e-4)
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])

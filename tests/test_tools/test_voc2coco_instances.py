@@ -1,6 +1,4 @@
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def convert(monkeypatch, capsys):
+def convert(call_tool, capsys):
     """``convert(*arguments)`` -> what the tool printed."""
     def call(*arguments):
-        tool = str(ROOT / 'tools/dataset_converters/voc2coco_instances.py')
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        runpy.run_path(tool, run_name='__main__')
+        call_tool('tools/dataset_converters/voc2coco_instances.py', *arguments)
         return capsys.readouterr().out
     return call
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
 from rich.progress import track
 from terminaltables import AsciiTable
 
@@ -29,6 +28,7 @@ import mmcv
 from mmdet.registry import DATASETS
 
 from mmiam.apis import init_model
+from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 from mmiam.evaluation.functional.extent import VIEWS, ExtentSamples, add_image, density
 from mmiam.evaluation.functional.rle import decode_masks
@@ -191,25 +191,19 @@ def table(content: dict) -> str:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser = model_parser(__doc__)
     parser.add_argument('--out', type=Path, default=Path('extent'), help='folder for json and pictures')
     parser.add_argument('--num', type=int, help='images, evenly spread over the test list; default: all')
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='whether pixels marked void count as background, or nowhere')
     parser.add_argument('--arrows', type=int, default=4, help='images whose filling weights are drawn')
     parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
-    parser.add_argument('--device')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = given_config(args)
     try:
         model = init_model(config, args.checkpoint, args.device)
         dataset = DATASETS.build(config.test_dataloader.dataset)

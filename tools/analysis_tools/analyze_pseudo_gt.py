@@ -26,11 +26,13 @@ import mmcv
 import numpy as np
 import torch
 from mmdet.registry import DATASETS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.structures import InstanceData
+from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
+from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.rle import decode_masks
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
@@ -227,7 +229,7 @@ def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: S
     tallies = {name: {s: Tally() for s in settings if s.proposals == name} for name in roots}
     bounds, pictures, used = dict.fromkeys(roots, 0.), [], 0
     drawn = set(np.linspace(0, len(chosen) - 1, min(sheet_rows, len(chosen))).round().astype(int)) if sheet else set()
-    for position, index in enumerate(chosen):
+    for position, index in enumerate(track(chosen, 'analysing', transient=True)):
         packed = dataset[int(index)]
         sample = packed['data_samples']
         truth = read_truth(sample)
@@ -276,9 +278,7 @@ def table(result: dict) -> str:
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser = model_parser(__doc__)
     parser.add_argument('--proposals', nargs='+', required=True, metavar='DIR[=NAME]', help='folders of proposals')
     parser.add_argument('--k', nargs='+', type=int, default=[5], help='candidates a map')
     parser.add_argument('--alpha', nargs='+', type=float, default=[0.8], help='weight of the mass inside')
@@ -293,8 +293,6 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--ann-file', help='another list of images below data_root')
     parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
     parser.add_argument('--sheet', help='write a picture sheet (PNG) of the first setting here')
-    parser.add_argument('--device')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(argv)
 
 
@@ -311,9 +309,7 @@ def main(argv=None) -> int:
     settings = [Setting(*values) for values in itertools.product(
         roots, args.alpha, args.k, args.overlap_rule, args.area_range, args.overlap_thr,
         args.rank_weight, args.class_map_weight)]
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = given_config(args)
     try:
         result = analyze(config, args.checkpoint, roots, settings, args.num, args.ann_file, args.device, args.sheet)
     except (OSError, ValueError) as error:

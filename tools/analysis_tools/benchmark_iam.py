@@ -26,12 +26,13 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from terminaltables import AsciiTable
 
 from mmiam.apis import image_files, init_model
+from mmiam.apis.options import given_config, model_parser
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.proposals.storage import atomic_write
 
@@ -202,18 +203,14 @@ def build_stages(config: Config, checkpoint: str | None, device: str, peaks: int
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint', nargs='?')
+    parser = model_parser(__doc__, checkpoint='?')
     parser.add_argument('--images', required=True, help='folder of images, an image, or a text file of paths')
     parser.add_argument('--num', type=int, default=10, help='images, evenly spread over the folder')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--warmup', type=int, default=1, help='runs on the first image that are not counted')
     parser.add_argument('--peaks', type=int, help='exactly so many peaks an image where it has them')
     parser.add_argument('--threads', type=int, help='threads of PyTorch on the CPU')
-    parser.add_argument('--device')
     parser.add_argument('--json', type=Path)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(argv)
 
 
@@ -221,9 +218,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = given_config(args)
     peaks = 5 if args.checkpoint is None and args.peaks is None else args.peaks
     try:
         paths = image_files(args.images)

@@ -14,6 +14,7 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from pycocotools import mask as coco_mask
+from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.datasets.voc_masks import read_index_mask, voc_instances
@@ -80,7 +81,8 @@ def compare(root: Path, ids: list[str], workers: int = 1, names: list[str] | Non
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
     with multiprocessing.get_context(method).Pool(workers, one_thread) as pool:
         for variant in names or variants():
-            rows = pool.map(_one_image, [(root, name, variant) for name in ids], chunksize=1)
+            made = pool.imap(_one_image, [(root, name, variant) for name in ids])
+            rows = list(track(made, variant, total=len(ids), transient=True))
             best, classes, numbers, seconds = zip(*rows)
             figures = summarize(np.concatenate(best), np.array(sum(classes, [])), list(numbers))
             result[variant] = dict(figures, seconds_per_image=float(np.mean(seconds)))

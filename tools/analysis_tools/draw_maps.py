@@ -11,31 +11,20 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 import mmcv
 import numpy as np
-import torch
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from rich.progress import track
 
 from mmiam.apis import init_model
+from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.rle import decode_masks
-from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
-
-COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks', 'ground truth')
-
-
-def highest(maps: torch.Tensor, normalize: bool) -> np.ndarray:
-    """Maximum over the instances of maps (n, h, w), each divided by its own maximum if asked."""
-    if len(maps) == 0:
-        return np.zeros(maps.shape[-2:], np.float32)
-    maps = maps.float().clamp(min=0)
-    if normalize:
-        maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
-    return maps.amax(0).numpy()
+from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
 
 def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Sequence[str]) -> list[np.ndarray]:
-    """The tiles of an image, in the order of COLUMNS.
+    """The tiles of an image: :data:`COLUMNS` and the ground truth.
 
     Args:
         image (ndarray): RGB, uint8, has shape (H, W, 3).
@@ -43,19 +32,11 @@ def draw_row(image: np.ndarray, sample: DetDataSample, truth: dict, classes: Seq
         truth (dict): sample of the data set's pipeline: ``instances``.
         classes (Sequence[str]): class names.
     """
-    predicted = sample.cpu().pred_instances
-    names = [f'{classes[label]} {score:.2f}' for label, score in zip(predicted.labels, predicted.scores)]
     instances = truth.get('instances', [])
     true_masks = decode_masks([instance['mask'] for instance in instances], image.shape[:2])
     true_names = [classes[instance['bbox_label']] for instance in instances]
-    return [
-        image,
-        overlay_heatmap(image, highest(predicted.cams, normalize=True)),
-        overlay_heatmap(image, highest(predicted.prms, normalize=True)),
-        overlay_heatmap(image, highest(predicted.iams, normalize=False)),
-        overlay_instances(image, predicted.masks.numpy(), names),
-        overlay_instances(image, true_masks, true_names),
-    ]
+    tiles = draw_predicted(image, sample.cpu().pred_instances, classes)
+    return [*(tiles[name] for name in COLUMNS), overlay_instances(image, true_masks, true_names)]
 
 
 def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (), num: int = 12,
@@ -71,32 +52,26 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
     else:
         chosen = np.unique(np.linspace(0, len(entries) - 1, min(num, len(entries))).round().astype(int))
     rows, captions = [], []
-    for i in chosen:
+    for i in track(chosen, 'drawing', transient=True):
         path = entries[i]['img_path']
         truth = dataset[i]['data_samples'].metainfo
         rows.append(draw_row(mmcv.imread(path, channel_order='rgb'), inference_detector(model, path), truth,
                              dataset.metainfo['classes']))
         captions.append(entries[i]['img_id'])
-    write_sheet(rows, COLUMNS, out, captions)
+    write_sheet(rows, (*COLUMNS, 'ground truth'), out, captions)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser = model_parser(__doc__)
     parser.add_argument('--out', default='sheet.png', help='PNG to write')
     parser.add_argument('--ids', nargs='*', default=(), help='image ids; default: evenly spread over the test set')
     parser.add_argument('--num', type=int, default=12, help='number of images')
-    parser.add_argument('--device')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args(argv)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = given_config(args)
     draw_sheet(config, args.checkpoint, args.out, args.ids, args.num, args.device)
     print(args.out)
     return 0

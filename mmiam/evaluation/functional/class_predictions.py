@@ -9,10 +9,11 @@ with or without suffix. A class is named by its name (with or without a leading 
 """
 import csv
 import json
-import math
 import os
 import re
 from collections.abc import Sequence
+
+from .json_values import is_number
 
 _NUMBERED = re.compile(r'\d+\.')
 
@@ -35,7 +36,7 @@ def load_class_predictions(path: str, classes: Sequence[str], first_label: int =
         raise ValueError(f'{path}: class predictions are a file *.csv or *.json')
     try:
         pairs = _csv_pairs(path) if path.endswith('.csv') else _json_pairs(path)
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, RecursionError) as error:
         raise ValueError(f'{path} cannot be read ({error}); write it again') from None
     names = {_NUMBERED.sub('', name, count=1): label for label, name in enumerate(classes)}
     names.update({name: label for label, name in enumerate(classes)})
@@ -75,7 +76,11 @@ def _csv_pairs(path: str) -> list[tuple[str, str]]:
 
 def _json_pairs(path: str) -> list[tuple[str, object]]:
     with open(path, encoding='utf-8') as file:
-        content = json.load(file)
+        text = file.read()
+    try:
+        content = json.loads(text)
+    except ValueError as error:  # no json, or a number of thousands of digits
+        raise ValueError(f'{path} cannot be read ({error}); write it again') from None
     if isinstance(content, dict):
         return [(str(image), value) for image, value in content.items()]
     if isinstance(content, list) and all(isinstance(one, dict) and {'image', 'class'} <= set(one) for one in content):
@@ -86,7 +91,7 @@ def _json_pairs(path: str) -> list[tuple[str, object]]:
 def _label(value: object, names: dict[str, int], count: int, first_label: int) -> int:
     """The label that a class value stands for."""
     if isinstance(value, list):
-        if len(value) != count or not all(isinstance(v, (int, float)) and not math.isnan(v) for v in value):
+        if len(value) != count or not all(map(is_number, value)):
             raise ValueError(f'expected {count} scores, one a class, got {len(value)} values')
         return max(range(count), key=value.__getitem__)
     if isinstance(value, str) and value in names:

@@ -9,7 +9,6 @@ The file is json, one object with a list::
 exclusive. Other keys are ignored. Detections may stand in any order; an image without any has none in the file.
 """
 import json
-import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +16,8 @@ from mmdet.registry import TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from mmiam.evaluation.functional.json_values import is_number
 
 #: label, score, x1, y1, x2, y2
 Detection = tuple[int, float, float, float, float, float]
@@ -89,7 +90,7 @@ def load_detections(path: str, classes: Sequence[str]) -> dict[str, list[Detecti
             content = json.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f'no file of detections {path}; docs/table1.md describes how to write it') from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} cannot be read as json ({error}); write it again, see docs/table1.md') from None
     entries = content.get('detections') if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -112,7 +113,7 @@ def _detection(entry: dict, labels: dict[str, int]) -> Detection:
     if name not in labels:
         raise ValueError(f'class {name!r} is none of {tuple(labels)}')
     numbers = [score, *box]
-    if len(numbers) != 5 or not all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers):
+    if len(numbers) != 5 or not all(map(is_number, numbers)):
         raise ValueError(f'score must be a number and bbox four numbers, got {score!r} and {box!r}')
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f'bbox must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {box!r}')

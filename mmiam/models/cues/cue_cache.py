@@ -8,13 +8,14 @@ import hashlib
 import os
 import os.path as osp
 import tempfile
-import zipfile
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
+
+from mmiam.proposals.storage import read_arrays
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 
@@ -57,16 +58,18 @@ class CueCache:
     def get(self, sample: DetDataSample, device: torch.device) -> InstanceData | None:
         """The cues of a view of an image: ``prms`` (n, H, W) that sum to one, ``candidates``; or None."""
         try:
-            with np.load(self._path(sample), allow_pickle=False) as stored:
-                cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in FIELDS})
-                prms = torch.from_numpy(stored['prms']).to(device).float()
-                candidates = np.split(stored['candidates'], np.cumsum(stored['counts'])[:-1])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            stored = read_arrays(self._path(sample))
+            cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in FIELDS})
+            prms = torch.from_numpy(stored['prms']).to(device).float()
+            cues.prms = prms / prms.sum((1, 2), keepdim=True)
+            candidates = np.split(stored['candidates'], np.cumsum(stored['counts'])[:-1])
+            cues.candidates = candidates if len(cues) else []
+            if len({len(value) for value in cues.values()}) > 1:  # InstanceData lets any follow an empty one
+                raise ValueError('fields of different lengths')
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, AssertionError):  # broken
             self.misses += 1
             return None
         self.hits += 1
-        cues.prms = prms / prms.sum((1, 2), keepdim=True)
-        cues.candidates = candidates if len(cues) else []
         return cues
 
     def put(self, sample: DetDataSample, cues: InstanceData) -> None:

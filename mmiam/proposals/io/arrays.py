@@ -53,7 +53,7 @@ def read_mask_folder(path: str | Path) -> SegmentProposals:
         try:
             with Image.open(file) as image:
                 mask = np.array(image)
-        except (OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
             raise ValueError(f'{file}: truncated, or not an image ({error})') from error
         masks.append(_inside(mask))
         if masks[-1].shape != masks[0].shape:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmiam.evaluation.functional.rle import check_runs, run_lengths
+
 from ..container import SegmentProposals
 from .masks import proposals_from_masks
 
@@ -130,33 +132,13 @@ def _coco_bits(rle: dict, shape: tuple[int, int], index: int) -> np.ndarray:
     if tuple(rle['size']) != shape:
         raise ValueError(f'proposal {index} is of size {rle["size"]}, the first one of {list(shape)}')
     counts = rle['counts']
-    runs = np.array(counts, np.int64) if isinstance(counts, list) else _decode_counts(counts, index)
-    if (runs < 0).any() or runs.sum() != shape[0] * shape[1]:
-        raise ValueError(f'proposal {index}: runs of {int(runs.sum())} pixels in all, the image has '
-                         f'{shape[0] * shape[1]}: truncated')
+    try:
+        check_runs(np.array(counts, np.int64) if isinstance(counts, list) else run_lengths(counts), shape)
+    except ValueError as error:
+        raise ValueError(f'proposal {index}: {error}') from None
     if isinstance(counts, list):
         rle = coco_mask.frPyObjects(rle, *shape)
     return coco_mask.decode(dict(size=list(shape), counts=rle['counts'])).ravel(order='F').astype(bool)
-
-
-def _decode_counts(text: str | bytes, index: int) -> np.ndarray:
-    """Run lengths of COCO's compressed text: 5 bits a character, differences to the run before last."""
-    codes = (text.encode() if isinstance(text, str) else text)
-    runs, value, shift = [], 0, 0
-    for code in codes:
-        code -= 48
-        if not 0 <= code < 64:
-            raise ValueError(f'proposal {index}: a character in its counts is none of COCO RLE')
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            if code & 16:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value, shift = 0, 0
-    if shift:
-        raise ValueError(f'proposal {index}: its counts end within a number: truncated')
-    return np.array(runs, np.int64)
 
 
 def _scores(entries: list[dict]) -> np.ndarray | None:

@@ -1,0 +1,83 @@
+"""What docs/method.md quotes is in the package, and what docs/extending.md and docs/getting_started.md show, runs."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from mmiam.proposals.io import load_proposals
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page):
+    return re.findall(r'```python\n(.*?)```', (ROOT / 'docs' / page).read_text(encoding='utf-8'), flags=re.DOTALL)
+
+
+QUOTES = blocks('method.md')
+
+
+@pytest.mark.parametrize('quote', QUOTES, ids=range(len(QUOTES)))
+def test_quotes_are_the_code(quote):
+    first, rest = quote.split('\n', 1)
+    assert rest in (ROOT / first.removeprefix('# ')).read_text(encoding='utf-8')
+
+
+def test_every_step_is_quoted():
+    files = {quote.split('\n')[0].removeprefix('# mmiam/').split('/')[0] for quote in QUOTES}
+    assert {'ops', 'proposals', 'models'} <= files and len(QUOTES) >= 10
+
+
+def test_post_processor_by_hand():
+    code, = [block for block in blocks('extending.md') if 'class RelativeThreshold' in block]
+    exec(code, {'__name__': 'extending_page'})
+    try:
+        step = MODELS.build(dict(type='RelativeThreshold', share=.5, nms_iou=None))
+        maps = torch.tensor([[[.8, .5], [.3, .0]], [[.2, .2], [.09, .11]]])
+        cues = InstanceData(labels=torch.tensor([0, 1]), class_scores=torch.zeros(2), iams=maps.logit(1e-6))
+        found = step(cues, torch.zeros(3, 2, 2), None)
+        assert found.masks.tolist() == [[[True, True], [False, False]], [[True, True], [False, True]]]
+        assert found.scores.tolist() == pytest.approx([.5 * .65, .5 * .17], abs=1e-4)
+        assert found.bboxes.tolist() == [[0, 0, 2, 1], [0, 0, 2, 2]]
+    finally:
+        MODELS.module_dict.pop('RelativeThreshold')
+
+
+def test_proposals_of_ones_own(tmp_path, monkeypatch):
+    code, = [block for block in blocks('extending.md') if 'proposals_from_masks' in block]
+    monkeypatch.chdir(tmp_path)
+    masks = np.zeros((2, 4, 5), bool)
+    masks[0, :2], masks[1, 1:3, 2:] = True, True
+    exec(code, dict(masks=masks, scores=np.array([.9, .2])))
+    loaded = load_proposals('data/proposals/mine/2007_000032.npz', size=(4, 5))
+    assert (loaded.masks() == masks).all() and loaded.origin == 'mine'
+
+
+def test_settings_of_the_visualizer_are_keys_of_the_config():
+    code, = [block for block in blocks('getting_started.md') if 'vis_backends' in block]
+    settings = {}
+    exec(code, settings)
+    cfg = Config.fromfile(ROOT / 'configs/iam_mbv2_voc.py')
+    for key in ('vis_backends', 'visualizer', 'model', 'default_hooks'):
+        assert key in cfg and settings[key]
+    assert 'draw' not in cfg.default_hooks.visualization  # mmdet's default is False
+    cfg.merge_from_dict({key: settings[key] for key in ('visualizer', 'model', 'default_hooks')})
+    assert cfg.visualizer.type == 'IAMVisualizer' and cfg.model.test_cfg.return_maps
+
+
+def test_inferencer_as_shown(tiny_config, tmp_path, monkeypatch):
+    code, = [block for block in blocks('getting_started.md') if 'IAMInferencer' in block]
+    cfg = tiny_config()
+    cfg.dump(tmp_path / 'tiny.py')
+    model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
+    meta = dict(dataset_meta=dict(classes=('cat', 'dog', 'person')))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    image = next(tmp_path.glob('mini_voc_*/JPEGImages/v0.jpg'))
+    code = code.replace('configs/iam_mbv2_voc.py', 'tiny.py').replace('CHECKPOINT', 'a.pth')
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace('IMAGE', str(image)), {})
+    assert (tmp_path / 'outputs/vis/v0.jpg').is_file() and (tmp_path / 'outputs/preds/v0.json').is_file()
