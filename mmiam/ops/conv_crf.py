@@ -9,11 +9,13 @@ public code of ConvCRF does differently from the equations is ``mode='reference'
 
 Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
 """
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from .crf_kernels import Cells, Messages
-from .parallel import num_workers, run_parts
+from .crf_kernels import Cells, Messages, Strip
+from .parallel import run_parts
 
 MODES = ('reference', 'mean_field')
 
@@ -25,11 +27,15 @@ class _TwoLabels:
     """
 
     @staticmethod
+    def planes(labels: int) -> int:
+        return labels - 1
+
+    @staticmethod
     def scores(unary: Tensor) -> Tensor:
         return unary[:, 1:] - unary[:, :1]
 
     @staticmethod
-    def probabilities(scores: Tensor, dim: int) -> Tensor:
+    def probabilities(scores: Tensor) -> Tensor:
         return scores.sigmoid_()
 
     @staticmethod
@@ -38,20 +44,24 @@ class _TwoLabels:
 
     @staticmethod
     def write(out: Tensor, probabilities: Tensor) -> None:
-        out[1] = probabilities[0]
-        torch.sub(1, out[1], out=out[0])
+        out[:, 1] = probabilities[:, 0]
+        torch.sub(1, out[:, 1], out=out[:, 0])
 
 
 class _ManyLabels:
     """Any number of labels, a plane each."""
 
     @staticmethod
+    def planes(labels: int) -> int:
+        return labels
+
+    @staticmethod
     def scores(unary: Tensor) -> Tensor:
         return unary.log_softmax(1)
 
     @staticmethod
-    def probabilities(scores: Tensor, dim: int) -> Tensor:
-        return scores.softmax(dim)
+    def probabilities(scores: Tensor) -> Tensor:
+        return scores.softmax(1)
 
     @staticmethod
     def message_input(probabilities: Tensor) -> Tensor:
@@ -76,15 +86,70 @@ def _check(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters:
         raise ValueError(f'blur must be at least 1 and num_iters at least 0, got {blur} and {num_iters}')
 
 
-def _messages(image: Tensor, cells: Cells, kernel_size: int, sigmas: tuple[float, float],
-              scales: tuple[float, float], centre: bool) -> Messages:
-    """The image's filter bank; positions and colours are pooled to cells before they are compared."""
-    height, width = cells.size
-    rows, cols = (Cells((n, 1), cells.blur).pool(torch.arange(n, dtype=image.dtype, device=image.device)[None, :, None])
-                  for n in (height, width))
-    colours = cells.pool(image)
-    return Messages(rows.flatten() / sigmas[0], cols.flatten() / sigmas[0], colours / sigmas[1], kernel_size, *scales,
-                    centre)
+class _Refinement:
+    """The iterations, strip by strip; see crf_kernels for the cells, strips and phases."""
+
+    def __init__(self, unary: Tensor, image: Tensor, out: Tensor, cells: Cells, messages: Messages,
+                 keep: float, reference: bool) -> None:
+        self.unary, self.image, self.out, self.cells, self.messages = unary, image, out, cells, messages
+        self.keep, self.reference = keep, reference
+        self.form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
+        self.num, self.planes = len(unary), self.form.planes(unary.size(1))
+        self.group=int(__import__('os').environ.get('GROUP','5'))
+        # label planes of this iteration and of the next one
+        self.labels, self.following = (messages.empty(self.num * self.planes, out) for _ in range(2))
+        self.scores, self.valid, self.counts, self.kernels = {}, {}, {}, {}
+        self.col_counts = cells.edges(1).diff().to(out)
+
+    def prepare(self, strip: Strip) -> None:
+        """Scores of a strip as phases, its pooled colours, and the labels of the first step."""
+        cells, out, rows = self.cells, self.out, self.cells.pixel_rows(strip)
+        self.counts[strip] = cells.edges(0)[strip[0]:strip[1] + 1].diff().to(out)[:, None] * self.col_counts
+        self.valid[strip] = None
+        if any(cells.lacking):
+            self.valid[strip] = cells.to_phases(out.new_ones(1, rows.stop - rows.start, cells.size[1]), strip)
+        colours = cells.to_phases(self.image[:, rows].to(out.dtype), strip).sum(1).div_(self.counts[strip])
+        self.messages.inner(self.messages.colours, strip).copy_(colours.mul_(self.messages.colour_scale))
+        scores = self.form.scores(self.unary[:, :, rows].to(out.dtype))
+        self.scores[strip] = cells.to_phases(scores.flatten(0, 1), strip).unflatten(0, (self.num, self.planes))
+        if self.reference:  # log-probabilities
+            pooled = self.scores[strip].sum(2).div_(self.counts[strip])
+        else:
+            pooled = self._pool(self.form.probabilities(self.scores[strip].clone()), strip)
+        self.messages.inner(self.labels, strip).unflatten(0, (self.num, self.planes)).copy_(pooled)
+
+    def _pool(self, probabilities: Tensor, strip: Strip) -> Tensor:
+        """Probabilities (I, planes, b * b, R, w), used up -> what is passed on, (I, planes, R, w)."""
+        if self.valid[strip] is not None:
+            probabilities.mul_(self.valid[strip])
+        return self.form.message_input(probabilities.sum(2).div_(self.counts[strip]))
+
+    def step(self, strip: Strip, last: bool) -> None:
+        """One iteration of a strip, to the following labels or, in the last, to the result."""
+        cells, wide = self.cells, self.cells.around(strip)
+        kernels = self.kernels.get(strip) or self.messages.kernels(wide)
+        if self.messages.kept and strip not in self.kernels:
+            kernels = self.kernels[strip] = list(kernels)
+        message = self.messages(self.labels, wide, kernels).unflatten(0, (self.num, self.planes))
+        following = self.messages.inner(self.following, strip).unflatten(0, (self.num, self.planes))
+        rows = cells.pixel_rows(strip)
+        for i in range(0, self.num, self.group):
+            some = slice(i, i + self.group)
+            phases = cells.upsample(message[some].flatten(0, 1), strip).unflatten(0, (-1, self.planes))
+            labels = self.form.probabilities(phases.add_(self.scores[strip][some], alpha=self.keep))
+            if last:
+                pixels = cells.to_pixels(labels.flatten(0, 1), strip)
+                self.form.write(self.out[some, :, rows], pixels.unflatten(0, (-1, self.planes)))
+            else:
+                following[some] = self._pool(labels, strip)
+
+    def run(self, num_iters: int) -> None:
+        device = self.out.device
+        strips = self.cells.strips(self.num * self.planes, device)
+        run_parts(self.prepare, strips, device)
+        for iteration in range(num_iters):
+            run_parts(partial(self.step, last=iteration == num_iters - 1), strips, device)
+            self.labels, self.following = self.following, self.labels
 
 
 @torch.no_grad()
@@ -138,49 +203,13 @@ def conv_crf(unary: Tensor,
     """
     _check(unary, image, kernel_size, blur, num_iters, mode)
     reference = mode == 'reference'
-    dtype = torch.promote_types(unary.dtype, torch.float32)
-    out = torch.empty(unary.shape, dtype=dtype, device=unary.device)
-    num, labels = unary.shape[:2]
-    if num == 0:
-        return out
-    form = _TwoLabels if labels == 2 else _ManyLabels
-    cells = Cells(tuple(unary.shape[-2:]), blur)
+    out = torch.empty(unary.shape, dtype=torch.promote_types(unary.dtype, torch.float32), device=unary.device)
     if num_iters == 0:
-        for scores, result in zip(form.scores(unary.to(dtype)), out):
-            form.write(result, form.probabilities(scores, dim=0))
-        return out
-    messages = _messages(image.to(dtype), cells, kernel_size, (pos_sigma, col_sigma),
-                         (weight * pos_compat, weight * col_compat), centre=reference)
-    keep = unary_weight - weight if reference else unary_weight
-
-    def refine(part: slice) -> None:
-        _iterate(out[part], form.scores(unary[part].to(dtype)), keep, reference, form, cells, messages, num_iters)
-
-    # kernels that are not kept are computed anew for each part: as few parts as cores then, else one an instance
-    share = 1 if messages.kept else -(-num // num_workers(unary.device))
-    run_parts(refine, [slice(i, i + share) for i in range(0, num, share)], unary.device)
+        return torch.softmax(unary, 1, dtype=out.dtype)
+    if len(unary):
+        cells = Cells(tuple(unary.shape[-2:]), blur)
+        messages = Messages(cells, kernel_size, (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat),
+                            reference, out)
+        keep = unary_weight - weight if reference else unary_weight
+        _Refinement(unary, image, out, cells, messages, keep, reference).run(num_iters)
     return out
-
-
-def _iterate(out: Tensor, scores: Tensor, keep: float, reference: bool, form: type, cells: Cells, messages: Messages,
-             num_iters: int) -> None:
-    """The iterations: scores (I, planes, H, W) -> probabilities into out (I, K, H, W).
-
-    Pixels are visited instance by instance, so that an instance's planes stay in the cache.
-    """
-    num, planes = scores.shape[:2]
-    counts = cells.counts(scores)
-    valid = cells.to_phases(scores.new_ones(1, *cells.size)) if any(cells.lacking) else None
-    start = scores if reference else form.message_input(form.probabilities(scores.clone(), dim=1))
-    cell_labels = cells.pool(start.flatten(0, 1))
-    scores = cells.to_phases(scores.flatten(0, 1)).unflatten(0, (num, planes))
-    del start
-    for iteration in range(num_iters):
-        message = messages(cell_labels).unflatten(0, (num, planes))
-        for i in range(num):
-            labels = form.probabilities(cells.upsample(message[i]).add_(scores[i], alpha=keep), dim=0)
-            if iteration == num_iters - 1:
-                form.write(out[i], cells.to_pixels(labels))
-            else:  # pooled; takes the place of the message, which is used up
-                message[i] = (labels if valid is None else labels * valid).sum(1)
-        cell_labels = form.message_input(message.div_(counts)).flatten(0, 1)

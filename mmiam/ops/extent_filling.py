@@ -112,7 +112,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
         filled = ExtentFilling.apply(values.flatten(0, 1)[None], weights.flatten(0, 1), num_steps)
         return filled.view_as(features).to(features.dtype)
     if images == 1:
-        return ExtentFilling.apply(values, weights[0], num_steps).to(features.dtype)
+        return ExtentFilling.apply(values, weights.flatten(0, 1), num_steps).to(features.dtype)
     members = [(image_index == image).nonzero()[:, 0] for image in range(images)]
     parts = [ExtentFilling.apply(values[own], weights[image], num_steps)
              for image, own in enumerate(members) if len(own)]
