@@ -9,15 +9,18 @@ public code of ConvCRF does differently from the equations is ``mode='reference'
 
 Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
 """
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from .crf_kernels import Cells, Messages, Strip
-from .parallel import run_parts
+from .crf_kernels import Cells, Messages
+from .parallel import num_workers, run_parts
 
 MODES = ('reference', 'mean_field')
+# Pixels of all labels that are updated at a time, in whole instances: what the cache holds. Our choice.
+_PIXEL_VALUES = 200_000
+# Cells of all labels from which a part of the instances is worth a core of its own: with fewer, cores wait for each
+# other between the operators for longer than these take. Our choice.
+_PART_VALUES = 100_000
 
 
 class _TwoLabels:
@@ -86,72 +89,6 @@ def _check(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters:
         raise ValueError(f'blur must be at least 1 and num_iters at least 0, got {blur} and {num_iters}')
 
 
-class _Refinement:
-    """The iterations, strip by strip; see crf_kernels for the cells, strips and phases."""
-
-    def __init__(self, unary: Tensor, image: Tensor, out: Tensor, cells: Cells, messages: Messages,
-                 keep: float, reference: bool) -> None:
-        self.unary, self.image, self.out, self.cells, self.messages = unary, image, out, cells, messages
-        self.keep, self.reference = keep, reference
-        self.form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
-        self.num, self.planes = len(unary), self.form.planes(unary.size(1))
-        self.group=int(__import__('os').environ.get('GROUP','5'))
-        # label planes of this iteration and of the next one
-        self.labels, self.following = (messages.empty(self.num * self.planes, out) for _ in range(2))
-        self.scores, self.valid, self.counts, self.kernels = {}, {}, {}, {}
-        self.col_counts = cells.edges(1).diff().to(out)
-
-    def prepare(self, strip: Strip) -> None:
-        """Scores of a strip as phases, its pooled colours, and the labels of the first step."""
-        cells, out, rows = self.cells, self.out, self.cells.pixel_rows(strip)
-        self.counts[strip] = cells.edges(0)[strip[0]:strip[1] + 1].diff().to(out)[:, None] * self.col_counts
-        self.valid[strip] = None
-        if any(cells.lacking):
-            self.valid[strip] = cells.to_phases(out.new_ones(1, rows.stop - rows.start, cells.size[1]), strip)
-        colours = cells.to_phases(self.image[:, rows].to(out.dtype), strip).sum(1).div_(self.counts[strip])
-        self.messages.inner(self.messages.colours, strip).copy_(colours.mul_(self.messages.colour_scale))
-        scores = self.form.scores(self.unary[:, :, rows].to(out.dtype))
-        self.scores[strip] = cells.to_phases(scores.flatten(0, 1), strip).unflatten(0, (self.num, self.planes))
-        if self.reference:  # log-probabilities
-            pooled = self.scores[strip].sum(2).div_(self.counts[strip])
-        else:
-            pooled = self._pool(self.form.probabilities(self.scores[strip].clone()), strip)
-        self.messages.inner(self.labels, strip).unflatten(0, (self.num, self.planes)).copy_(pooled)
-
-    def _pool(self, probabilities: Tensor, strip: Strip) -> Tensor:
-        """Probabilities (I, planes, b * b, R, w), used up -> what is passed on, (I, planes, R, w)."""
-        if self.valid[strip] is not None:
-            probabilities.mul_(self.valid[strip])
-        return self.form.message_input(probabilities.sum(2).div_(self.counts[strip]))
-
-    def step(self, strip: Strip, last: bool) -> None:
-        """One iteration of a strip, to the following labels or, in the last, to the result."""
-        cells, wide = self.cells, self.cells.around(strip)
-        kernels = self.kernels.get(strip) or self.messages.kernels(wide)
-        if self.messages.kept and strip not in self.kernels:
-            kernels = self.kernels[strip] = list(kernels)
-        message = self.messages(self.labels, wide, kernels).unflatten(0, (self.num, self.planes))
-        following = self.messages.inner(self.following, strip).unflatten(0, (self.num, self.planes))
-        rows = cells.pixel_rows(strip)
-        for i in range(0, self.num, self.group):
-            some = slice(i, i + self.group)
-            phases = cells.upsample(message[some].flatten(0, 1), strip).unflatten(0, (-1, self.planes))
-            labels = self.form.probabilities(phases.add_(self.scores[strip][some], alpha=self.keep))
-            if last:
-                pixels = cells.to_pixels(labels.flatten(0, 1), strip)
-                self.form.write(self.out[some, :, rows], pixels.unflatten(0, (-1, self.planes)))
-            else:
-                following[some] = self._pool(labels, strip)
-
-    def run(self, num_iters: int) -> None:
-        device = self.out.device
-        strips = self.cells.strips(self.num * self.planes, device)
-        run_parts(self.prepare, strips, device)
-        for iteration in range(num_iters):
-            run_parts(partial(self.step, last=iteration == num_iters - 1), strips, device)
-            self.labels, self.following = self.following, self.labels
-
-
 @torch.no_grad()
 def conv_crf(unary: Tensor,
              image: Tensor,
@@ -203,13 +140,47 @@ def conv_crf(unary: Tensor,
     """
     _check(unary, image, kernel_size, blur, num_iters, mode)
     reference = mode == 'reference'
-    out = torch.empty(unary.shape, dtype=torch.promote_types(unary.dtype, torch.float32), device=unary.device)
-    if num_iters == 0:
-        return torch.softmax(unary, 1, dtype=out.dtype)
-    if len(unary):
-        cells = Cells(tuple(unary.shape[-2:]), blur)
-        messages = Messages(cells, kernel_size, (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat),
-                            reference, out)
-        keep = unary_weight - weight if reference else unary_weight
-        _Refinement(unary, image, out, cells, messages, keep, reference).run(num_iters)
+    dtype = torch.promote_types(unary.dtype, torch.float32)
+    if num_iters == 0 or len(unary) == 0:
+        return unary.softmax(1, dtype=dtype)
+    unary, image = unary.to(dtype), image.to(dtype)
+    out, device = torch.empty_like(unary), unary.device
+    num, planes = len(unary), 1 if unary.size(1) == 2 else unary.size(1)
+    cells = Cells(tuple(unary.shape[-2:]), blur, unary)
+    few = -(-_PART_VALUES // (planes * cells.counts.numel()))
+    share = min(num, max(few, -(-num // num_workers(device))))
+    messages = Messages(cells, kernel_size, (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat),
+                        reference, share * planes)
+    keep = unary_weight - weight if reference else unary_weight
+    run_parts(messages.prepare, [image], device)
+    run_parts(lambda part: _iterate(out[part], unary[part], keep, reference, cells, messages, num_iters),
+              [slice(i, i + share) for i in range(0, num, share)], device)
     return out
+
+
+def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, cells: Cells, messages: Messages,
+             num_iters: int) -> None:
+    """The iterations: label scores (I, K, H, W) -> probabilities into ``out``."""
+    form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
+    num, planes = len(unary), form.planes(unary.size(1))
+    scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
+    labels = unary.new_empty(num, planes, *cells.cells)
+    share = max(1, _PIXEL_VALUES // scores[0].numel())
+    parts = [slice(i, i + share) for i in range(0, num, share)]
+    for part in parts:
+        phases = scores[part]
+        phases.copy_(cells.to_phases(form.scores(unary[part]).flatten(0, 1)).view_as(phases))
+        if reference:
+            labels[part] = cells.pool(phases)
+        else:
+            labels[part] = form.message_input(cells.pool(form.probabilities(phases.clone())))
+    scratch = cells.scratch(scores[:share].flatten(0, 1))
+    for iteration in range(num_iters):
+        messages(labels.flatten(0, 1))
+        for part in parts:
+            phases = cells.upsample(labels[part].flatten(0, 1), scratch).view_as(scores[part])
+            result = form.probabilities(phases.add_(scores[part], alpha=keep))
+            if iteration == num_iters - 1:
+                form.write(out[part], cells.to_pixels(result.flatten(0, 1)).unflatten(0, (-1, planes)))
+            else:  # takes the place of the message, which is used up
+                labels[part] = form.message_input(cells.pool(result))
