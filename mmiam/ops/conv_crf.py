@@ -106,8 +106,8 @@ def conv_crf(unary: Tensor,
 
     The filter bank is computed once and serves all instances. Messages are accumulated shift by shift, so memory does
     not grow with K x K copies of the labels; two labels cost one plane. Not differentiable. Defaults are those of the
-    public ConvCRF code and its demo. Five instances of two labels, 500 x 375, one core: 20 ms of CPU time, 0.11 s
-    without blur.
+    public ConvCRF code and its demo. Five instances of two labels, 500 x 375: 13 ms on
+    one core; without blur 80 ms on two.
 
     ``mode='reference'``, the public code's conventions: a = unary_weight - weight; the first step passes
     log-probabilities instead of probabilities; a pixel is its own neighbour (the window's centre counts). That code
@@ -139,29 +139,33 @@ def conv_crf(unary: Tensor,
         ValueError: If shapes do not agree, ``kernel_size`` is even, or ``blur``, ``num_iters`` or ``mode`` is invalid.
     """
     _check(unary, image, kernel_size, blur, num_iters, mode)
-    reference = mode == 'reference'
     dtype = torch.promote_types(unary.dtype, torch.float32)
     if num_iters == 0 or len(unary) == 0:
         return unary.softmax(1, dtype=dtype)
-    unary, image = unary.to(dtype), image.to(dtype)
-    out, device = torch.empty_like(unary), unary.device
-    num, planes = len(unary), 1 if unary.size(1) == 2 else unary.size(1)
+    sigmas, scales = (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat)
+    reference = mode == 'reference'
+    keep = unary_weight - weight if reference else unary_weight
+    return _refine(unary.to(dtype), image.to(dtype), kernel_size, blur, num_iters, sigmas, scales, keep, reference)
+
+
+def _refine(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters: int, sigmas: tuple[float, float],
+            scales: tuple[float, float], keep: float, reference: bool) -> Tensor:
+    """:func:`conv_crf` of checked arguments, the instances divided between cores where there are enough."""
+    form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
+    out, num, planes = torch.empty_like(unary), len(unary), form.planes(unary.size(1))
     cells = Cells(tuple(unary.shape[-2:]), blur, unary)
     few = -(-_PART_VALUES // (planes * cells.counts.numel()))
-    share = min(num, max(few, -(-num // num_workers(device))))
-    messages = Messages(cells, kernel_size, (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat),
-                        reference, share * planes)
-    keep = unary_weight - weight if reference else unary_weight
-    run_parts(messages.prepare, [image], device)
-    run_parts(lambda part: _iterate(out[part], unary[part], keep, reference, cells, messages, num_iters),
-              [slice(i, i + share) for i in range(0, num, share)], device)
+    share = min(num, max(few, -(-num // num_workers(unary.device))))
+    messages = Messages(cells, kernel_size, sigmas, scales, reference, share * planes)
+    run_parts(messages.prepare, [image], unary.device)
+    run_parts(lambda part: _iterate(out[part], unary[part], keep, reference, form, cells, messages, num_iters),
+              [slice(i, i + share) for i in range(0, num, share)], unary.device)
     return out
 
 
-def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, cells: Cells, messages: Messages,
+def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: type, cells: Cells, messages: Messages,
              num_iters: int) -> None:
     """The iterations: label scores (I, K, H, W) -> probabilities into ``out``."""
-    form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
     num, planes = len(unary), form.planes(unary.size(1))
     scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
     labels = unary.new_empty(num, planes, *cells.cells)

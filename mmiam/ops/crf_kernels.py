@@ -21,7 +21,7 @@ from torch import Tensor
 # on one core and on two; on other devices, where starting an operation costs more, larger.
 _STRIP_VALUES = {'cpu': 400_000, 'other': 16_000_000}
 # Kernel values of a strip that are computed at a time.
-_RUN_VALUES = {'cpu': 300_000, 'other': 16_000_000}
+_RUN_VALUES = {'cpu': 100_000, 'other': 16_000_000}
 # Kernel values kept from one iteration to the next (8 MiB as float32); if there are more, they are computed anew in
 # every iteration.
 _KEPT_VALUES = 2_000_000

@@ -83,8 +83,8 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
     """Fill: ``num_steps`` times replace each value by the weighted sum of its neighbours (Eq. 2 and 3).
 
     The instances of an image share its weights, which are not copied per instance. Gradients flow to features and
-    weights (once; a second derivative raises). Nothing but the inputs is kept for backward, which runs the steps again;
-    how, says ``filling_kernel``. Half precision and autocast: computed in float32, because N steps add up N
+    weights (once; a second derivative raises). For backward, if the weights need a gradient, a few of the N steps are
+    kept (3 at the paper's size) and the others run again; how, says ``filling_kernel``. Half precision and autocast: computed in float32, because N steps add up N
     roundings, and returned in the features' dtype.
 
     Args:
