@@ -84,8 +84,8 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
 
     The instances of an image share its weights, which are not copied per instance. Gradients flow to features and
     weights (once; a second derivative raises). For backward, if the weights need a gradient, a few of the N steps are
-    kept (3 at the paper's size) and the others run again; how, says ``filling_kernel``. Half precision and autocast: computed in float32, because N steps add up N
-    roundings, and returned in the features' dtype.
+    kept (3 at the paper's size) and the others run again; how, says ``filling_kernel``. Half precision and autocast:
+    computed in float32, because N steps add up N roundings, and returned in the features' dtype.
 
     Args:
         features (Tensor): Encoded cues G^0, has shape (I, C, H, W).

@@ -19,8 +19,8 @@ What makes it fast and small:
 Measured for one instance at C = 16, r = 3, 112 x 112, N = 112, float32, against ``F.unfold`` and autograd, on two
 cores: forward 15 ms (141 ms); with backward 67 ms (419 ms) and 40 MiB. On one core 30 ms and 0.13 s. What is left is
 traffic between cache and core: each multiply-add reads three planes and writes one. All taps as one product and one sum
-move as much and took a fifth longer on one core;
-``torch._foreach_addcmul_`` gained nothing. ``tools/analysis_tools/benchmark_ops.py`` measures again.
+move as much and took a fifth longer on one core; ``torch._foreach_addcmul_`` gained nothing.
+``tools/analysis_tools/benchmark_ops.py`` measures again.
 """
 import math
 
