@@ -83,9 +83,9 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
     """Fill: ``num_steps`` times replace each value by the weighted sum of its neighbours (Eq. 2 and 3).
 
     The instances of an image share its weights, which are not copied per instance. Gradients flow to features and
-    weights (once; a second derivative raises). Nothing but the inputs is kept for backward, which runs the steps again;
-    how, says ``filling_kernel``. Half precision and autocast: computed in float32, because N steps add up N
-    roundings, and returned in the features' dtype.
+    weights (once; a second derivative raises). For backward, if the weights need a gradient, a few of the N steps are
+    kept (3 at the paper's size) and the others run again; how, says ``filling_kernel``. Half precision and autocast:
+    computed in float32, because N steps add up N roundings, and returned in the features' dtype.
 
     Args:
         features (Tensor): Encoded cues G^0, has shape (I, C, H, W).
@@ -112,7 +112,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
         filled = ExtentFilling.apply(values.flatten(0, 1)[None], weights.flatten(0, 1), num_steps)
         return filled.view_as(features).to(features.dtype)
     if images == 1:
-        return ExtentFilling.apply(values, weights[0], num_steps).to(features.dtype)
+        return ExtentFilling.apply(values, weights.flatten(0, 1), num_steps).to(features.dtype)
     members = [(image_index == image).nonzero()[:, 0] for image in range(images)]
     parts = [ExtentFilling.apply(values[own], weights[image], num_steps)
              for image, own in enumerate(members) if len(own)]

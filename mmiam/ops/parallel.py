@@ -20,7 +20,9 @@ def num_workers(device: torch.device) -> int:
 
 
 def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None:
-    """Call ``function`` with each part, several at a time on a CPU; the first error is raised.
+    """Call ``function`` with each part, several at a time on a CPU, each on one core; the first error is raised.
+
+    One part alone, too, runs on one core: it has its caller's reasons not to be divided.
 
     The caller sees to it that parts write to different memory. Gradients are not recorded.
 
@@ -30,7 +32,7 @@ def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None
         device (torch.device): where the computation runs.
     """
     parts, workers = list(parts), num_workers(device)
-    if workers == 1 or len(parts) < 2:
+    if workers == 1:
         for part in parts:
             function(part)
         return

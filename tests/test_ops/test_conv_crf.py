@@ -113,13 +113,27 @@ def test_two_labels_as_one_plane_or_as_two(mode, monkeypatch):
 
 
 @pytest.mark.parametrize('blur', [1, 2])
-@pytest.mark.parametrize('strip,kept', [(1, 0), (1, 10**9), (300, 0), (10**9, 0)])
-def test_strips_do_not_show(blur, strip, kept, monkeypatch):
+@pytest.mark.parametrize('run', [1, 300, 10**9])
+@pytest.mark.parametrize('strip,kept', [(1, 0), (1, 10**9), (90, 0), (10**9, 0)])
+def test_strips_and_runs_do_not_show(blur, strip, kept, run, monkeypatch):
     unary, image = random_case(2, 2, (11, 13))
     whole = conv_crf(unary, image, blur=blur)
     monkeypatch.setitem(KERNELS._STRIP_VALUES, 'cpu', strip)
+    monkeypatch.setitem(KERNELS._RUN_VALUES, 'cpu', run)
     monkeypatch.setattr(KERNELS, '_KEPT_VALUES', kept)
     assert torch.allclose(conv_crf(unary, image, blur=blur), whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+@pytest.mark.parametrize('labels', [2, 3])
+@pytest.mark.parametrize('pixels,part', [(1, 1), (300, 1), (1, 10**9)])
+def test_shares_of_instances_do_not_show(mode, labels, pixels, part, monkeypatch):
+    unary, image = random_case(5, labels, (11, 13))
+    module, whole = sys.modules[conv_crf.__module__], conv_crf(unary, image, blur=2, mode=mode)
+    monkeypatch.setattr(module, '_PIXEL_VALUES', pixels)
+    monkeypatch.setattr(module, '_PART_VALUES', part)
+    monkeypatch.setattr(module, 'num_workers', lambda device: 2)
+    assert torch.allclose(conv_crf(unary, image, blur=2, mode=mode), whole, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('mode', ['reference', 'mean_field'])

@@ -118,6 +118,27 @@ def test_blocks_do_not_show(monkeypatch):
             assert torch.allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize('steps', [1, 2, 7, 9])
+@pytest.mark.parametrize('stretch', [1, 2, 3, 9])
+def test_steps_kept_for_backward_do_not_show(steps, stretch, monkeypatch):
+    features, weights = random_case(3, 1, 2, 3, (4, 5))
+    features.requires_grad_()
+    weights.requires_grad_()
+    monkeypatch.setattr(filling_kernel._Layout, 'stretch', lambda self, blocks, device: stretch)
+    results = [torch.autograd.grad(fill(features, weights, steps).square().sum(), [features, weights])
+               for fill in (extent_filling, slow_filling)]
+    for fast, slow in zip(*results):
+        assert torch.allclose(fast, slow, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize('steps', [1, 5, 112, 1000])
+def test_a_stretch_is_between_one_step_and_all(steps):
+    for planes, side in ((1, 2), (8, 112), (8, 2000)):
+        layout = filling_kernel._Layout((side, side), 3, steps)
+        stretch = layout.stretch([(slice(0, planes), [slice(0, 1)])], torch.device('cpu'))
+        assert min(steps, math.isqrt(steps) // 2) <= stretch <= steps and stretch >= 1
+
+
 def test_weights_outside_the_image_do_not_count():
     features, weights = random_case(2, 1, 2, 3, (3, 4))
     dirty = torch.where(weights == 0, 7., weights).requires_grad_()

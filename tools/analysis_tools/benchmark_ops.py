@@ -50,7 +50,7 @@ def filling_case(num: int, backward: bool, size: int = 112, channels: int = 16) 
         if not backward:
             with torch.no_grad():
                 return [fill(features, weights, size)]
-        inputs = [features.clone().requires_grad_(), weights.clone().requires_grad_()]
+        inputs = [features.detach().requires_grad_(), weights.detach().requires_grad_()]
         filled = fill(*inputs, size)
         return [filled.detach(), *torch.autograd.grad(filled, inputs, seed)]
 
