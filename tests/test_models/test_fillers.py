@@ -25,7 +25,8 @@ class TestInstanceExtentFiller:
 
     @pytest.mark.parametrize('size', [(16, 24), (17, 22), (9, 31), (3, 5), (1, 1)])
     @pytest.mark.parametrize('kwargs', [{}, dict(kernel_size=5, weight_norm='relu_sum'), dict(weight_norm='abs_sum'),
-                                        dict(num_stacks=3, context_channels=2), dict(num_stacks=1)])
+                                        dict(num_stacks=3, context_channels=2), dict(num_stacks=1),
+                                        dict(num_stacks=1, stride=4), dict(stride=3)])
     def test_a_logit_for_each_pixel(self, size, kwargs):
         logits = make_filler(**kwargs)(pyramid(2, *size), torch.rand(3, *size), torch.tensor([1, 0, 1]))
         assert logits.shape == (3, *size) and logits.isfinite().all()
@@ -59,6 +60,14 @@ class TestInstanceExtentFiller:
         filler = make_filler(num_stacks=num_stacks)
         assert filler.encoder(torch.rand(1, 1, 32, 40)).shape == (1, 2, *cells)
         assert filler.decoder(torch.rand(1, 2, *cells)).shape == (1, 1, 32, 40)
+
+    def test_a_stride_is_the_same_filler_on_pooled_cues(self):
+        plain, strided = (make_filler(num_stacks=1, stride=stride) for stride in (1, 2))
+        feats, index = pyramid(1, 8, 12), torch.tensor([0, 0])  # of a grid of 4 x 6 cells
+        cues = torch.rand(2, 16, 24)
+        pooled = cues.unflatten(1, (8, 2)).unflatten(3, (12, 2)).mean((2, 4))
+        expected = F.interpolate(plain(feats, pooled, index)[:, None], size=(16, 24), mode='bilinear')[:, 0]
+        torch.testing.assert_close(strided(feats, cues, index), expected)
 
     def test_the_decoder_reads_the_context_of_its_own_image(self):
         filler, feats, cues = make_filler(context_channels=3), pyramid(2, 16, 24), torch.rand(3, 16, 24)
@@ -207,3 +216,8 @@ class TestFillingWeightPyramid:
             changed[level][:, :, 1, 1] += 5.
             reach.append(((model(changed, (16, 16)) - reference).abs() > 1e-6).any(1).sum().item())
         assert reach[0] == 1 and reach[0] < reach[1] < reach[2]
+
+    def test_levels_finer_than_the_map_are_averaged_first(self):
+        model, (shallow, middle, deep) = self.make(), pyramid(1, 16, 24)
+        averaged = shallow.unflatten(2, (2, 2)).unflatten(4, (3, 2)).mean((3, 5))  # 4 x 6 -> 2 x 3, the map's size
+        torch.testing.assert_close(model([shallow, middle, deep], (2, 3)), model([averaged, middle, deep], (2, 3)))

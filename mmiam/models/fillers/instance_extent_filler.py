@@ -36,6 +36,11 @@ class InstanceExtentFiller(BaseModule):
         num_stacks (int): stacks of encoder and decoder, which halve and double the size:
             N is the image's side over 2 to this power. 2 as in the paper. 3 fills on a
             grid of a quarter of the cells in half of the steps.
+        stride (int): the cue is pooled by this factor before the encoder and the map is
+            enlarged by it (bilinear) behind the decoder, so that N is the image's side over
+            ``stride`` times 2 to the power ``num_stacks``. 1 as in the paper. Our option,
+            because stacks at full size are most of the work, on a map that is smooth beside
+            the ConvCRF that follows (docs/experiments.md).
         context_channels (int): X, features of the image that the decoder reads beside
             the filled ones, predicted from the same levels as the filling weights. 0 as in
             the paper, whose decoder sees the filled cue alone. Our option, because a cue
@@ -64,6 +69,7 @@ class InstanceExtentFiller(BaseModule):
                  weight_norm: str = 'softmax',
                  hidden_channels: int = 256,
                  num_stacks: int = 2,
+                 stride: int = 1,
                  context_channels: int = 0,
                  center_bias: float = 2.,
                  loss_weight: float = 1.,
@@ -77,6 +83,7 @@ class InstanceExtentFiller(BaseModule):
         self.in_indices = tuple(in_indices)
         self.kernel_size = kernel_size
         self.num_steps = num_steps
+        self.stride = stride
         self.weight_norm = weight_norm
         self.loss_weight = loss_weight
         self.balance = balance
@@ -112,8 +119,9 @@ class InstanceExtentFiller(BaseModule):
         """
         if len(prms) == 0:
             return prms
-        cues = prms / prms.amax((1, 2), keepdim=True).clamp(min=torch.finfo(prms.dtype).tiny)
-        encoded = self.encoder(cues[:, None])
+        cues = F.avg_pool2d(prms[:, None], self.stride, ceil_mode=True) if self.stride > 1 else prms[:, None]
+        cues = cues / cues.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny)
+        encoded = self.encoder(cues)
         size = tuple(encoded.shape[-2:])
         steps = max(size) if self.num_steps is None else self.num_steps
         filled = extent_filling(encoded.float(), self.filling_weights(feats, size), steps, image_index)
@@ -121,7 +129,9 @@ class InstanceExtentFiller(BaseModule):
             context = self.context(self.levels(feats), size).relu().float()
             filled = torch.cat([filled, context[image_index]], dim=1)
         logits = self.decoder(filled)
-        # an image side that is no multiple of 2^num_stacks was rounded up by the pooling
+        if self.stride > 1:
+            logits = F.interpolate(logits, scale_factor=self.stride, mode='bilinear', align_corners=False)
+        # an image side that is no multiple of stride * 2^num_stacks was rounded up by the pooling
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

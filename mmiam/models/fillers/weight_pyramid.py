@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class FillingWeightPyramid(BaseModule):
     """Two 1x1 convolutions a level, upsampled and added from deep to shallow.
 
+    A level that is finer than the encoded map is averaged to its size first: nothing finer is asked for.
+
     Args:
         in_channels (Sequence[int]): channels of the levels, from shallow to deep.
         out_channels (int): C * r * r.
@@ -30,6 +32,8 @@ class FillingWeightPyramid(BaseModule):
         """Unnormalised filling weights, has shape (B, C * r * r, *size)."""
         fused = None
         for level, feat in reversed(list(zip(self.levels, feats))):
+            if feat.shape[-2] > size[0] and feat.shape[-1] > size[1]:
+                feat = F.adaptive_avg_pool2d(feat, size)
             adapted = level(feat)
             if fused is not None:
                 adapted = adapted + F.interpolate(
