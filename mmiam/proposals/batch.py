@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
     if len(open_jobs) < len(jobs):
         print(f'{len(jobs) - len(open_jobs)} of {len(jobs)} files exist already and are kept')
     failed: dict[Path, str] = {}
-    for source, error in _progress(_results(function, open_jobs, workers), len(open_jobs), title):
+    for source, error in with_bar(_results(function, open_jobs, workers), len(open_jobs), title):
         if error is not None:
             failed[source] = error
     return failed
@@ -151,7 +151,8 @@ def _attempt(function, source, target):
     return source, None
 
 
-def _progress(results, total, title):
+def with_bar(results: Iterable, total: int, title: str) -> Iterator:
+    """The results one by one, with a progress bar."""
     if not total:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
