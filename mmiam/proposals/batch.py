@@ -55,8 +55,14 @@ def take_shard(items: list, shard: str | None) -> list:
     Raises:
         ValueError: if ``shard`` is none of these, or 'auto' without a launcher.
     """
+    index, count = shard_index(shard)
+    return items[index::count]
+
+
+def shard_index(shard: str | None) -> tuple[int, int]:
+    """(i, n) of a ``shard`` as of :func:`take_shard`; (0, 1) for None."""
     if shard is None:
-        return items
+        return 0, 1
     shard = launcher_shard() if shard == 'auto' else shard
     try:
         index, count = (int(part) for part in shard.split('/'))
@@ -64,7 +70,7 @@ def take_shard(items: list, shard: str | None) -> list:
         raise ValueError(f"shard must look like '0/4', got {shard!r}") from None
     if not 0 <= index < count:
         raise ValueError(f'shard {shard!r}: the first number must lie in 0..{count - 1}')
-    return items[index::count]
+    return index, count
 
 
 def launcher_shard() -> str:
