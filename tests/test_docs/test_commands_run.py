@@ -19,9 +19,10 @@ from test_commands import BLOCKS, calls  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[2]
 VOC = 'data/VOCdevkit/VOC2012'
-#: pattern of a command -> the test that runs it, or the file that does
+#: pattern of a command -> the test that runs it, or the file that does; optional packages are installed by none
 ELSEWHERE = {
-    r'make ': '.ci/run', r'pip install -e': 'Makefile', r'pip install \w': 'Makefile',
+    r'make demo': 'tests/test_tools/test_run_demo.py', r'make test': '.ci/run', r'pip install -e': 'Makefile',
+    r'pip install (mmcv-lite|scikit-image)': 'Makefile', r'pip install (h5py|pydensecrf2)': 'requirements/optional.txt',
     r'python -c': 'tests/conftest.py', r'mim ': 'tests/test_packaging/test_wheel.py',
     r'srun .*generate': 'tests/test_proposals/test_launcher_shard.py',
     r'srun .*mine_cues|train.py .*work_dirs/mined': 'tests/test_tools/test_mine_cues.py',
