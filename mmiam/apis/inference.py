@@ -10,7 +10,7 @@ from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
-from mmiam.engine import check_checkpoint, safe_loader
+from mmiam.engine import read_checkpoint, safe_loader
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -21,7 +21,8 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
 
     Args:
         config (str | Config): config file, or a config.
-        checkpoint (str, optional): weights. They are read by torch's safe loader.
+        checkpoint (str, optional): weights. They are read by torch's safe loader. Class names are those in a
+            checkpoint, else those of the config's test data set.
         device (str, optional): defaults to the first CUDA device where there is one, else the CPU.
         cfg_options (dict, optional): settings to override.
 
@@ -32,14 +33,16 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
     for name, path in (('config', config), ('checkpoint', checkpoint)):
         if isinstance(path, str) and '://' not in path and not osp.isfile(path):
             raise FileNotFoundError(f'{name} {path} does not exist')
-    if checkpoint is not None and '://' not in checkpoint:
-        check_checkpoint(checkpoint)
+    named = checkpoint is not None
+    if named and '://' not in checkpoint:
+        meta = read_checkpoint(checkpoint, map_location='meta').get('meta') or {}
+        named = 'dataset_meta' in meta or 'CLASSES' in meta
     config = Config.fromfile(config) if isinstance(config, str) else config
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
     device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     with safe_loader():
         model = init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
-    if checkpoint is None:  # mmdet takes COCO's names then; the config knows the model's own
+    if not named:  # mmdet takes COCO's names then; the config knows the model's own
         dataset = dict(config.test_dataloader.dataset, lazy_init=True)
         model.dataset_meta = dict(DATASETS.build(dataset).metainfo)
     return model

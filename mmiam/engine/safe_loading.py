@@ -67,8 +67,8 @@ def check_checkpoint(path: str) -> None:
     read_checkpoint(path, map_location='meta')
 
 
-def load_safely(filename: str, map_location=None) -> dict:
-    """Loader for mmengine: a local file, or a URL fetched into the cache folder first (named for mmengine's log)."""
+def load_from_safe(filename: str, map_location=None) -> dict:
+    """Loader for mmengine, whose log takes what follows `load_from_` for a name: a file, or a URL fetched first."""
     if filename.startswith(_REMOTE):
         from .download import fetch
         filename = fetch(filename)
@@ -83,7 +83,7 @@ def use_safe_loader() -> None:
     if os.environ.pop(_SWITCHES[0], None) is not None:
         warnings.warn(f'{_SWITCHES[0]} is ignored: checkpoints are read by the safe loader', stacklevel=2)
     os.environ[_SWITCHES[1]] = '1'  # also torch.hub's calls, which pass weights_only=False
-    CheckpointLoader.register_scheme(prefixes=['', *_REMOTE], loader=load_safely, force=True)
+    CheckpointLoader.register_scheme(prefixes=['', *_REMOTE], loader=load_from_safe, force=True)
 
 
 @contextmanager

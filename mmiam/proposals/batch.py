@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -55,8 +55,14 @@ def take_shard(items: list, shard: str | None) -> list:
     Raises:
         ValueError: if ``shard`` is none of these, or 'auto' without a launcher.
     """
+    index, count = shard_index(shard)
+    return items[index::count]
+
+
+def shard_index(shard: str | None) -> tuple[int, int]:
+    """(i, n) of a ``shard`` as of :func:`take_shard`; (0, 1) for None."""
     if shard is None:
-        return items
+        return 0, 1
     shard = launcher_shard() if shard == 'auto' else shard
     try:
         index, count = (int(part) for part in shard.split('/'))
@@ -64,7 +70,7 @@ def take_shard(items: list, shard: str | None) -> list:
         raise ValueError(f"shard must look like '0/4', got {shard!r}") from None
     if not 0 <= index < count:
         raise ValueError(f'shard {shard!r}: the first number must lie in 0..{count - 1}')
-    return items[index::count]
+    return index, count
 
 
 def launcher_shard() -> str:
@@ -102,7 +108,7 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
     if len(open_jobs) < len(jobs):
         print(f'{len(jobs) - len(open_jobs)} of {len(jobs)} files exist already and are kept')
     failed: dict[Path, str] = {}
-    for source, error in _progress(_results(function, open_jobs, workers), len(open_jobs), title):
+    for source, error in with_bar(_results(function, open_jobs, workers), len(open_jobs), title):
         if error is not None:
             failed[source] = error
     return failed
@@ -151,7 +157,8 @@ def _attempt(function, source, target):
     return source, None
 
 
-def _progress(results, total, title):
+def with_bar(results: Iterable, total: int, title: str) -> Iterator:
+    """The results one by one, with a progress bar."""
     if not total:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

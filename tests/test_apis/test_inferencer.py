@@ -55,8 +55,12 @@ def test_maps_ride_along_and_are_drawn(files):
     assert torch.equal(plain['predictions'][0].pred_instances.masks, found.masks)
 
 
-def test_class_names_without_weights_are_the_configs(files):
-    inferencer = IAMInferencer(files[0], device='cpu', show_progress=False)
+@pytest.mark.parametrize('bare', [False, True], ids=['no weights', 'bare weights'])
+def test_class_names_that_no_checkpoint_says_are_the_configs(bare, files, tmp_path):
+    weights = str(tmp_path / 'bare.pth') if bare else None
+    if bare:
+        torch.save(dict(state_dict=torch.load(files[1], weights_only=True)['state_dict']), weights)
+    inferencer = IAMInferencer(files[0], weights, device='cpu', show_progress=False)
     assert inferencer.model.dataset_meta['classes'] == ('cat', 'dog', 'person')
     assert inferencer.visualizer.dataset_meta['classes'] == ('cat', 'dog', 'person')
 

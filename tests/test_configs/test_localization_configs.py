@@ -60,6 +60,18 @@ def test_cub(run, tmp_path):
     assert '2 images, 0 without any box' in done.stderr + done.stdout
 
 
+def test_cub_with_a_classifier(run, tmp_path):
+    """The class is that of a second network, of each box alike; a random one takes both birds for the same."""
+    root = build_mini_cub(tmp_path / 'CUB_200_2011')
+    key = 'model.post_processor.classifier'
+    classifier = (f'{key}.type="FrozenClassifier"', f'{key}.backbone.type="ResNet"', f'{key}.backbone.depth=18',
+                  f'{key}.backbone.base_channels=4', f'{key}.head.type="SoftmaxHead"', f'{key}.head.num_classes=2',
+                  f'{key}.head.in_channels=32')
+    done, figures = run('iam_r50_cub-loc.py', (*R50, *classifier, *SMALL), CUB_ROOT=str(root), CUB_CLASSES='instance')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (figures['CAM/cls_err'], figures['IAM/cls_err']) == (100, 50)  # CAM's label is one of VOC's
+
+
 def test_cub_names_what_is_wrong(run, tmp_path):
     root = build_mini_cub(tmp_path / 'CUB_200_2011')
     done, _ = run('iam_r50_cub-loc.py', R50 + SMALL, CUB_ROOT=str(root), CUB_CLASSES='gone.json')

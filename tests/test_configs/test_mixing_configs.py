@@ -118,9 +118,14 @@ def test_files_that_the_documentation_names_exist(page):
 
 
 def test_the_configs_in_the_documentation_are_read(tmp_path):
-    """Those that start from mmdet's; the one of the first section is iam_r18_voc.py without its variable."""
+    """Those that start from mmdet's; the first is iam_r18_voc.py without its variable, the second iam_swin-t_voc.py."""
     blocks = re.findall(r'```python\n(.*?)```', (FOLDER.parents[1] / 'docs/mixing.md').read_text(), re.S)
-    from_mmdet = [block for block in blocks if "'mmdet::" in block]
+    backbone, = [block for block in blocks if 'get_config' in block]
+    (tmp_path / 'config.py').write_text(backbone.replace('../', f'{FOLDER.parent}/'))
+    shown, ours = (Config.fromfile(path).model for path in (tmp_path / 'config.py', FOLDER / 'iam_swin-t_voc.py'))
+    shown.backbone.init_cfg = ours.backbone.init_cfg
+    assert shown == ours and shown.backbone.type == 'SwinTransformer'
+    from_mmdet = [block for block in blocks if "_base_ = 'mmdet::" in block]
     assert len(from_mmdet) == 2
     for block in from_mmdet:
         (tmp_path / 'config.py').write_text(block)

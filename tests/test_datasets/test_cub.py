@@ -120,3 +120,13 @@ def test_missing_images_and_splits(root):
     shutil.rmtree(root)
     with pytest.raises(FileNotFoundError, match='classes.txt'):
         CUBDataset(str(root))
+
+
+@pytest.mark.parametrize('keep, message', [(0, 'is not an image'), (300, 'is not an image'), (-50, 'is damaged')])
+def test_a_broken_image_is_named(keep, message, root):
+    path = root / 'images' / BIRDS[0][1]
+    path.write_bytes(path.read_bytes()[:keep])
+    data = CUBDataset(str(root), test_mode=True, pipeline=PIPELINE)
+    with pytest.raises(ValueError, match=f'{BIRDS[0][1]} {message}'):
+        data[0]
+    assert data[1]['data_samples'].img_id == '3'

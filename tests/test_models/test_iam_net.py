@@ -316,3 +316,25 @@ def test_a_full_cache_writes_nothing(cached):
     first = cues_of(one.model)
     assert not any(Path(one.cache.folder).iterdir())
     assert_same(cues_of(one.model), first)
+
+
+def test_a_disk_without_space_is_told_once_and_training_goes_on(cached, monkeypatch):
+    lines = []
+
+    def full(path, data):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('mmiam.models.cues.cue_cache.atomic_write', full)
+    monkeypatch.setattr('mmiam.models.cues.cue_cache.print_log', lambda text, **_: lines.append(text))
+    one = cached()
+    first = cues_of(one.model)
+    assert_same(cues_of(one.model), first)
+    assert len(lines) == 1 and 'cannot be written (No space left on device); make room' in lines[0]
+
+
+def test_processes_share_the_space(cached, tmp_path):
+    one = cached()
+    cues_of(one.model)
+    used = sum(path.stat().st_size for path in Path(one.cache.folder).iterdir())
+    three = CueCache(tmp_path / 'cache', [one.model.backbone, one.model.peak_head], '', 1., processes=3)
+    assert three.folder == one.cache.folder and three.bytes_left == (2**30 - used) / 3

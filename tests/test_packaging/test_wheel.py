@@ -1,11 +1,16 @@
 """What an installed package holds: a wheel and an editable install, built without network."""
+import functools
+import http.server
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmiam.engine.model_zoo import load_models
 from mmiam.version import __version__
@@ -70,3 +75,39 @@ def test_editable_install(checkout):
         assert all(path.is_symlink() and path.resolve() == checkout / path.name for path in mim.iterdir())
     with zipfile.ZipFile(next((checkout / 'out').iterdir())) as wheel:
         assert not [name for name in wheel.namelist() if '.mim' in name]
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """Address of a file on loopback, and its content."""
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    content = b'weights' * 1000
+    (tmp_path / 'served').mkdir()
+    (tmp_path / 'served/iam_mbv2_own-0a1b2c3d.pth').write_bytes(content)
+    server = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / 'served')))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/iam_mbv2_own-0a1b2c3d.pth', content
+    server.shutdown()
+    server.server_close()
+
+
+def test_mim_download(checkout, published, tmp_path):
+    """As a user of the wheel does it, with an index that has weights: the file and the merged config arrive."""
+    pytest.importorskip('mim', reason='optional, in an environment of its own: pip install openmim')
+    address, content = published
+    metafile = checkout / 'configs/metafile.yml'
+    entry = '    Config: configs/iam_mbv2_own.py\n'
+    assert metafile.read_text().count(entry) == 1
+    metafile.write_text(metafile.read_text().replace(entry, f'{entry}    Weights: {address}\n'))
+    python('-m', 'pip', 'wheel', str(checkout), '--no-build-isolation', '--no-deps', '--no-index', '--wheel-dir',
+           str(tmp_path / 'out'), cwd=tmp_path)
+    with zipfile.ZipFile(next((tmp_path / 'out').iterdir())) as wheel:
+        wheel.extractall(tmp_path / 'site')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mim', 'download', 'mmiam', '--config', 'iam_mbv2_own', '--dest', 'here'], cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    assert (tmp_path / 'here/iam_mbv2_own-0a1b2c3d.pth').read_bytes() == content
+    dumped = Config.fromfile(tmp_path / 'here/iam_mbv2_own.py', import_custom_modules=False)
+    assert dumped.model == Config.fromfile(ROOT / 'configs/iam_mbv2_own.py').model

@@ -3,12 +3,15 @@ import importlib.util
 import itertools
 import json
 import os
+import pickle
+import re
 import socket
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Payload
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='fork, alarms and /proc')
@@ -42,6 +45,32 @@ def test_damage_is_of_every_kind_and_follows_from_the_seed(tool):
             damaged = [mutate(data, random.Random(seed), others) for seed in range(80)]
             assert damaged == [mutate(data, random.Random(seed), others) for seed in range(80)]
             assert len(set(damaged)) > 40
+
+
+def every_reader():
+    """(name of the reader, name of a sample) of all that the tool knows."""
+    sys.path.insert(0, str(ROOT / 'tools/misc'))
+    try:
+        from fuzzing.readers import READERS
+    finally:
+        sys.path.remove(str(ROOT / 'tools/misc'))
+    return [(name, sample) for name, reader in READERS.items() for sample in reader.samples]
+
+
+@pytest.mark.parametrize('name, sample', every_reader())
+def test_a_payload_given_to_any_reader_runs_nothing(name, sample, tool, tmp_path, trap):
+    """A pickle that makes a folder when it is loaded, in place of the file."""
+    folder = tmp_path / 'files'
+    folder.mkdir()
+    path = folder / sample
+    path.write_bytes(pickle.dumps(Payload(trap)))
+    reader = tool.READERS[name]
+    if name == 'cue_cache':  # computed again
+        reader.read(path)
+    else:
+        with pytest.raises((ValueError, OSError), match=re.escape(str(folder))):
+            reader.read(path)
+    assert {found.name for found in folder.iterdir()} <= {sample, *reader.makes}
 
 
 def parse(path):

@@ -15,7 +15,7 @@ from terminaltables import AsciiTable
 
 from mmiam.datasets.voc_masks import read_index_mask, voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.proposals.batch import read_ids
+from mmiam.proposals.batch import read_ids, with_bar
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.quality import COUNTS, RECALL_THRESHOLDS, best_so_far, iou_with_masks, summarize
 from mmiam.proposals.storage import atomic_write
@@ -30,7 +30,8 @@ def evaluate(proposal_root: Path, voc_root: Path, split: str | Path, keep_void: 
     if not ids_file.is_file():
         raise FileNotFoundError(f'no list of images {ids_file}')
     best, classes, numbers, seconds = [], [], [], []
-    for name in read_ids(ids_file)[:limit]:
+    names = read_ids(ids_file)[:limit]
+    for name in with_bar(names, len(names), 'evaluating'):
         instances, void = voc_instances(read_index_mask(str(voc_root / 'SegmentationClass' / f'{name}.png')),
                                         read_index_mask(str(voc_root / 'SegmentationObject' / f'{name}.png')),
                                         {i: i - 1 for i in range(1, 255)})

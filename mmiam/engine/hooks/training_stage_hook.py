@@ -1,11 +1,10 @@
 """Classifier first, filling module second, in one run (Sec. 3.3)."""
-import os.path as osp
-
 from mmdet.registry import HOOKS
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from mmiam.models.cues import CueCache
+from mmiam.engine.cue_mining import open_cue_cache
 
 
 @HOOKS.register_module()
@@ -21,7 +20,7 @@ class TrainingStageHook(Hook):
             candidate proposals in ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
             taken as independent of everything but image, size and flip, so switch it
             off with other random augmentation.
-        cache_gb (float): size that the cache may grow to.
+        cache_gb (float): size that the cache may grow to, of all processes together.
     """
 
     priority = 'VERY_HIGH'
@@ -41,9 +40,7 @@ class TrainingStageHook(Hook):
             self._announced = stage
         model.set_stage(stage)
         if first and stage == 'fill' and self.cache_cues:
-            model.cue_cache = CueCache(
-                osp.join(runner.work_dir, 'cue_cache'), model.classifier_parts() + ([model.cue] if model.cue else []),
-                settings=self._cue_settings(runner.cfg), max_gb=self.cache_gb)
+            model.cue_cache = open_cue_cache(model, runner.cfg, runner.work_dir, self.cache_gb, get_world_size())
 
     def after_train_epoch(self, runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -52,9 +49,3 @@ class TrainingStageHook(Hook):
             runner.logger.info(f'cue cache: {cache.hits} read, {cache.misses} computed, '
                                f'{max(cache.bytes_left, 0) / 2**30:.2f} GB left')
             cache.hits = cache.misses = 0
-
-    @staticmethod
-    def _cue_settings(cfg) -> str:
-        """What the cues depend on beside the weights."""
-        model = cfg.model
-        return repr([model.get(key) for key in ('peak_head', 'cue', 'data_preprocessor', 'sampler')])

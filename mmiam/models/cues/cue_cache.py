@@ -5,17 +5,19 @@ Maps of an image, flipped or not, and the proposals that match them are the same
 every epoch.
 """
 import hashlib
+import io
+import logging
 import os
 import os.path as osp
-import tempfile
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmiam.proposals.storage import read_arrays
+from mmiam.proposals.storage import atomic_write, read_arrays
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 
@@ -34,9 +36,11 @@ class CueCache:
         settings (str): further settings that cues and candidates depend on.
         max_gb (float): no more is written after this much; the rest is computed anew
             in each epoch.
+        processes (int): that share the folder and what is left of ``max_gb``.
     """
 
-    def __init__(self, root: str, modules: list[nn.Module], settings: str = '', max_gb: float = 20.):
+    def __init__(self, root: str, modules: list[nn.Module], settings: str = '', max_gb: float = 20.,
+                 processes: int = 1):
         digest = hashlib.sha256(settings.encode())
         for module in modules:
             for name, value in module.state_dict().items():
@@ -44,7 +48,8 @@ class CueCache:
                 digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
         self.folder = osp.join(root, digest.hexdigest()[:16])
         os.makedirs(self.folder, exist_ok=True)
-        self.bytes_left = max_gb * 2**30 - sum(entry.stat().st_size for entry in os.scandir(self.folder))
+        kept = [name for name in os.listdir(self.folder) if name.endswith('.npz')]
+        self.bytes_left = (max_gb * 2**30 - sum(osp.getsize(osp.join(self.folder, name)) for name in kept)) / processes
         self.hits = self.misses = 0
 
     def _path(self, sample: DetDataSample) -> str:
@@ -54,6 +59,10 @@ class CueCache:
         for array in (*sample.segment_proposals.label_maps, *sample.segment_proposals.members):
             digest.update(np.ascontiguousarray(array))
         return osp.join(self.folder, digest.hexdigest()[:24] + '.npz')
+
+    def has(self, sample: DetDataSample) -> bool:
+        """Whether there is a file for a view of an image."""
+        return osp.isfile(self._path(sample))
 
     def get(self, sample: DetDataSample, device: torch.device) -> InstanceData | None:
         """The cues of a view of an image: ``prms`` (n, H, W) that sum to one, ``candidates``; or None."""
@@ -82,7 +91,13 @@ class CueCache:
         size = sum(array.nbytes for array in arrays.values())
         if size > self.bytes_left:
             return
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix='.tmp', delete=False) as file:
-            np.savez(file, **arrays)
-        os.replace(file.name, self._path(sample))
-        self.bytes_left -= size
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        try:
+            atomic_write(self._path(sample), buffer.getvalue())
+        except OSError as error:  # no space: training goes on without
+            self.bytes_left = 0
+            print_log(f'{self.folder} cannot be written ({error.strerror}); make room, or cues that are not there are '
+                      'computed in each epoch', logger='current', level=logging.WARNING)
+        else:
+            self.bytes_left -= size

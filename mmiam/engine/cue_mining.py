@@ -1,0 +1,108 @@
+"""Mining: the cues of the training images and the proposals that match them, made ahead of the filling stage.
+
+The filling stage makes them in its first epochs anyway and keeps them on disk (:class:`CueCache`). Made ahead, they
+need no training run, and processes that do not talk to each other share the images.
+"""
+import json
+import os.path as osp
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+
+from mmiam.models.cues import CueCache
+
+from .safe_loading import read_checkpoint, safe_loader
+
+#: what the cues depend on beside the weights, among the keys of ``model``
+_SETTINGS = ('peak_head', 'cue', 'data_preprocessor', 'sampler')
+
+
+def open_cue_cache(model: torch.nn.Module, cfg: Config, work_dir: str, max_gb: float, processes: int = 1) -> CueCache:
+    """The cache of a run in ``<work_dir>/cue_cache``, in a folder for these very weights and settings.
+
+    Args:
+        model (nn.Module): an IAMNet with the classifier's weights.
+        cfg (Config): the run's config.
+        work_dir (str): the run's folder.
+        max_gb (float): what all processes together may fill.
+        processes (int): that write into it at the same time.
+    """
+    parts = model.classifier_parts() + ([model.cue] if model.cue else [])
+    settings = json.dumps({key: cfg.model.get(key) for key in _SETTINGS}, sort_keys=True, default=repr)
+    return CueCache(osp.join(work_dir, 'cue_cache'), parts, settings, max_gb, processes)
+
+
+def load_classifier_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu') -> torch.nn.Module:
+    """The config's model in the filling stage, with the weights of a trained classifier.
+
+    Raises:
+        FileNotFoundError, ValueError: if the checkpoint is missing, refused, or not one of this classifier.
+    """
+    content = read_checkpoint(checkpoint)
+    state = content.get('state_dict', content)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    config = Config(dict(model=cfg.model)).model
+    config.backbone.init_cfg = None  # the checkpoint has the weights
+    model = MODELS.build(config)
+    model.set_stage('fill')
+    with safe_loader():
+        model.init_weights()  # a cue of its own reads its file
+    own = model.state_dict()
+    for name, value in own.items():
+        if name.startswith(('backbone.', 'peak_head.')) and getattr(state.get(name), 'shape', None) != value.shape:
+            raise ValueError(f'{checkpoint} has no {name} of shape {tuple(value.shape)}; give a checkpoint of this '
+                             'config, trained at least to the end of the classifier\'s stage')
+    model.load_state_dict({name: value for name, value in state.items()
+                           if name in own and not name.startswith('filler.')}, strict=False)
+    return model.to(device).train()
+
+
+def training_views(cfg: Config) -> Iterator:
+    """The training data set once as it is, and once for each direction in which its pipeline flips."""
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
+    dataset = cfg.train_dataloader.dataset
+    directions = [step.get('direction', 'horizontal') for step in dataset.pipeline if step['type'] == 'RandomFlip']
+    directions = [name for entry in directions for name in ([entry] if isinstance(entry, str) else entry)]
+    for direction in (None, *dict.fromkeys(directions)):
+        flip = dict(prob=0.) if direction is None else dict(prob=1., direction=direction)
+        steps = [dict(step, **flip) if step['type'] == 'RandomFlip' else step for step in dataset.pipeline]
+        yield DATASETS.build(dict(dataset, pipeline=steps))
+
+
+def mine(model: torch.nn.Module, dataset, indices: Sequence[int], done: Callable[[], None] = lambda: None
+         ) -> tuple[int, dict[str, str]]:
+    """Fill the model's cache with the cues of some samples; what is there is kept.
+
+    Args:
+        model (nn.Module): of :func:`load_classifier_model`, with ``cue_cache``.
+        dataset: one of :func:`training_views`.
+        indices (Sequence[int]): the samples of this process.
+        done: called after each sample.
+
+    Returns:
+        tuple[int, dict[str, str]]: how many were there already; path and error of each that failed.
+
+    Raises:
+        ValueError: if the cache is full.
+    """
+    kept, failed = 0, {}
+    for index in indices:
+        try:
+            data = model.data_preprocessor(pseudo_collate([dataset[index]]), training=True)
+        except (OSError, ValueError) as error:
+            failed[dataset.get_data_info(index)['img_path']] = str(error)
+        else:
+            sample, = data['data_samples']
+            if model.cue_cache.has(sample):
+                kept += 1
+            else:
+                model.training_cues(data['inputs'], [sample])
+                if not model.cue_cache.has(sample):
+                    raise ValueError(f'{model.cue_cache.folder} takes no more: raise cache_gb of TrainingStageHook '
+                                     '(in custom_hooks), or make room on the disk')
+        done()
+    return kept, failed

@@ -1,0 +1,71 @@
+"""Makes the cues of the training images, and the proposals that match them, ahead of the filling stage.
+
+    python tools/mine_cues.py CONFIG CHECKPOINT
+
+They are kept in WORK_DIR/cue_cache, where a training of the filling module with these weights and the same work dir
+finds them. What is there is kept, so a killed run goes on where it was. Several processes or machines share the images
+by --shard; they need not talk to each other.
+"""
+import argparse
+import os.path as osp
+import sys
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mmiam.apis.options import given_config, model_parser
+from mmiam.engine import check_config_files
+from mmiam.engine.cue_mining import load_classifier_model, mine, open_cue_cache, training_views
+from mmiam.proposals.batch import shard_index, take_shard
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = model_parser(__doc__)
+    parser.add_argument('--work-dir', help='folder of the training run (default: work_dirs/<config name>)')
+    parser.add_argument('--shard', help="part of the images for this process, as '0/4' .. '3/4'; 'auto': of this "
+                        'process under torchrun, srun, a Slurm array or mpirun')
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Mine this process's images."""
+    cfg = given_config(args)
+    cfg.model.backbone.init_cfg = None  # the checkpoint has the weights
+    hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] == 'TrainingStageHook']
+    if not hooks or not hooks[0].get('cache_cues', True):
+        raise ValueError(f'{args.config} keeps no cues; it needs TrainingStageHook with cache_cues=True')
+    check_config_files(cfg, training=True)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = load_classifier_model(cfg, args.checkpoint, device)
+    work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    views = list(training_views(cfg))
+    indices = take_shard(list(range(len(views[0]))), args.shard)
+    model.cue_cache = open_cue_cache(model, cfg, work_dir, hooks[0].get('cache_gb', 20.), shard_index(args.shard)[1])
+    total, kept, failed = len(views) * len(indices), 0, {}
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task('mining', total=total)
+        for view in views:
+            there, errors = mine(model, view, indices, lambda: bar.advance(task))
+            kept += there
+            failed |= errors
+    for path, error in failed.items():
+        print(f'failed: {path}: {error}', file=sys.stderr)
+    print(f'{total} views of {len(indices)} images, {kept} of them were there already; {model.cue_cache.folder}')
+    return 1 if failed else 0
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    try:
+        return run(args)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
