@@ -128,23 +128,32 @@ class IAMNet(BaseDetector):
     def fill_loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """2. Pseudo GT, then the loss of the filled maps against it."""
         feats, cues = self.training_cues(batch_inputs, batch_data_samples)
-        drawn = [self.sampler.draw(cue.candidates, sample.segment_proposals, batch_inputs.device)
-                 for cue, sample in zip(cues, batch_data_samples)]
-        cues = [cue[gt.keep] for cue, gt in zip(cues, drawn)]
-        masks = torch.cat([gt.masks for gt in drawn])
-        total = len(masks)
+        counts = [[len(options) for options in cue.candidates] for cue in cues]
         report = dict(
-            peaks_per_image=(total + sum(gt.num_dropped for gt in drawn)) / len(drawn),
-            candidates_per_image=sum(gt.num_candidates for gt in drawn) / len(drawn),
-            peaks_dropped_per_image=sum(gt.num_dropped for gt in drawn) / len(drawn))
+            peaks_per_image=sum(map(len, counts)) / len(cues),
+            candidates_per_image=sum(map(sum, counts)) / len(cues),
+            peaks_dropped_per_image=sum(one.count(0) for one in counts) / len(cues))
         report = {name: batch_inputs.new_tensor(value) for name, value in report.items()}
-        if total == 0:  # keeps the graph, so that a process without instances stays in step with the others
+        cues = self.draw_instances(cues, counts)
+        if not any(map(len, cues)):  # keeps the graph, so that a process without instances stays in step with others
             return dict(loss_fill=sum(p.sum() for p in self.filler.parameters()) * 0, **report)
-        chosen = torch.randperm(total)[:self.train_cfg['max_instances']].sort().values.to(masks.device)
-        prms = torch.cat([cue.prms for cue in cues])[chosen]
-        image_index = torch.cat([torch.full((len(cue), ), i, device=masks.device) for i, cue in enumerate(cues)])
-        logits = self.filler(feats, prms, image_index[chosen])
-        return dict(**self.filler.loss(logits, masks[chosen]), **report)
+        iams = self.fill(feats, cues)
+        drawn = [self.sampler.draw(cue.candidates, sample.segment_proposals, batch_inputs.device, logits)
+                 for cue, sample, logits in zip(cues, batch_data_samples, iams)]
+        logits, masks = torch.cat(iams), torch.cat([gt.masks for gt in drawn])
+        if self.sampler.agreeing:
+            agreement = torch.cat([gt.agreement for gt in drawn])
+            report['agreement'] = agreement.mean()
+            teaching = self.sampler.teaching(agreement)
+            logits, masks = logits[teaching], masks[teaching]
+        return dict(**self.filler.loss(logits, masks), **report)
+
+    def draw_instances(self, cues: list[InstanceData], counts: list[list[int]]) -> list[InstanceData]:
+        """Of the cues with candidates (``counts`` of each), a random ``max_instances`` of the batch."""
+        images = [(image, i) for image, one in enumerate(counts) for i, count in enumerate(one) if count]
+        chosen = torch.randperm(len(images))[:self.train_cfg['max_instances']].tolist()
+        kept = [sorted(images[c][1] for c in chosen if images[c][0] == image) for image in range(len(cues))]
+        return [cue[torch.tensor(index, dtype=torch.long, device=cue.prms.device)] for cue, index in zip(cues, kept)]
 
     @torch.no_grad()
     def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):

@@ -1,8 +1,9 @@
 """Pseudo ground truth from noisy segment proposals (Sec. 3.2, "Collecting pseudo supervision").
 
-Legend: n Peak Response Maps of one image, J proposals, k candidates a map, H x W size
+Legend: n Peak Response Maps of one image, J proposals, k candidates a map, m drawn masks, H x W size
 of the maps.
 """
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,14 @@ class PseudoGT:
         keep (Tensor): which maps they belong to, long, has shape (m, ).
         num_candidates (int): candidates kept over all maps.
         num_dropped (int): maps without any candidate.
+        agreement (Tensor | None): soft Dice coefficient of each mask with the Instance
+            Activation Map that chose it, in [0, 1], has shape (m, ); None for masks drawn at random.
     """
     masks: Tensor
     keep: Tensor
     num_candidates: int
     num_dropped: int
+    agreement: Tensor | None = None
 
 
 @TASK_UTILS.register_module()
@@ -49,6 +53,14 @@ class ProposalPseudoGTSampler:
             count once.
         rank_weight, class_map_weight (float): see
             :func:`mmiam.proposals.prior_scores`; 0, as in the paper, is the match alone.
+        keep_ratio (float): share of a batch's instances, those in best agreement, that
+            teach while ``agreeing``. Not in the paper; our option, because the filling
+            module's maps tell wrong pseudo masks from right ones better than the match
+            does (docs/experiments.md). What a network fits with a large loss is likely to
+            be wrongly labelled: Han et al., Co-teaching, NeurIPS 2018.
+
+    While ``agreeing``, which :class:`TrainingStageHook` sets from its epoch ``agree_begin`` on, each map takes the
+    candidate that agrees best with the current Instance Activation Map instead of a random one.
     """
 
     def __init__(self,
@@ -61,7 +73,12 @@ class ProposalPseudoGTSampler:
                  min_score: float | None = None,
                  dedupe_iou: float | None = 0.95,
                  rank_weight: float = 0.,
-                 class_map_weight: float = 0.):
+                 class_map_weight: float = 0.,
+                 keep_ratio: float = 1.):
+        if not 0 < keep_ratio <= 1:
+            raise ValueError(f'keep_ratio is a share above 0 and at most 1, got {keep_ratio}')
+        self.keep_ratio = keep_ratio
+        self.agreeing = False
         self.alpha = alpha
         self.contour_size = contour_size
         self.dedupe_iou = dedupe_iou
@@ -94,14 +111,51 @@ class ProposalPseudoGTSampler:
         areas = proposals.areas() / np.prod(proposals.size)
         return select_candidates(scores, mass, areas, **self.selection, **dedupe)
 
-    def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device) -> PseudoGT:
-        """Draw one candidate for each map, uniformly, from torch's global generator."""
+    def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device,
+             iams: Tensor | None = None) -> PseudoGT:
+        """Take one candidate for each map: a random one, or while ``agreeing`` the one in best agreement.
+
+        Args:
+            candidates (list[ndarray]): of :meth:`candidates`.
+            proposals (SegmentProposals): of size (H, W).
+            device (torch.device): of the masks.
+            iams (Tensor, optional): Instance Activation Maps as logits, has shape (n, H, W); needed while
+                ``agreeing`` alone.
+
+        Random choices are uniform, from torch's global generator.
+        """
         keep = [i for i, options in enumerate(candidates) if len(options)]
-        drawn = [int(candidates[i][torch.randint(len(candidates[i]), ())]) for i in keep]
-        masks = torch.as_tensor(proposals.masks(drawn), device=device)
+        if self.agreeing:
+            masks, agreement = self._agreed([candidates[i] for i in keep], proposals, iams.detach()[keep])
+        else:
+            drawn = [int(candidates[i][torch.randint(len(candidates[i]), ())]) for i in keep]
+            masks, agreement = torch.as_tensor(proposals.masks(drawn), device=device), None
         return PseudoGT(
             masks, torch.tensor(keep, dtype=torch.long, device=device),
-            num_candidates=sum(map(len, candidates)), num_dropped=len(candidates) - len(keep))
+            num_candidates=sum(map(len, candidates)), num_dropped=len(candidates) - len(keep), agreement=agreement)
+
+    @staticmethod
+    def _agreed(candidates: list[np.ndarray], proposals: SegmentProposals, iams: Tensor) -> tuple[Tensor, Tensor]:
+        """The mask of each map in best agreement with its logits (m, H, W), and the agreement (m, )."""
+        masks, agreement = iams.new_zeros(iams.shape, dtype=torch.bool), iams.new_zeros(len(iams))
+        for i, (options, iam) in enumerate(zip(candidates, iams)):  # numbers of candidates differ
+            tried = torch.as_tensor(proposals.masks(options), device=iams.device)
+            values = soft_dice(iam.sigmoid().expand(tried.shape), tried)
+            best = values.argmax()
+            masks[i], agreement[i] = tried[best], values[best]
+        return masks, agreement
+
+    def teaching(self, agreement: Tensor) -> Tensor:
+        """Which instances of a batch teach: the ``keep_ratio`` in best agreement, (n, ) -> (m, ) long, ascending."""
+        return agreement.topk(math.ceil(self.keep_ratio * len(agreement))).indices.sort().values
 
     def __call__(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> PseudoGT:
         return self.draw(self.candidates(prms, proposals, cams), proposals, prms.device)
+
+
+def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:
+    """Dice coefficient 2 <p, S> / (<p, p> + <S, S>) of maps in [0, 1] and masks, (n, H, W) both, has shape (n, )."""
+    masks = masks.to(probabilities.dtype)
+    inside = (probabilities * masks).sum((1, 2))
+    total = (probabilities**2).sum((1, 2)) + masks.sum((1, 2))
+    return 2 * inside / total.clamp(min=torch.finfo(total.dtype).tiny)
