@@ -4,7 +4,9 @@ Legend: B images, C channels of the filled features, r side of the neighbourhood
 N x N encoded size.
 """
 from collections.abc import Sequence
+from math import prod
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -27,14 +29,26 @@ class FillingWeightPyramid(BaseModule):
                           nn.Conv2d(hidden_channels, out_channels, 1)) for channels in in_channels)
 
     def forward(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Unnormalised filling weights, has shape (B, C * r * r, *size)."""
+        """Unnormalised filling weights, has shape (B, C * r * r, *size).
+
+        The last convolution of a level and resizing commute. Where the shallowest level is larger than ``size``, it is
+        resized before, which saves most of the products. Channels-last memory, because resizing takes a fifth of the
+        time in it on a CPU.
+        """
         fused = None
-        for level, feat in reversed(list(zip(self.levels, feats))):
-            adapted = level(feat)
+        for depth, (level, feat) in reversed(list(enumerate(zip(self.levels, feats)))):
+            hidden = level[:-1](feat.contiguous(memory_format=torch.channels_last))
             if fused is not None:
-                adapted = adapted + F.interpolate(
-                    fused, size=adapted.shape[-2:], mode='bilinear', align_corners=False)
-            fused = adapted
-        if fused.shape[-2:] != tuple(size):
-            fused = F.interpolate(fused, size=size, mode='bilinear', align_corners=False)
-        return fused
+                fused = _resize(fused, hidden.shape[-2:])
+            if depth == 0 and prod(size) < prod(hidden.shape[-2:]):
+                hidden = _resize(hidden, size)
+                fused = None if fused is None else _resize(fused, size)
+            adapted = level[-1](hidden)
+            fused = adapted if fused is None else adapted + fused
+        return _resize(fused, size)
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode='bilinear', align_corners=False)
