@@ -55,6 +55,7 @@ class Trace:
         self._tape = Tape(outputs, self._images) if engine == 'auto' else None
         if self.batched:  # the autograd graph is needed no longer
             self._recorded = [(detached, detached) for detached, _ in self._recorded]
+
     @property
     def batched(self) -> bool:
         """Whether every operation is known, so that all peaks are propagated at once."""

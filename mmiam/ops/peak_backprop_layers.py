@@ -98,7 +98,6 @@ class Convolution(PositiveMap):
                              for axis in (0, 1)) for start in target.starts)
         return [(result, simplify(Window(starts, tuple(result.shape[2:])), full_in))]
 
-
     def _transpose(self, grad: Tensor, small: list[bool]) -> Tensor:
         """Transposed convolution; axes that are ``small`` keep all that it reaches, others the input's size."""
         layer = self.layer

@@ -120,7 +120,6 @@ class RecordPositiveLayers(TorchFunctionMode):
             return func(*args, **kwargs)
         return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
 
-
     @staticmethod
     def _batch_norm(func: Callable, args: tuple, kwargs: dict) -> Tensor:
         bound = _BATCH_NORM.bind(*args, **kwargs)

@@ -207,6 +207,12 @@ class TestFillingWeightPyramid:
         expected = first + F.interpolate(second, shallow_size, mode='bilinear')
         assert torch.allclose(model([shallow, middle, deep], (4, 6)), expected, atol=1e-6)
 
+    @pytest.mark.parametrize('size', [(7, 4), (9, 11)])
+    def test_a_finer_map_is_that_of_the_shallowest_level_resized(self, size):
+        model, feats = self.make(), pyramid(2, 16, 24)
+        expected = F.interpolate(model(feats, (4, 6)), size, mode='bilinear')
+        assert torch.allclose(model(feats, size), expected, atol=1e-6)
+
     def test_one_location_reaches_further_the_deeper_it_lies(self):
         model, feats = self.make(), pyramid(1, 64, 64)
         reference = model(feats, (16, 16))

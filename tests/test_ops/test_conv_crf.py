@@ -5,6 +5,8 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from mmiam.ops.conv_crf import conv_crf
 
@@ -149,6 +151,41 @@ def test_instances_do_not_touch_each_other():
     together = conv_crf(unary, image)
     for i in range(3):
         assert torch.allclose(conv_crf(unary[i:i + 1], image)[0], together[i], rtol=1e-9, atol=1e-12)
+
+
+class _Seen(TorchDispatchMode):
+    """Values that passed through exp, and the largest memory block that an operation returned, in values."""
+
+    def __init__(self):
+        super().__init__()
+        self.exponentials = self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [value for value in tree_flatten(out)[0] if isinstance(value, torch.Tensor)]
+        if func.__name__.startswith('exp_'):
+            self.exponentials += sum(tensor.numel() for tensor in tensors)
+        self.largest = max([self.largest, *(t.untyped_storage().nbytes() // t.element_size() for t in tensors)])
+        return out
+
+
+@pytest.mark.parametrize('size', [(24, 25), (240, 250)])  # kernels kept for all iterations, and computed anew
+def test_one_filter_bank_for_all_instances_and_no_copies_of_the_window(size, monkeypatch):
+    monkeypatch.setattr('mmiam.ops.parallel.num_workers', lambda device: 1)  # in this thread, where it is seen
+    unary, image = (case.float() for case in random_case(5, 2, size))
+    window = 7**2 * image[0].numel()
+    seen = []
+    for num in (1, 5):
+        with _Seen() as mode:
+            conv_crf(unary[:num], image, 7, blur=1)
+        seen.append(mode)
+    # each kernel serves both directions: half of the window, and more where strips of rows overlap
+    assert window / 3 < seen[0].exponentials
+    assert seen[1].exponentials < (1.1 if size == (24, 25) else 2) * seen[0].exponentials
+    with _Seen() as unfolded:
+        F.unfold(unary[:1].softmax(1), 7, padding=3)
+    assert unfolded.largest >= 2 * window  # the measure sees such a copy, of one instance
+    assert seen[1].largest < window
 
 
 def test_smooths_within_colours_and_not_across():

@@ -37,7 +37,7 @@ def test_figures(benchmark, monkeypatch):
     monkeypatch.setitem(benchmark.CASES, 'filling', {'tiny': (benchmark.filling_case,
                                                               dict(num=1, backward=True, size=8, channels=2))})
     monkeypatch.setattr(benchmark, 'peak_memory', lambda section, case, side, threads: (10, 40)[side])
-    monkeypatch.setattr(benchmark, 'time_in_turns', lambda sides, repeats: [[1., 3., 2.], [9., 6., 8.]])
+    monkeypatch.setattr(benchmark, 'time_in_turns', lambda sides, repeats, clock: [[1., 3., 2.], [9., 6., 8.]])
     figures = benchmark.benchmark_section('filling', threads=1, repeats=3)
     assert figures['speedup'] == 4 and figures['memory_ratio'] == 4 and figures['max_rel_error'] < 1e-5
     assert json.loads(json.dumps(figures))['cases'][0]['case'] == 'tiny'

@@ -53,19 +53,24 @@ class Meter:
     Memory is what a call adds to what was held before: on CUDA the allocator's peak; on the CPU the peak of resident
     memory, which Linux lets a process reset, and elsewhere NaN. Memory that the allocator had kept from an earlier
     call is not seen as new, so that the figure of the CPU is a lower bound.
+
+    Args:
+        device (torch.device | str): where the call computes.
+        clock (Callable): seconds; ``time.process_time`` counts those of the processor.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
+    def __init__(self, device: torch.device | str, clock: Callable = time.perf_counter) -> None:
         self.cuda = torch.device(device).type == 'cuda'
+        self.clock = clock
 
     def __call__(self, function: Callable, *args) -> tuple[Any, float, float]:
         """Result, seconds and MiB of ``function(*args)``."""
         before = self._reset()
-        start = time.perf_counter()
+        start = self.clock()
         result = function(*args)
         if self.cuda:
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        seconds = self.clock() - start
         return result, seconds, (self._peak() - before) / 2**20
 
     def _reset(self) -> float:
@@ -98,16 +103,18 @@ class Stages:
         model (IAMNet): with a filler, in eval mode.
         pipeline (Compose): of the test data, without ground truth.
         retrieval (dict, optional): config of the PRM baseline's post-processor.
+        clock (Callable): seconds.
     """
 
-    def __init__(self, model, pipeline: Compose, retrieval: dict | None = None) -> None:
+    def __init__(self, model, pipeline: Compose, retrieval: dict | None = None,
+                 clock: Callable = time.perf_counter) -> None:
         if model.filler is None:
             raise ValueError('the config has no filler: model.filler = None stops at the Peak Response Maps')
         self.model = model
         self.pipeline = pipeline
         self.generate = SelectiveMerging()
         self.retrieval = MODELS.build(retrieval or dict(type='ProposalRetrieval'))
-        self.meter = Meter(next(model.parameters()).device)
+        self.meter = Meter(next(model.parameters()).device, clock)
 
     @torch.no_grad()
     def measure(self, path: str) -> tuple[dict[str, float], dict[str, float], int]:
@@ -184,7 +191,8 @@ def table(result: dict) -> str:
             f'\ntotal of IAM / total of PRM: {result["iam_over_prm_total"]:.2f}')
 
 
-def build_stages(config: Config, checkpoint: str | None, device: str, peaks: int | None) -> Stages:
+def build_stages(config: Config, checkpoint: str | None, device: str, peaks: int | None,
+                 clock: Callable = time.perf_counter) -> Stages:
     """Model and test pipeline of a config; ``peaks`` (the highest) for every image, if given."""
     if peaks is not None:
         config.model.peak_head.update(class_thr=-float('inf'), peak_thr=-float('inf'), relative_peak_thr=0.,
@@ -199,7 +207,7 @@ def build_stages(config: Config, checkpoint: str | None, device: str, peaks: int
     else:
         model = init_model(config, checkpoint, device)
     steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] != 'LoadVOCInstances']
-    return Stages(model, Compose(steps))
+    return Stages(model, Compose(steps), clock=clock)
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -210,6 +218,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--warmup', type=int, default=1, help='runs on the first image that are not counted')
     parser.add_argument('--peaks', type=int, help='exactly so many peaks an image where it has them')
     parser.add_argument('--threads', type=int, help='threads of PyTorch on the CPU')
+    parser.add_argument('--cpu-time', action='store_true',
+                        help="time of the processor instead of the wall clock's, for one thread on a busy machine")
     parser.add_argument('--json', type=Path)
     return parser.parse_args(argv)
 
@@ -224,7 +234,8 @@ def main(argv=None) -> int:
         paths = image_files(args.images)
         step = max(len(paths) / max(args.num, 1), 1)
         paths = [paths[int(i * step)] for i in range(min(args.num, len(paths)))]
-        stages = build_stages(config, args.checkpoint, args.device or get_device(), peaks)
+        clock = time.process_time if args.cpu_time else time.perf_counter
+        stages = build_stages(config, args.checkpoint, args.device or get_device(), peaks, clock)
         result = benchmark(stages, paths, args.repeats, args.warmup)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -88,16 +88,16 @@ def max_rel_error(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> float
     return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(ours, theirs, strict=True))
 
 
-def time_in_turns(sides: list[Callable], repeats: int) -> list[list[float]]:
-    """Seconds of each side, after a warm-up of each, in turns."""
+def time_in_turns(sides: list[Callable], repeats: int, clock: Callable) -> list[list[float]]:
+    """Seconds of each side by a clock, after a warm-up of each, in turns."""
     times = [[] for _ in sides]
     for turn in range(repeats + 1):
         if turn > 3 and max(seconds[0] for seconds in times) > SLOW:
             break
         for side, seconds in zip(sides, times):
-            start = time.perf_counter()
+            start = clock()
             side()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(clock() - start)
     return [seconds[1:] for seconds in times]
 
 
@@ -133,7 +133,7 @@ def _report_memory(section: str, case: str, side: int) -> None:
     del results
 
 
-def benchmark_section(section: str, threads: int, repeats: int) -> dict:
+def benchmark_section(section: str, threads: int, repeats: int, clock: Callable = time.perf_counter) -> dict:
     """All cases of a section: equality, then times in turns, then memory."""
     rows = []
     for case, (make, settings) in CASES[section].items():
@@ -146,7 +146,7 @@ def benchmark_section(section: str, threads: int, repeats: int) -> dict:
             if not exact <= TOLERANCE_FLOAT64:
                 raise AssertionError(f'{section}, {case}: results differ by {exact:.1e} in float64')
             row['max_rel_error_float64'] = exact
-        medians = [statistics.median(seconds) for seconds in time_in_turns([ours, theirs], repeats)]
+        medians = [statistics.median(seconds) for seconds in time_in_turns([ours, theirs], repeats, clock)]
         peaks = [peak_memory(section, case, side, threads) for side in (0, 1)]
         row.update(seconds=medians[0], reference_seconds=medians[1], speedup=medians[1] / medians[0],
                    bytes=peaks[0], reference_bytes=peaks[1], memory_ratio=peaks[1] / max(1, peaks[0]))
@@ -165,6 +165,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path, help='write the figures to this file')
     parser.add_argument('--threads', type=int, default=2, help='CPU threads of torch')
     parser.add_argument('--repeats', type=int, default=5, help='timed runs of each side')
+    parser.add_argument('--cpu-time', action='store_true',
+                        help="time of the processor instead of the wall clock's, for one thread on a busy machine")
     parser.add_argument('--memory-of', nargs=3, metavar=('SECTION', 'CASE', 'SIDE'), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -176,15 +178,18 @@ def main() -> None:
         section, case, side = args.memory_of
         _report_memory(section, case, int(side))
         return
-    figures = dict(threads=args.threads, torch=torch.__version__)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    figures = dict(threads=args.threads, clock=clock.__name__, torch=torch.__version__)
     for section in args.only:
         if section in CASES:
-            figures[section] = benchmark_section(section, args.threads, args.repeats)
+            figures[section] = benchmark_section(section, args.threads, args.repeats, clock)
             continue
         module = importlib.import_module(f'benchmark_ops_{section}')
-        figures[section] = getattr(module, f'benchmark_{section}')()
         if section == 'prm':
-            figures[section]['mobilenet_v2'] = module.benchmark_prm('mobilenet_v2')
+            figures[section] = dict(module.benchmark_prm(clock=clock),
+                                    mobilenet_v2=module.benchmark_prm('mobilenet_v2', clock=clock))
+        else:
+            figures[section] = module.benchmark_matching()
         print(section, json.dumps(figures[section]), flush=True)
     if args.json:
         temporary = args.json.with_name(f'.{args.json.name}.{os.getpid()}')

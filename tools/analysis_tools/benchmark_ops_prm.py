@@ -136,7 +136,7 @@ def make_peaks(size: int, count: int) -> Tensor:
 
 
 def benchmark_prm(backbone: str = 'resnet50', size: int = 448, num_peaks: int = 8, repeats: int = 3,
-                  memory: bool = True, log=print) -> dict:
+                  memory: bool = True, log=print, clock=time.perf_counter) -> dict:
     """Compare both sides on one backbone.
 
     Args:
@@ -146,6 +146,7 @@ def benchmark_prm(backbone: str = 'resnet50', size: int = 448, num_peaks: int = 
         repeats (int): Timed turns of each side. Defaults to 3.
         memory (bool): Also measure memory, in processes of their own. Defaults to True.
         log (Callable): Takes lines about the progress.
+        clock (Callable): Seconds; ``time.process_time`` counts those of the processor.
 
     Returns:
         dict: ``speedup`` against one backward pass a peak with the graph retained, forward passes included on
@@ -163,10 +164,11 @@ def benchmark_prm(backbone: str = 'resnet50', size: int = 448, num_peaks: int = 
         raise AssertionError(f'{backbone}: both sides differ by {result["max_rel_error"]:.1e}')
     seconds: dict[str, list[float]] = dict(ours=[], retained=[], forward_backward=[])
     for _ in range(repeats):
-        _timed(seconds['ours'], lambda: all_at_once(network, images, peaks))
+        _timed(clock, seconds['ours'], lambda: all_at_once(network, images, peaks))
         with PeakByPeak(network) as other:
-            _timed(seconds['retained'], lambda other=other: other.maps(images, peaks, retain=True))
-            _timed(seconds['forward_backward'], lambda other=other: other.maps(images, peaks, retain=False))
+            _timed(clock, seconds['retained'], lambda other=other: other.maps(images, peaks, retain=True))
+            _timed(clock, seconds['forward_backward'],
+                   lambda other=other: other.maps(images, peaks, retain=False))
         log(f'  {backbone}: ' + ', '.join(f'{name} {times[-1]:.2f} s' for name, times in seconds.items()))
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     result.update({f'seconds_{name}': value for name, value in medians.items()})
@@ -177,10 +179,10 @@ def benchmark_prm(backbone: str = 'resnet50', size: int = 448, num_peaks: int = 
     return result
 
 
-def _timed(times: list[float], run) -> None:
-    start = time.perf_counter()
+def _timed(clock, times: list[float], run) -> None:
+    start = clock()
     run()
-    times.append(time.perf_counter() - start)
+    times.append(clock() - start)
 
 
 def _memory(backbone: str, size: int, num_peaks: int) -> dict:
@@ -232,6 +234,9 @@ def main() -> None:
     parser.add_argument('--peaks', type=int, default=8, help='number of peaks')
     parser.add_argument('--repeats', type=int, default=3, help='timed turns of each side')
     parser.add_argument('--threads', type=int, default=2, help='number of CPU threads')
+    parser.add_argument('--cpu-time', action='store_true',
+                        help="time of the processor instead of the wall clock's, for one thread on a busy machine")
+    parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--json', help='write the results to this file')
     parser.add_argument('--memory-of', choices=('ours', 'retained'), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -239,7 +244,8 @@ def main() -> None:
     if args.memory_of:
         print(measure_memory(args.memory_of, args.backbones[0], args.size, args.peaks))
         return
-    results = {backbone: benchmark_prm(backbone, args.size, args.peaks, args.repeats)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    results = {backbone: benchmark_prm(backbone, args.size, args.peaks, args.repeats, not args.no_memory, clock=clock)
                for backbone in args.backbones}
     for backbone, result in results.items():
         print(backbone, *(f'{name}={value:.4g}' for name, value in result.items()))

@@ -73,6 +73,6 @@ class ConvCRFPostProc(BasePostProcessor):
             small = [max(1, round(side * scale)) for side in size]
             shifted = self.resize_maps(shifted, small)
             image = F.interpolate(image[None], size=small, mode='area')[0]
-        unary = torch.stack([F.logsigmoid(-shifted), F.logsigmoid(shifted)], dim=1)
+        unary = torch.stack([torch.zeros_like(shifted), shifted], dim=1)  # logits up to a constant per pixel
         probabilities = conv_crf(unary, image, **self.crf)
         return self.resize_maps(probabilities[:, 1] - probabilities[:, 0], size) > 0
