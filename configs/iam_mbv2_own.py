@@ -9,6 +9,7 @@ from mmiam.datasets.tag_files import class_names  # noqa: E402
 classes = '{{$OWN_CLASSES:all}}'
 classes = class_names(_base_.img_root, _base_.ann_file, () if classes == 'all' else classes)
 fill_begin = 6
+agree_begin = 8
 max_epochs = 12
 
 model = dict(peak_head=dict(num_classes=max(1, len(classes))), train_cfg=dict(max_instances=24))
@@ -18,7 +19,10 @@ if classes:
     test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
 # the second hook refuses a model whose number of classes is not that of the data
-custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin), dict(type='NumClassCheckHook')]
+custom_hooks = [
+    dict(type='TrainingStageHook', fill_begin=fill_begin, agree_begin=agree_begin),
+    dict(type='NumClassCheckHook')
+]
 # as in iam_mbv2_voc.py
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-4),

@@ -34,5 +34,26 @@ def cache_folder(tiny_config, tmp_path):
     return make
 
 
+def test_agreement_begins_with_its_epoch(tiny_config, tmp_path):
+    init_default_scope('mmdet')
+    cfg = Config(dict(model=tiny_config().model))
+    model = MODELS.build(cfg.model)
+    runner = SimpleNamespace(model=model, max_epochs=6, cfg=cfg, work_dir=str(tmp_path),
+                             logger=MMLogger.get_current_instance())
+    for hook, expected in ((TrainingStageHook(2), [False] * 6),
+                           (TrainingStageHook(2, agree_begin=4), [False] * 4 + [True] * 2)):
+        found = []
+        for runner.epoch in range(6):
+            hook.before_train_epoch(runner)
+            found.append(model.sampler.agreeing)
+        assert found == expected
+    runner.epoch = 5  # resumed there
+    model.sampler.agreeing = False
+    TrainingStageHook(2, agree_begin=4).before_train_epoch(runner)
+    assert model.sampler.agreeing
+    with pytest.raises(ValueError, match='agree_begin=1 lies before fill_begin=2'):
+        TrainingStageHook(2, agree_begin=1)
+
+
 def test_weights_of_the_cue_are_part_of_the_fingerprint(cache_folder):
     assert cache_folder(0.) == cache_folder(0.) != cache_folder(1.)

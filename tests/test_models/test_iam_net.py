@@ -231,6 +231,21 @@ def test_max_instances_bounds_what_is_filled(build, monkeypatch):
     assert filled == [2]
 
 
+def test_while_agreeing_a_share_of_the_instances_teaches(build, monkeypatch):
+    model = build().train()
+    model.sampler.agreeing, model.sampler.keep_ratio = True, 0.5
+    taught = []
+    monkeypatch.setattr(model.filler, 'loss', lambda logits, masks: taught.append((logits, masks)) or {})
+    report = model.loss(image(), [sample(image_labels=[0, 1, 2], proposals=quarters())])
+    (logits, masks), = taught
+    total = int(report['peaks_per_image'] - report['peaks_dropped_per_image'])
+    assert total > 1 and len(logits) == len(masks) == -(-total // 2) and 0 < report['agreement'] < 1
+    # each mask is the one of the four quarters that the map agrees with best
+    for one, mask in zip(logits.detach().sigmoid(), masks):
+        values = [2 * (one * q).sum() / ((one**2).sum() + q.sum()) for q in torch.as_tensor(quarters().masks())]
+        assert max(values) == pytest.approx(float(2 * (one * mask).sum() / ((one**2).sum() + mask.sum())))
+
+
 def test_training_without_proposals_says_what_to_do(build):
     with pytest.raises(KeyError, match='a.jpg has no segment proposals: add .*LoadSegmentProposals'):
         build().train().loss(image(), [sample(image_labels=[0])])

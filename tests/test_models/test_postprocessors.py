@@ -61,6 +61,21 @@ class TestConvCRFPostProc:
         maps[0, 1, 2], maps[0, 2, 3] = logit(0.9), logit(0.6)
         assert self.run(make_cues([0], iams=maps), mask_thr=mask_thr).masks.sum() == pixels
 
+    def test_the_region_of_the_cue(self):
+        # two regions; the corner belongs to the second one, which holds 0.6 of the cue
+        maps = rectangles((0, 0, 2, 4))
+        maps[0, 0, 4] = maps[0, 1, 5] = logit(0.75)
+        prms = torch.zeros(1, 4, 6)
+        prms[0, 2, 0], prms[0, 0, 4], prms[0, 1, 5], prms[0, 3, 3] = 0.4, 0.3, 0.3, 5.
+        cues = make_cues([0], iams=maps, prms=prms)
+        assert self.run(cues).masks.sum() == 10
+        assert self.run(cues, region='cue').masks[0].nonzero().tolist() == [[0, 4], [1, 5]]
+        untouched = make_cues([0], iams=maps, prms=torch.zeros(1, 4, 6))
+        assert self.run(untouched, region='cue').masks.sum() == 10
+        assert_empty(self.run(make_cues([]), region='cue'), (4, 6))
+        with pytest.raises(ValueError, match="region must be 'all' or 'cue'"):
+            ConvCRFPostProc(region='largest')
+
     def test_the_two_labels_of_the_crf_tie_at_mask_thr(self):
         # a constant map on a constant image: no neighbour disagrees, only the threshold decides
         maps = torch.full((1, 8, 8), logit(0.7))

@@ -185,5 +185,54 @@ class TestDraw:
         assert runs[0].equal(runs[1]) and not runs[0].equal(runs[2])
 
 
+class TestAgreement:
+    """Boxes of 12 pixels of height 1: the agreement of two of them is twice the overlap over the sum of their areas."""
+
+    def sampler(self, **options):
+        sampler = ProposalPseudoGTSampler(**options)
+        sampler.agreeing = True
+        return sampler
+
+    def draw(self, sampler, boxes, candidates, *iams):
+        maps = torch.full((len(iams), *SIZE), -40.)
+        for one, (x1, y1, x2, y2) in zip(maps, iams):
+            one[y1:y2, x1:x2] = 40.
+        return sampler.draw([np.array(one, np.int64) for one in candidates], proposals_of(*boxes),
+                            torch.device('cpu'), maps)
+
+    def test_the_candidate_in_best_agreement_is_taken(self):
+        boxes = [(0, 0, 2, 1), (0, 0, 6, 1), (6, 0, 12, 1), (0, 0, 12, 8)]
+        drawn = self.draw(self.sampler(), boxes, [[3, 0, 1], [], [2, 1]], (0, 0, 4, 1), (0, 0, 1, 1), (6, 0, 9, 1))
+        assert drawn.keep.tolist() == [0, 2] and drawn.num_candidates == 5 and drawn.num_dropped == 1
+        assert [mask[0].nonzero().flatten().tolist() for mask in drawn.masks] == [list(range(6)), list(range(6, 12))]
+        assert drawn.agreement.tolist() == pytest.approx([2 * 4 / (4 + 6), 2 * 3 / (3 + 6)])
+
+    def test_half_sure_maps(self):
+        # Dice of p = 1/2 on two pixels and a mask of both: 2 * 1 / (2 * 1/4 + 2)
+        maps = torch.full((1, *SIZE), -40.)
+        maps[0, 0, :2] = 0
+        drawn = self.sampler().draw([np.array([0])], proposals_of((0, 0, 2, 1)), torch.device('cpu'), maps)
+        assert drawn.agreement.item() == pytest.approx(2 / 2.5)
+
+    def test_no_gradient_flows_through_the_choice(self):
+        maps = torch.zeros(1, *SIZE, requires_grad=True)
+        assert not self.sampler().draw([np.array([0])], proposals_of(LEFT), maps.device, maps).agreement.requires_grad
+
+    def test_no_maps(self):
+        drawn = self.draw(self.sampler(), [LEFT], [])
+        assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool and drawn.agreement.shape == (0, )
+
+    @pytest.mark.parametrize('keep_ratio, kept', [(1., [0, 1, 2, 3, 4]), (0.6, [1, 2, 4]), (0.5, [1, 2, 4]),
+                                                  (0.2, [4]), (0.01, [4])])
+    def test_those_in_best_agreement_teach(self, keep_ratio, kept):
+        agreement = torch.tensor([.1, .5, .4, .2, .9])
+        assert self.sampler(keep_ratio=keep_ratio).teaching(agreement).tolist() == kept
+
+    @pytest.mark.parametrize('keep_ratio', [0., 1.1, -1.])
+    def test_a_share_is_a_share(self, keep_ratio):
+        with pytest.raises(ValueError, match='keep_ratio is a share'):
+            ProposalPseudoGTSampler(keep_ratio=keep_ratio)
+
+
 def test_registered():
     assert isinstance(TASK_UTILS.build(dict(type='ProposalPseudoGTSampler')), ProposalPseudoGTSampler)

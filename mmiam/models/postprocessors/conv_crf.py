@@ -14,6 +14,7 @@ from torch import Tensor
 from mmiam.ops import conv_crf
 
 from .base import BasePostProcessor
+from .regions import cue_region
 
 
 @MODELS.register_module()
@@ -33,24 +34,33 @@ class ConvCRFPostProc(BasePostProcessor):
         max_side (int | None): the CRF runs at the original size of the image, but never
             at a longer side than this; the result is enlarged. Our choice, because time
             and memory of a 12-megapixel photograph are not bounded otherwise.
+        region (str): ``'all'`` of the foreground, as in the paper, or the connected region (8
+            neighbours) that holds most of the ``'cue'``. Our option, because a decoder that
+            sees the image (``context_channels``) marks other objects too, which the cue has
+            not reached (docs/experiments.md).
         others: see :class:`BasePostProcessor`.
     """
 
     needs_iam = True
 
     def __init__(self, crf: dict | None = MappingProxyType({}), mask_thr: float = 0.5,
-                 max_side: int | None = 1024, **kwargs):
+                 max_side: int | None = 1024, region: str = 'all', **kwargs):
         super().__init__(**kwargs)
+        if region not in ('all', 'cue'):
+            raise ValueError(f"region must be 'all' or 'cue', got {region!r}")
         if not 0 < mask_thr < 1:
             raise ValueError(f'mask_thr is a probability between 0 and 1, got {mask_thr}')
         self.crf = None if crf is None else dict(crf)
         self.mask_thr = mask_thr
         self.max_side = max_side
+        self.region = region
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
         size = tuple(image.shape[-2:])
         logits = self.resize_maps(cues.iams, size)
         masks = self.foreground(logits, image)
+        if self.region == 'cue':
+            masks = cue_region(masks, self.resize_maps(cues.prms, size))
         scores = self.class_probability(cues) * self.mean_inside(logits.sigmoid(), masks)
         return self.finalize(cues, masks, scores)
 

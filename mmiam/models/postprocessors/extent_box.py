@@ -6,10 +6,10 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from scipy import ndimage
 from torch import Tensor
 
 from .base import BasePostProcessor
+from .regions import largest_component
 
 SOURCES = ('iams', 'prms', 'cams')
 
@@ -74,13 +74,3 @@ class ExtentBox(BasePostProcessor):
         if self.region == 'all':
             return masks
         return torch.stack([largest_component(mask) for mask in masks]) if len(masks) else masks
-
-
-def largest_component(mask: Tensor) -> Tensor:
-    """The connected component (8 neighbours) with most pixels, the first of the largest: bool (H, W) -> (H, W)."""
-    regions, count = ndimage.label(mask.cpu().numpy(), structure=[[1] * 3] * 3)
-    if count < 2:
-        return mask
-    areas = torch.as_tensor(regions).flatten().bincount(minlength=count + 1)
-    areas[0] = 0
-    return (torch.as_tensor(regions) == int(areas.argmax())).to(mask.device)
