@@ -144,7 +144,7 @@ class IAMNet(BaseDetector):
         if self.sampler.agreeing:
             agreement = torch.cat([gt.agreement for gt in drawn])
             report['agreement'] = agreement.mean()
-            teaching = self.sampler.teaching(agreement, torch.cat([cue.labels for cue in cues]))
+            teaching = self.sampler.teaching(agreement)
             logits, masks = logits[teaching], masks[teaching]
         return dict(**self.filler.loss(logits, masks), **report)
 

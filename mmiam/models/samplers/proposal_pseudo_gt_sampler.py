@@ -53,8 +53,8 @@ class ProposalPseudoGTSampler:
             count once.
         rank_weight, class_map_weight (float): see
             :func:`mmiam.proposals.prior_scores`; 0, as in the paper, is the match alone.
-        keep_ratio (float): share of a batch's instances of each class, those in best
-            agreement, that teach while ``agreeing``. Not in the paper; our option, because the filling
+        keep_ratio (float): share of a batch's instances, those in best agreement, that
+            teach while ``agreeing``. Not in the paper; our option, because the filling
             module's maps tell wrong pseudo masks from right ones better than the match
             does (docs/experiments.md). What a network fits with a large loss is likely to
             be wrongly labelled: Han et al., Co-teaching, NeurIPS 2018.
@@ -145,24 +145,9 @@ class ProposalPseudoGTSampler:
             masks[i], agreement[i] = tried[best], values[best]
         return masks, agreement
 
-    def teaching(self, agreement: Tensor, labels: Tensor) -> Tensor:
-        """Which instances of a batch teach: of each class the ``keep_ratio`` in best agreement, at least one.
-
-        By class, because else the classes that are filled best would soon be the only ones: the others' maps turn
-        into those of whatever is filled well near by (docs/experiments.md).
-
-        Args:
-            agreement (Tensor): has shape (n, ).
-            labels (Tensor): image-level labels that the instances stand for, has shape (n, ).
-
-        Returns:
-            Tensor: indices, long, ascending, has shape (m, ).
-        """
-        kept = []
-        for label in labels.unique():
-            own = (labels == label).nonzero().flatten()
-            kept.append(own[agreement[own].topk(math.ceil(self.keep_ratio * len(own))).indices])
-        return torch.cat(kept).sort().values
+    def teaching(self, agreement: Tensor) -> Tensor:
+        """Which instances of a batch teach: the ``keep_ratio`` in best agreement, (n, ) -> (m, ) long, ascending."""
+        return agreement.topk(math.ceil(self.keep_ratio * len(agreement))).indices.sort().values
 
     def __call__(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> PseudoGT:
         return self.draw(self.candidates(prms, proposals, cams), proposals, prms.device)
