@@ -55,7 +55,8 @@ def test_config_builds(path, elsewhere):
     stage_hook = [hook for hook in cfg.custom_hooks if hook.type == 'TrainingStageHook']
     assert bool(stage_hook) == bool(cfg.model.filler)
     if stage_hook:
-        assert 0 < stage_hook[0].fill_begin == cfg.fill_begin < cfg.train_cfg.max_epochs == cfg.max_epochs
+        assert 0 <= stage_hook[0].fill_begin == cfg.fill_begin < cfg.train_cfg.max_epochs == cfg.max_epochs
+        assert cfg.fill_begin or path.stem.endswith('_fill')  # that one alone starts from a trained classifier
 
 
 @pytest.mark.parametrize('stem', ['iam-paper_r50_voc', 'iam_r50_voc'])
@@ -87,10 +88,13 @@ def test_paper_config(stem, elsewhere):
 
 def test_nothing_is_added_to_the_paper(elsewhere):
     """Every option of ours is off in the strict config."""
-    model = MODELS.build(Config.fromfile(FOLDER / 'iam-paper_r50_voc.py').model)
+    cfg = Config.fromfile(FOLDER / 'iam-paper_r50_voc.py')
+    assert [dict(hook) for hook in cfg.custom_hooks] == [dict(type='TrainingStageHook', fill_begin=20)]
+    model = MODELS.build(cfg.model)
     assert model.filler.context is None and model.filler.aux_loss is None and not model.filler.balance
     assert model.sampler.prior == dict(rank_weight=0., class_map_weight=0.)
-    assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None
+    assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None and model.sampler.keep_ratio == 1
+    assert model.filler.stride == 1 and model.post_processor.region == 'all'
 
 
 @pytest.mark.parametrize('stem, candidates', [('iam-s1_r50_voc', 1), ('iam_r50_voc', 5), ('iam-s9_r50_voc', 9)])

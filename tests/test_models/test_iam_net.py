@@ -236,9 +236,10 @@ def test_while_agreeing_a_share_of_the_instances_teaches(build, monkeypatch):
     model.sampler.agreeing, model.sampler.keep_ratio = True, 0.5
     taught = []
     monkeypatch.setattr(model.filler, 'loss', lambda logits, masks: taught.append((logits, masks)) or {})
-    report = model.loss(image(), [sample(image_labels=[0, 1, 2], proposals=quarters())])
+    images = torch.cat([image(), image().flip(3)])
+    report = model.loss(images, [sample(image_labels=[1], proposals=quarters()) for _ in range(2)])
     (logits, masks), = taught
-    total = int(report['peaks_per_image'] - report['peaks_dropped_per_image'])
+    total = int(2 * (report['peaks_per_image'] - report['peaks_dropped_per_image']))
     assert total > 1 and len(logits) == len(masks) == -(-total // 2) and 0 < report['agreement'] < 1
     # each mask is the one of the four quarters that the map agrees with best
     for one, mask in zip(logits.detach().sigmoid(), masks):
