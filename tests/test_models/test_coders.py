@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmiam.models.fillers.coders import CueEncoder, MapDecoder, OneChannelConv
+from mmiam.models.fillers.coders import CueEncoder, MapDecoder
 
 
 @pytest.mark.parametrize('make, shape, out', [(CueEncoder, (3, 1, 18, 27), (3, 4, 5, 7)),
@@ -46,11 +46,3 @@ class TestSmallStack:
     def test_no_instances(self, make, shape, out):
         with torch.no_grad():
             assert self.stack(make).eval()(torch.zeros(0, *shape[1:])).shape[0] == 0
-
-
-def test_to_one_channel_as_a_product():
-    torch.manual_seed(0)
-    conv = torch.nn.Conv2d(3, 1, 3, padding=1).double()
-    for size in ((1, 1), (1, 4), (5, 6)):
-        maps = torch.randn(2, 3, *size, dtype=torch.float64)
-        torch.testing.assert_close(OneChannelConv(conv)(maps), conv(maps))
