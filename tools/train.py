@@ -5,7 +5,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
@@ -49,7 +49,11 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.launcher != 'none':  # else each process evaluates with the batch norm statistics of its own share
         cfg.default_hooks.setdefault('sync_buffers', dict(type='SyncBuffersHook'))
     cfg.resume = args.resume is not None
-    if args.resume not in (None, 'auto'):
+    if args.resume == 'auto':
+        cfg.resume = find_latest_checkpoint(cfg.work_dir) is not None
+        if cfg.resume:
+            cfg.load_from = None  # else the runner would resume from it
+    elif cfg.resume:
         cfg.load_from = args.resume
     return cfg
 

@@ -21,11 +21,15 @@ def build(**kwargs):
     torch.manual_seed(0)
     cue = MODELS.build(dict(type='ClassifierCue', **kwargs))
     if cue.classifier is not None:
-        generator = torch.Generator().manual_seed(3)
-        cue.classifier.head.classifier.bias.copy_(torch.rand(cue.classifier.head.num_classes, generator=generator) + 1)
-        cue.classifier.head.classifier.weight.copy_(
-            torch.randn(cue.classifier.head.classifier.weight.shape, generator=generator) * .3)
+        randomise(cue.classifier.head.classifier)
     return cue
+
+
+def randomise(classifier):
+    """Weights of either sign and biases above zero, so that there are peaks, whatever was drawn before."""
+    generator = torch.Generator().manual_seed(3)
+    classifier.bias.copy_(torch.rand(classifier.bias.shape, generator=generator) + 1)
+    classifier.weight.copy_(torch.randn(classifier.weight.shape, generator=generator) * .3)
 
 
 def images(count=2, size=(64, 96)):
@@ -142,6 +146,8 @@ def network(tiny_config):
         model = MODELS.build(cfg)
         if model.peak_head is not None:
             model.peak_head.classifier.bias.data.fill_(1.)
+        if model.cue is not None and model.cue.classifier is not None:
+            randomise(model.cue.classifier.head.classifier)
         model.filler.decoder.layers[-1].bias.data.fill_(2.)
         return model.eval()
 

@@ -105,3 +105,16 @@ def compare_checkpoints(path: Path, reference: Path) -> None:
     assert resumed['optimizer']['param_groups'] == whole['optimizer']['param_groups']
     assert resumed['optimizer']['state'].keys() == whole['optimizer']['state'].keys()
     assert resumed['state_dict'].keys() == whole['state_dict'].keys()
+
+
+def test_resume_where_the_training_began_with_given_weights(run_training, tmp_path):
+    """The latest checkpoint of the work dir goes before ``load_from``, which counts where there is none yet."""
+    run_training('first', kill_at=ITERATIONS + 1)
+    flags = ('--resume', '--cfg-options', f'load_from={tmp_path / "first" / "epoch_1.pth"}')
+    run_training('second', *flags, kill_at=ITERATIONS + 1)
+    assert [line['step'] for line in logged(tmp_path / 'second')][:1] == [1]
+    log, = (tmp_path / 'second').glob('*/*.log')
+    assert re.search(r'Load checkpoint from .*first.epoch_1\.pth', log.read_text())
+    run_training('second', *flags, kill_at=ITERATIONS + 2)
+    assert sorted({line['epoch'] for line in logged(tmp_path / 'second')}) == [1, 2]
+    assert logged(tmp_path / 'second')[-1]['step'] in (ITERATIONS + 1, ITERATIONS + 2)
