@@ -14,7 +14,7 @@ from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, us
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='test config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; only a model without parameters has none')
     parser.add_argument('--work-dir', help='folder for the log and the metrics')
     parser.add_argument('--out', metavar='FILE.json',
                         help='write predictions and ground truth (RLE), to be evaluated again without a model by '
@@ -67,6 +67,8 @@ def main() -> None:
     check_config_files(cfg, training=False)
     opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if cfg.load_from is None and any(True for _ in runner.model.parameters()):
+        raise SystemExit(f'{cfg.filename}: this model has parameters; give the checkpoint with its weights')
     runner.test()
     if opened:
         close_cpu_group()

@@ -27,7 +27,7 @@ def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarr
         ValueError: if the file is damaged, of another size, of more than 8 bits a channel, or not empty and yet nowhere
             above 128 (as masks of the values 0 and 1 are).
     """
-    grey = _read_grey(path)
+    grey = read_grey(path)
     if size is not None and grey.shape != tuple(size[:2]):
         raise ValueError(f'mask {path} has {grey.shape} pixels, its image {tuple(size[:2])}; take mask and image from '
                          'the same release')
@@ -38,19 +38,30 @@ def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarr
     return mask
 
 
-def _read_grey(path: str) -> np.ndarray:
-    """Grey levels of a picture, uint8 (H, W)."""
+def read_grey(path: str, what: str = 'mask') -> np.ndarray:
+    """Grey levels of a picture of 8 bits, uint8 (H, W).
+
+    Args:
+        path (str): Any format that Pillow reads; colour becomes grey.
+        what (str): What it is, for errors.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or has more than 8 bits a channel.
+    """
     from PIL import Image, UnidentifiedImageError
     try:
         with Image.open(path) as image:
             deep = image.mode if image.mode.startswith(('I', 'F')) else None
             grey = None if deep else np.array(image.convert('L'))
     except FileNotFoundError:
-        raise FileNotFoundError(f'mask {path} does not exist; restore it, or remove its image from the list') from None
+        raise FileNotFoundError(f'{what} {path} does not exist; restore it, or remove its image from the list'
+                                ) from None
     except UnidentifiedImageError as error:
-        raise ValueError(f'mask {path} is not an image that can be read; restore it') from error
+        raise ValueError(f'{what} {path} is not an image that can be read; restore it') from error
     except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
-        raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
+        raise ValueError(f'{what} {path} is damaged ({error}); restore it') from error
     if deep:
-        raise ValueError(f'mask {path} has more than 8 bits a pixel (mode {deep}); save it as a grey picture of 8 bits')
+        raise ValueError(f'{what} {path} has more than 8 bits a pixel (mode {deep}); save it as a grey picture of 8 '
+                         'bits')
     return grey

@@ -5,7 +5,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.detectors import GivenBoxes
+from mmiam.models.detectors import GivenPredictions
 from mmiam.models.postprocessors import BoxToMask, WithProposals
 from mmiam.ops import box_masks, ellipse_masks
 from mmiam.proposals import SegmentProposals
@@ -30,7 +30,7 @@ def masks_of(*boxes, mask='rect', sample=None, **kwargs):
     source = dict(type='BoxesOfTheTest', boxes=list(boxes), scores=kwargs.pop('scores', None))
     post_processor = BoxToMask(source, mask, **kwargs)
     image = torch.zeros(3, *SIZE)
-    return post_processor(GivenBoxes.no_cues(image), image, sample or DetDataSample())
+    return post_processor(GivenPredictions.no_cues(image), image, sample or DetDataSample())
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_duplicates_fall_unless_told_otherwise():
     source = dict(type='BoxesOfOneClass', boxes=[[0, 0, 4, 4], [0, 0, 4, 5]], scores=[0.2, 0.9])
     image = torch.zeros(3, *SIZE)
     for nms_iou, number in ((0.3, 1), (None, 2)):
-        found = BoxToMask(source, nms_iou=nms_iou)(GivenBoxes.no_cues(image), image, DetDataSample())
+        found = BoxToMask(source, nms_iou=nms_iou)(GivenPredictions.no_cues(image), image, DetDataSample())
         assert len(found) == number and found.scores[0] == pytest.approx(0.9)
 
 
@@ -101,17 +101,17 @@ def test_with_proposals_shows_them_to_its_own_post_processor_only(proposals, tmp
     sample = DetDataSample(metainfo=dict(
         img_path='images/a.jpg', instances=[dict(bbox=[0, 0, 3, 6], bbox_label=4)]))
     image = torch.zeros(3, *SIZE)
-    found = post_processor(GivenBoxes.no_cues(image), image, sample)
+    found = post_processor(GivenPredictions.no_cues(image), image, sample)
     assert found.masks.equal(torch.from_numpy(proposals.masks([0]))) and found.labels.tolist() == [4]
     assert 'segment_proposals' not in sample
     sample.set_metainfo(dict(img_path='images/b.jpg'))
     with pytest.raises(FileNotFoundError, match=r"'b'.*tools/proposals/generate.py"):
-        post_processor(GivenBoxes.no_cues(image), image, sample)
+        post_processor(GivenPredictions.no_cues(image), image, sample)
 
 
-def test_given_boxes_evaluates_several_post_processors_on_the_image():
+def test_given_predictions_evaluates_several_post_processors_on_the_image():
     rect = dict(type='BoxToMask', boxes=dict(type='GroundTruthBoxes'))
-    model = GivenBoxes(rect, dict(baselines=dict(ellipse=dict(rect, mask='ellipse'))))
+    model = GivenPredictions(rect, dict(baselines=dict(ellipse=dict(rect, mask='ellipse'))))
     sample = DetDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE,
                                          instances=[dict(bbox=[0, 0, 4, 4], bbox_label=4)]))
     sample, = model.predict(torch.zeros(1, 3, 7, 9), [sample])  # padded

@@ -1,4 +1,4 @@
-"""Boxes that another detector wrote into a file (MELM in Table 1).
+"""Boxes that another method wrote into a file (MELM in Table 1, the other methods of Table 3).
 
 The file is json, one object with a list::
 
@@ -6,7 +6,7 @@ The file is json, one object with a list::
 
 ``image_id`` is the image's file name without suffix, ``class`` a class name of the data set, ``score`` any number
 (higher is better), ``bbox`` is [x1, y1, x2, y2] in pixels of the original image, counted from 0, x2 and y2
-exclusive. Other keys are ignored. Detections may stand in any order; an image without any has none in the file.
+exclusive. Other keys are ignored, and for boxes without class ``class`` is one of them. Detections may stand in any order; an image without any has none in the file.
 """
 import json
 from collections.abc import Sequence
@@ -31,13 +31,14 @@ class DetectionFileBoxes:
 
     Args:
         path (str): the file; its form is described above.
-        classes (Sequence[str]): class names in the order of the data set's labels.
+        classes (Sequence[str] | None): class names in the order of the data set's labels; None for boxes
+            without class, whose label is 0.
         score_thr (float | None): detections below this score are left out. None keeps all.
     """
 
-    def __init__(self, path: str, classes: Sequence[str], score_thr: float | None = None) -> None:
+    def __init__(self, path: str, classes: Sequence[str] | None, score_thr: float | None = None) -> None:
         self.path = path
-        self.classes = tuple(classes)
+        self.classes = None if classes is None else tuple(classes)
         self.score_thr = score_thr
         self._detections: dict[str, list[Detection]] | None = None
 
@@ -71,12 +72,12 @@ class DetectionFileBoxes:
                             scores=table[keep, 1].to(evidence))
 
 
-def load_detections(path: str, classes: Sequence[str]) -> dict[str, list[Detection]]:
+def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[Detection]]:
     """Read a file of detections (its form: see the module).
 
     Args:
         path (str): the json file.
-        classes (Sequence[str]): class names in the order of labels.
+        classes (Sequence[str] | None): class names in the order of labels; None for boxes without class.
 
     Returns:
         dict[str, list[Detection]]: image id -> detections as (label, score, x1, y1, x2, y2), in file order.
@@ -95,7 +96,7 @@ def load_detections(path: str, classes: Sequence[str]) -> dict[str, list[Detecti
     entries = content.get('detections') if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ValueError(f'{path} must hold an object {{"detections": [...]}}, see docs/table1.md')
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = None if classes is None else {name: label for label, name in enumerate(classes)}
     found: dict[str, list[Detection]] = {}
     for position, entry in enumerate(entries):
         try:
@@ -107,14 +108,15 @@ def load_detections(path: str, classes: Sequence[str]) -> dict[str, list[Detecti
     return found
 
 
-def _detection(entry: dict, labels: dict[str, int]) -> Detection:
+def _detection(entry: dict, labels: dict[str, int] | None) -> Detection:
     """One entry of the file, checked."""
-    name, score, box = entry['class'], entry['score'], entry['bbox']
-    if name not in labels:
+    name = None if labels is None else entry['class']
+    score, box = entry['score'], entry['bbox']
+    if labels is not None and name not in labels:
         raise ValueError(f'class {name!r} is none of {tuple(labels)}')
     numbers = [score, *box]
     if len(numbers) != 5 or not all(map(is_number, numbers)):
         raise ValueError(f'score must be a number and bbox four numbers, got {score!r} and {box!r}')
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f'bbox must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {box!r}')
-    return (labels[name], float(score), *map(float, box))
+    return (0 if labels is None else labels[name], float(score), *map(float, box))

@@ -1,5 +1,5 @@
-from .given_boxes import GivenBoxes
+from .given_predictions import GivenPredictions
 from .iam_net import IAMNet
 from .refined_detector import RefinedDetector
 
-__all__ = ['GivenBoxes', 'IAMNet', 'RefinedDetector']
+__all__ = ['GivenPredictions', 'IAMNet', 'RefinedDetector']

@@ -1,4 +1,4 @@
-"""Rows of Table 1 without a network: boxes are given, and become masks.
+"""Rows of Tables 1, 3 and 4 without a network: boxes or maps of the ground truth or of another method are given.
 
 Legend: B images, H0 x W0 original image size.
 """
@@ -11,13 +11,14 @@ from torch import Tensor
 
 
 @MODELS.register_module()
-class GivenBoxes(BaseDetector):
-    """Post-processors on images alone, for boxes of the ground truth or of a file.
+class GivenPredictions(BaseDetector):
+    """Post-processors on images alone, for what the ground truth or another method's files say.
 
     Images arrive at original size: no Resize in the test pipeline, no normalisation.
 
     Args:
-        post_processor (dict): :class:`BoxToMask` with boxes that need no cues.
+        post_processor (dict): one that needs no cues: :class:`BoxToMask` or :class:`BoxesAlone` with boxes that need
+            none, :class:`SavedSaliencyMap`.
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), further post-processors whose predictions ride
             along as ``pred_instances_<name>``, as in :class:`IAMNet`.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
@@ -39,7 +40,7 @@ class GivenBoxes(BaseDetector):
             height, width = sample.img_shape[:2]
             if (height, width) != tuple(sample.ori_shape[:2]):
                 raise ValueError(f'{sample.get("img_path", "an image")} came as {(height, width)} pixels and has '
-                                 f'{tuple(sample.ori_shape[:2])}: GivenBoxes wants no Resize in the test pipeline')
+                                 f'{tuple(sample.ori_shape[:2])}: GivenPredictions wants no Resize in the test pipeline')
             image, nothing = image[:, :height, :width], self.no_cues(image)
             sample.pred_instances = self.post_processor(nothing, image, sample)
             for name, baseline in self.baselines.items():
@@ -55,7 +56,7 @@ class GivenBoxes(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
         """There is nothing to train."""
-        raise RuntimeError('GivenBoxes has no parameters: test it, there is nothing to train')
+        raise RuntimeError('GivenPredictions has no parameters: test it, there is nothing to train')
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
         """The images themselves."""

@@ -1,0 +1,15 @@
+# Table 4, methods other than ours: their maps of ECSSD as pictures, <image id>.png, grey, one folder a method:
+#     SALIENCY_MAPS=maps/DSS/ECSSD python tools/test.py configs/given/maps_saliency_ecssd.py
+_base_ = './_base_/no_network.py'
+model = dict(post_processor=dict(type='SavedSaliencyMap', folder='{{$SALIENCY_MAPS:data/saliency_maps}}'))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='SaliencyDataset',
+        data_root='{{$ECSSD_ROOT:data/ECSSD}}',
+        data_prefix=dict(img='images', mask='ground_truth_mask'),
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadSaliencyMask'), dict(type='PackWeakInputs')]))
+test_evaluator = dict(type='SaliencyMetric')
