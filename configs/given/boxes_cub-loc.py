@@ -7,10 +7,6 @@ model = dict(
         type='BoxesAlone',
         boxes=dict(type='DetectionFileBoxes', path='{{$CUB_BOXES:data/cub_boxes/boxes.json}}', classes=None)))
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CUBDataset',
         data_root='{{$CUB_ROOT:data/CUB_200_2011}}',

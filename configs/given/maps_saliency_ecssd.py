@@ -3,10 +3,6 @@
 _base_ = './_base_/no_network.py'
 model = dict(post_processor=dict(type='SavedSaliencyMap', folder='{{$SALIENCY_MAPS:data/saliency_maps}}'))
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='SaliencyDataset',
         data_root='{{$ECSSD_ROOT:data/ECSSD}}',

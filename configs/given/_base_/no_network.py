@@ -2,3 +2,8 @@
 _base_ = '../../_base_/default_runtime.py'
 model = dict(type='GivenPredictions', data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True))
 test_cfg = dict(type='TestLoop')
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False))
