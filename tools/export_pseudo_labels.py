@@ -12,20 +12,15 @@ import sys
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-import torch
-from mmengine.config import Config, DictAction
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from mmiam.apis import init_model
+from mmiam.apis.options import device_name, given_config, model_parser
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import label_images, labelled_dataset, merge_parts, provenance, shard_of_launcher
-from mmiam.proposals.batch import take_shard
+from mmiam.proposals.batch import take_shard, with_bar
 
 
 def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser = model_parser(__doc__)
     parser.add_argument('--out', required=True, metavar='FILE.json', help='COCO json to write')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
                         help='whose data loader names the images (default: train)')
@@ -35,26 +30,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--shard', help="part of the images for this process, as '0/4' .. '3/4'")
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
                         help='take the part from the rank')
-    parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
     return parser.parse_args(argv)
-
-
-def device_name(device: str | None) -> str:
-    """The device asked for, or the CUDA device of this process on its machine."""
-    if device or not torch.cuda.is_available():
-        return device or 'cpu'
-    local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
-    return f'cuda:{local % torch.cuda.device_count()}'
 
 
 def export(args: argparse.Namespace) -> int:
     """Label this process's images; put the file together if nothing is left to do."""
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = given_config(args)
     dataset = labelled_dataset(cfg, args.split)
     shard = args.shard or shard_of_launcher(args.launcher)
     indices = take_shard(list(range(len(dataset))), shard)
@@ -69,11 +52,8 @@ def export(args: argparse.Namespace) -> int:
         if len(model.dataset_meta['classes']) != len(dataset.metainfo['classes']):
             raise ValueError(f'{args.checkpoint} knows the classes {model.dataset_meta["classes"]}, the data set '
                              f'{dataset.metainfo["classes"]}; give the data set those of the training')
-        columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns) as bar:
-            task = bar.add_task('labelling', total=len(open_indices))
-            failed = label_images(model, dataset, parts, open_indices, args.min_score, args.keep_best,
-                                  lambda: bar.advance(task))
+        failed = label_images(model, dataset, parts, with_bar(open_indices, len(open_indices), 'labelling'),
+                              args.min_score, args.keep_best)
     for name, error in failed.items():
         print(f'failed: {name}: {error}', file=sys.stderr)
     left = len(parts.missing())

@@ -8,7 +8,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
+from mmiam.engine import check_config_files, check_weights, close_cpu_group, open_cpu_group, use_safe_loader
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,10 +65,14 @@ def main() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=False)
+    if cfg.launcher != 'none' and cfg.model.type == 'GivenPredictions':
+        raise SystemExit(f'{cfg.filename}: there is no network to share out to several processes; leave out --launcher')
     opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if cfg.load_from is None and any(True for _ in runner.model.parameters()):
         raise SystemExit(f'{cfg.filename}: this model has parameters; give the checkpoint with its weights')
+    if cfg.load_from is not None and osp.isfile(cfg.load_from):
+        check_weights(runner.model, cfg.load_from)
     runner.test()
     if opened:
         close_cpu_group()

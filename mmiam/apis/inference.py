@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from mmiam.engine import read_checkpoint, safe_loader
+from mmiam.engine.download import fetch
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -33,6 +34,8 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
     for name, path in (('config', config), ('checkpoint', checkpoint)):
         if isinstance(path, str) and '://' not in path and not osp.isfile(path):
             raise FileNotFoundError(f'{name} {path} does not exist')
+    if checkpoint is not None and checkpoint.startswith(('http://', 'https://')):
+        checkpoint = fetch(checkpoint)
     named = checkpoint is not None
     if named and '://' not in checkpoint:
         meta = read_checkpoint(checkpoint, map_location='meta').get('meta') or {}

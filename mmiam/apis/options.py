@@ -1,6 +1,8 @@
 """The command line that tools which look at one model share."""
 import argparse
+import os
 
+import torch
 from mmengine.config import Config, DictAction
 
 
@@ -14,7 +16,7 @@ def model_parser(description: str, checkpoint: str | None = None) -> argparse.Ar
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs=checkpoint, help='checkpoint file')
-    parser.add_argument('--device', help='default: the first CUDA device, else the CPU')
+    parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
     return parser
 
@@ -25,3 +27,11 @@ def given_config(args: argparse.Namespace) -> Config:
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
     return config
+
+
+def device_name(device: str | None) -> str:
+    """The device asked for, or the CUDA device of this process on its machine, or the CPU."""
+    if device or not torch.cuda.is_available():
+        return device or 'cpu'
+    local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+    return f'cuda:{local % torch.cuda.device_count()}'

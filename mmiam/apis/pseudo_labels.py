@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import os.path as osp
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from mmdet.registry import DATASETS
@@ -121,17 +121,16 @@ def image_part(name: str, sample: DetDataSample, classes: Sequence[str], min_sco
     return dict(image=image, annotations=results.content['annotations'])
 
 
-def label_images(model: torch.nn.Module, dataset, parts: PartFiles, indices: Sequence[int], min_score: float = 0.,
-                 keep_best: bool = False, done: Callable[[], None] = lambda: None) -> dict[str, str]:
+def label_images(model: torch.nn.Module, dataset, parts: PartFiles, indices: Iterable[int], min_score: float = 0.,
+                 keep_best: bool = False) -> dict[str, str]:
     """Predict images and write their parts; an image that cannot be read is left out, and the rest goes on.
 
     Args:
         model (nn.Module): of :func:`init_model`.
         dataset: of :func:`labelled_dataset`.
         parts (PartFiles): what is there is not made again.
-        indices (Sequence[int]): the images of this process.
+        indices (Iterable[int]): the images of this process.
         min_score, keep_best: see :func:`consistent`.
-        done: called after each image.
 
     Returns:
         dict[str, str]: name and error of each image that failed.
@@ -151,7 +150,6 @@ def label_images(model: torch.nn.Module, dataset, parts: PartFiles, indices: Seq
                 with torch.no_grad():
                     sample, = model.test_step(pseudo_collate([data]))
                 parts.write(index, image_part(name, sample, dataset.metainfo['classes'], min_score, keep_best))
-        done()
     return failed
 
 

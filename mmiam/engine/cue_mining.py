@@ -5,7 +5,7 @@ need no training run, and processes that do not talk to each other share the ima
 """
 import json
 import os.path as osp
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from mmdet.registry import DATASETS, MODELS
@@ -65,6 +65,9 @@ def training_views(cfg: Config) -> Iterator:
     """The training data set once as it is, and once for each direction in which its pipeline flips."""
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     dataset = cfg.train_dataloader.dataset
+    if 'pipeline' not in dataset:
+        raise ValueError(f'train_dataloader.dataset is a {dataset.type}, which has no pipeline of its own; name the '
+                         'data set inside of it')
     directions = [step.get('direction', 'horizontal') for step in dataset.pipeline if step['type'] == 'RandomFlip']
     directions = [name for entry in directions for name in ([entry] if isinstance(entry, str) else entry)]
     for direction in (None, *dict.fromkeys(directions)):
@@ -73,15 +76,13 @@ def training_views(cfg: Config) -> Iterator:
         yield DATASETS.build(dict(dataset, pipeline=steps))
 
 
-def mine(model: torch.nn.Module, dataset, indices: Sequence[int], done: Callable[[], None] = lambda: None
-         ) -> tuple[int, dict[str, str]]:
+def mine(model: torch.nn.Module, dataset, indices: Iterable[int]) -> tuple[int, dict[str, str]]:
     """Fill the model's cache with the cues of some samples; what is there is kept.
 
     Args:
         model (nn.Module): of :func:`load_classifier_model`, with ``cue_cache``.
         dataset: one of :func:`training_views`.
-        indices (Sequence[int]): the samples of this process.
-        done: called after each sample.
+        indices (Iterable[int]): the samples of this process.
 
     Returns:
         tuple[int, dict[str, str]]: how many were there already; path and error of each that failed.
@@ -104,5 +105,4 @@ def mine(model: torch.nn.Module, dataset, indices: Sequence[int], done: Callable
                 if not model.cue_cache.has(sample):
                     raise ValueError(f'{model.cue_cache.folder} takes no more: raise cache_gb of TrainingStageHook '
                                      '(in custom_hooks), or make room on the disk')
-        done()
     return kept, failed

@@ -2,10 +2,12 @@
 import os.path as osp
 from collections.abc import Iterator
 
+import torch
 from mmengine.config import Config
+from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 
-from .safe_loading import check_checkpoint
+from .safe_loading import check_checkpoint, read_checkpoint
 
 #: what to do about a missing file, by the config key that names it
 REMEDIES = {
@@ -62,3 +64,24 @@ def check_config_files(cfg: Config, training: bool) -> None:
             check_checkpoint(path)
         except ValueError as error:
             raise ValueError(f'{full}: {error}') from None
+
+
+def check_weights(model: torch.nn.Module, path: str) -> None:
+    """Raise an error for weights of other shapes, which mmengine would leave out with a line in the log.
+
+    Args:
+        model (nn.Module): that the weights are for; a parallel wrapper of it will do.
+        path (str): a checkpoint's file.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    content = read_checkpoint(path, map_location='meta')
+    state = content.get('state_dict', content)
+    model = model.module if is_model_wrapper(model) else model
+    wrong = [(name, tuple(value.shape), tuple(state[name].shape)) for name, value in model.state_dict().items()
+             if name in state and state[name].shape != value.shape]
+    if wrong:
+        name, ours, theirs = wrong[0]
+        raise ValueError(f'{path} is of another model: {len(wrong)} of its weights have other shapes, the first is '
+                         f'{name}, {theirs} in place of {ours}; give the config it was trained with')

@@ -158,7 +158,7 @@ def _attempt(function, source, target):
 
 
 def with_bar(results: Iterable, total: int, title: str) -> Iterator:
-    """The results one by one, with a progress bar."""
+    """Results, or things to be done, one by one, with a progress bar."""
     if not total:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -166,5 +166,5 @@ def with_bar(results: Iterable, total: int, title: str) -> Iterator:
     with Progress(*columns) as bar:
         task = bar.add_task(title, total=total)
         for result in results:
-            bar.advance(task)
             yield result
+            bar.advance(task)

@@ -136,6 +136,9 @@ class TestInstanceExtentFiller:
         assert torch.allclose(weights.sum(2), torch.ones(2, 2, 4, 5))
 
     def test_levels_must_agree(self):
+        for stride in (0, -2, 2.5):
+            with pytest.raises(ValueError, match='stride is a whole number from 1 on'):
+                make_filler(stride=stride)
         with pytest.raises(ValueError, match=r'in_channels \(3, 5, 6\) and in_indices \(0, 1\)'):
             InstanceExtentFiller(in_channels=CHANNELS, in_indices=(0, 1))
 

@@ -1,6 +1,3 @@
-from pathlib import Path
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +6,6 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.models.cues import CueCache
 from mmiam.proposals import SegmentProposals
 
 
@@ -252,105 +248,3 @@ def test_training_without_proposals_says_what_to_do(build):
         build().train().loss(image(), [sample(image_labels=[0])])
     with pytest.raises(ValueError, match='AlignSegmentProposals'):
         build().train().loss(image(), [sample(image_labels=[0], proposals=quarters(32, 32))])
-
-
-# -------------------------------------------------------------------------------------------------------- cue cache
-@pytest.fixture
-def cached(build, tmp_path):
-    model = build().train()
-    model.set_stage('fill')
-
-    def make(settings='', max_gb=1.):
-        model.cue_cache = CueCache(tmp_path / 'cache', [model.backbone, model.peak_head], settings, max_gb)
-        return SimpleNamespace(model=model, cache=model.cue_cache)
-
-    return make
-
-
-def cues_of(model, **meta):
-    return model.training_cues(image(), [sample(image_labels=[0, 1], proposals=quarters(), **meta)])[1][0]
-
-
-def assert_same(first, second):
-    for name in ('labels', 'peaks', 'peak_scores', 'class_scores'):
-        assert torch.equal(first[name], second[name])
-    assert [list(one) for one in first.candidates] == [list(one) for one in second.candidates]
-    torch.testing.assert_close(first.prms, second.prms, rtol=2e-3, atol=1e-5)
-
-
-def test_a_hit_equals_a_miss(cached):
-    one = cached()
-    first, second = cues_of(one.model), cues_of(one.model)
-    assert len(first) and (one.cache.hits, one.cache.misses) == (1, 1)
-    assert_same(second, first)
-
-
-def test_an_empty_hit_equals_an_empty_miss(cached):
-    model = cached().model
-    for _ in range(2):
-        _, (cue, ) = model.training_cues(image(), [sample(image_labels=[], proposals=quarters())])
-        assert len(cue) == 0 and list(cue.candidates) == []
-
-
-def test_other_view_proposals_weights_or_settings_are_a_miss(cached):
-    one = cached()
-    cues_of(one.model)
-    cues_of(one.model, flip=True, flip_direction='horizontal')
-    other = sample(image_labels=[0, 1], proposals=quarters().flip('horizontal').select([0, 1]))
-    one.model.training_cues(image(), [other])
-    assert (one.cache.hits, one.cache.misses) == (0, 3)
-    assert cached('other settings').cache.folder != one.cache.folder
-    one.model.peak_head.classifier.weight.data += 1
-    two = cached()
-    assert two.cache.folder != one.cache.folder
-    cues_of(two.model)
-    assert two.cache.hits == 0
-
-
-def test_other_image_labels_are_a_miss(cached):
-    """Cues depend on the classes that the image has: a corrected annotation must count."""
-    model = cached().model
-    cues_of(model)
-    _, (cue, ) = model.training_cues(image(), [sample(image_labels=[2], proposals=quarters())])
-    assert set(cue.labels.tolist()) == {2}
-
-
-@pytest.mark.parametrize('content', [b'', b'PK\x03\x04broken', b'no zip'])
-def test_a_broken_file_is_computed_again(cached, content):
-    one = cached()
-    first = cues_of(one.model)
-    path, = Path(one.cache.folder).iterdir()
-    path.write_bytes(content)
-    assert_same(cues_of(one.model), first)
-    assert one.cache.misses == 2
-    cues_of(one.model)  # it was written anew
-    assert one.cache.hits == 1
-
-
-def test_a_full_cache_writes_nothing(cached):
-    one = cached(max_gb=0)
-    first = cues_of(one.model)
-    assert not any(Path(one.cache.folder).iterdir())
-    assert_same(cues_of(one.model), first)
-
-
-def test_a_disk_without_space_is_told_once_and_training_goes_on(cached, monkeypatch):
-    lines = []
-
-    def full(path, data):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr('mmiam.models.cues.cue_cache.atomic_write', full)
-    monkeypatch.setattr('mmiam.models.cues.cue_cache.print_log', lambda text, **_: lines.append(text))
-    one = cached()
-    first = cues_of(one.model)
-    assert_same(cues_of(one.model), first)
-    assert len(lines) == 1 and 'cannot be written (No space left on device); make room' in lines[0]
-
-
-def test_processes_share_the_space(cached, tmp_path):
-    one = cached()
-    cues_of(one.model)
-    used = sum(path.stat().st_size for path in Path(one.cache.folder).iterdir())
-    three = CueCache(tmp_path / 'cache', [one.model.backbone, one.model.peak_head], '', 1., processes=3)
-    assert three.folder == one.cache.folder and three.bytes_left == (2**30 - used) / 3

@@ -137,22 +137,26 @@ class TestCandidates:
 
 class TestDraw:
 
+    @staticmethod
+    def pseudo_gt(sampler, prms, proposals):
+        return sampler.draw(sampler.candidates(prms, proposals), proposals, prms.device)
+
     def test_a_mask_for_each_map_that_has_candidates(self):
         proposals = proposals_of(LEFT, RIGHT)
         sampler = ProposalPseudoGTSampler(num_candidates=1, contour_size=1, overlap_rule='own')
-        drawn = sampler(maps_of(RIGHT, (5, 0, 7, 2), LEFT), proposals)
+        drawn = self.pseudo_gt(sampler, maps_of(RIGHT, (5, 0, 7, 2), LEFT), proposals)
         assert drawn.keep.tolist() == [0, 2] and drawn.keep.dtype == torch.long
         assert drawn.masks.equal(torch.from_numpy(proposals.masks([1, 0]))) and drawn.masks.dtype == torch.bool
         assert drawn.num_candidates == 2 and drawn.num_dropped == 1
 
     def test_no_proposals_drop_every_map(self):
-        drawn = ProposalPseudoGTSampler()(maps_of(LEFT, RIGHT), SegmentProposals.empty(SIZE))
+        drawn = self.pseudo_gt(ProposalPseudoGTSampler(), maps_of(LEFT, RIGHT), SegmentProposals.empty(SIZE))
         assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool
         assert drawn.keep.tolist() == [] and drawn.keep.dtype == torch.long
         assert drawn.num_candidates == 0 and drawn.num_dropped == 2
 
     def test_no_maps(self):
-        drawn = ProposalPseudoGTSampler()(torch.zeros(0, *SIZE), proposals_of(LEFT))
+        drawn = self.pseudo_gt(ProposalPseudoGTSampler(), torch.zeros(0, *SIZE), proposals_of(LEFT))
         assert drawn.masks.shape == (0, *SIZE) and drawn.keep.shape == (0, )
         assert drawn.num_candidates == drawn.num_dropped == 0
 

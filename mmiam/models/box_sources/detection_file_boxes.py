@@ -4,9 +4,10 @@ The file is json, one object with a list::
 
     {"detections": [{"image_id": "2007_000033", "class": "aeroplane", "score": 0.93, "bbox": [8, 107, 500, 263]}, …]}
 
-``image_id`` is the image's file name without suffix, ``class`` a class name of the data set, ``score`` any number
-(higher is better), ``bbox`` is [x1, y1, x2, y2] in pixels of the original image, counted from 0, x2 and y2
-exclusive. Other keys are ignored, and for boxes without class ``class`` is one of them. Detections may stand in any order; an image without any has none in the file.
+``image_id`` is the data set's id of the image (VOC: the file name without suffix; CUB: the number in images.txt),
+``class`` a class name of the data set, ``score`` any number (higher is better), ``bbox`` is [x1, y1, x2, y2] in pixels
+of the original image, counted from 0, x2 and y2 exclusive. Other keys are ignored, and for boxes without class
+``class`` is one of them. Detections may stand in any order; an image without any has none in the file.
 """
 import json
 from collections.abc import Sequence
@@ -90,7 +91,8 @@ def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[
         with open(path, encoding='utf-8') as file:
             content = json.load(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f'no file of detections {path}; docs/table1.md describes how to write it') from None
+        raise FileNotFoundError(f'no file of detections {path}; docs/table1.md describes how to write it, '
+                                'docs/cues.md for boxes without class') from None
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f'{path} cannot be read as json ({error}); write it again, see docs/table1.md') from None
     entries = content.get('detections') if isinstance(content, dict) else None

@@ -88,16 +88,16 @@ class CueCache:
         arrays['prms'] = prms.half().cpu().numpy()
         arrays['counts'] = np.array([len(chosen) for chosen in cues.candidates], np.int64)
         arrays['candidates'] = np.concatenate([np.zeros(0, np.int64), *cues.candidates])
-        size = sum(array.nbytes for array in arrays.values())
-        if size > self.bytes_left:
-            return
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
+        content = buffer.getvalue()
+        if len(content) > self.bytes_left:
+            return
         try:
-            atomic_write(self._path(sample), buffer.getvalue())
+            atomic_write(self._path(sample), content)
         except OSError as error:  # no space: training goes on without
             self.bytes_left = 0
             print_log(f'{self.folder} cannot be written ({error.strerror}); make room, or cues that are not there are '
                       'computed in each epoch', logger='current', level=logging.WARNING)
         else:
-            self.bytes_left -= size
+            self.bytes_left -= len(content)

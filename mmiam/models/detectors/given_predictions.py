@@ -40,7 +40,8 @@ class GivenPredictions(BaseDetector):
             height, width = sample.img_shape[:2]
             if (height, width) != tuple(sample.ori_shape[:2]):
                 raise ValueError(f'{sample.get("img_path", "an image")} came as {(height, width)} pixels and has '
-                                 f'{tuple(sample.ori_shape[:2])}: GivenPredictions wants no Resize in the test pipeline')
+                                 f'{tuple(sample.ori_shape[:2])}: no Resize in the test pipeline of '
+                                 'GivenPredictions')
             image, nothing = image[:, :height, :width], self.no_cues(image)
             sample.pred_instances = self.post_processor(nothing, image, sample)
             for name, baseline in self.baselines.items():

@@ -80,6 +80,8 @@ class InstanceExtentFiller(BaseModule):
         if len(in_channels) != len(in_indices):
             raise ValueError(f'filler: in_channels {tuple(in_channels)} and in_indices {tuple(in_indices)} '
                              'must name the same number of levels')
+        if not (isinstance(stride, int) and stride >= 1):
+            raise ValueError(f'filler: stride is a whole number from 1 on, got {stride!r}')
         self.in_indices = tuple(in_indices)
         self.kernel_size = kernel_size
         self.num_steps = num_steps

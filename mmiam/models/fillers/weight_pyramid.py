@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class FillingWeightPyramid(BaseModule):
     """Two 1x1 convolutions a level, upsampled and added from deep to shallow.
 
-    A level that is finer than the encoded map is averaged to its size first: nothing finer is asked for.
+    A level that is finer than the encoded map on both axes is averaged to its size first: nothing finer is asked for.
 
     Args:
         in_channels (Sequence[int]): channels of the levels, from shallow to deep.

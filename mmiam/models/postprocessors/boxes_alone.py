@@ -14,11 +14,13 @@ class BoxesAlone(BasePostProcessor):
 
     Args:
         boxes (dict): where boxes come from, as in :class:`BoxToMask`.
-        others: see :class:`BasePostProcessor`; duplicates stay, since there are no masks to compare.
+        class_evidence, temperature: of the score of boxes from class maps, see :class:`BasePostProcessor`.
+
+    Duplicates stay, since there are no masks to compare.
     """
 
-    def __init__(self, boxes: dict, **kwargs):
-        super().__init__(nms_iou=None, **kwargs)
+    def __init__(self, boxes: dict, class_evidence: str = 'class', temperature: float = 1., init_cfg=None):
+        super().__init__(None, class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
         self.boxes = TASK_UTILS.build(boxes)
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:

@@ -35,12 +35,13 @@ class SavedSaliencyMap(BasePostProcessor):
         """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
 
         Raises:
-            FileNotFoundError, ValueError: naming the picture that is missing, damaged or of another size than the image.
+            FileNotFoundError, ValueError: naming the picture that is missing, damaged or of another size than the
+                image.
         """
         path, size = osp.join(self.folder, f'{data_sample.img_id}{self.suffix}'), tuple(image.shape[-2:])
         grey = read_grey(path, 'saliency map')
         if grey.shape != size:
-            raise ValueError(f'saliency map {path} has {grey.shape} pixels, its image {size}; take maps of the original '
-                             'size, or of this data set')
+            raise ValueError(f'saliency map {path} has {grey.shape} pixels, its image {size}; take maps of '
+                             'the original size, or of this data set')
         data_sample.set_field(torch.from_numpy(grey).to(image) / 255, self.field)
         return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))

@@ -126,7 +126,7 @@ class ProposalPseudoGTSampler:
         """
         keep = [i for i, options in enumerate(candidates) if len(options)]
         if self.agreeing:
-            masks, agreement = self._agreed([candidates[i] for i in keep], proposals, iams.detach()[keep])
+            masks, agreement = self._agreed([candidates[i] for i in keep], proposals, iams.detach()[keep].float())
         else:
             drawn = [int(candidates[i][torch.randint(len(candidates[i]), ())]) for i in keep]
             masks, agreement = torch.as_tensor(proposals.masks(drawn), device=device), None
@@ -148,9 +148,6 @@ class ProposalPseudoGTSampler:
     def teaching(self, agreement: Tensor) -> Tensor:
         """Which instances of a batch teach: the ``keep_ratio`` in best agreement, (n, ) -> (m, ) long, ascending."""
         return agreement.topk(math.ceil(self.keep_ratio * len(agreement))).indices.sort().values
-
-    def __call__(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> PseudoGT:
-        return self.draw(self.candidates(prms, proposals, cams), proposals, prms.device)
 
 
 def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:
