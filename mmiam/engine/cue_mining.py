@@ -32,7 +32,10 @@ def open_cue_cache(model: torch.nn.Module, cfg: Config, work_dir: str, max_gb: f
         processes (int): that write into it at the same time.
     """
     parts = model.classifier_parts() + ([model.cue] if model.cue else [])
-    settings = json.dumps({key: cfg.model.get(key) for key in _SETTINGS}, sort_keys=True, default=repr)
+    settings = {key: cfg.model.get(key) for key in _SETTINGS}
+    sampler = dict(settings['sampler'] or {})
+    sampler.pop('keep_ratio', None)  # says which candidates teach, not which there are
+    settings = json.dumps(settings | dict(sampler=sampler), sort_keys=True, default=repr)
     return CueCache(osp.join(work_dir, 'cue_cache'), parts, settings, max_gb, processes)
 
 

@@ -109,6 +109,8 @@ def run(call_tool, house, monkeypatch):
     """``run(words)`` calls a tool; a checkpoint that it names and that is not there has random weights."""
     read = Config.fromfile
     monkeypatch.chdir(house)
+    for name in ('VOC_ROOT', 'VOC_PROPOSALS', 'PSEUDO_LABELS', 'MMIAM_MBV2_WEIGHTS', 'MMIAM_R50_WEIGHTS'):
+        monkeypatch.delenv(name, raising=False)  # the user's own places
     monkeypatch.setattr(Config, 'fromfile', staticmethod(lambda *args, **kwargs: shrink(read(*args, **kwargs))))
 
     def random_weights(path, config):
