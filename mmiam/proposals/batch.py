@@ -158,10 +158,17 @@ def _attempt(function, source, target):
 
 
 def with_bar(results: Iterable, total: int, title: str) -> Iterator:
-    """Results, or things to be done, one by one, with a progress bar."""
+    """Results, or things to be done, one by one, with a progress bar; in a log file, a line each tenth."""
     if not total:
         return
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    if not Console().is_terminal:  # rich draws a bar there once all is done
+        for done, result in enumerate(results, 1):
+            yield result
+            if done * 10 // total > (done - 1) * 10 // total:
+                print(f'{title}: {done} of {total}', flush=True)
+        return
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         task = bar.add_task(title, total=total)

@@ -11,7 +11,7 @@ from PIL import Image
 from test_selective_merging import scene
 
 from mmiam.proposals import SegmentProposals
-from mmiam.proposals.batch import list_images, read_ids, run_jobs, take_shard
+from mmiam.proposals.batch import list_images, read_ids, run_jobs, take_shard, with_bar
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,3 +156,17 @@ def test_matching_benchmark_compares_like_with_like():
     result = tool('benchmark_ops_matching', 'analysis_tools').benchmark_matching(60, 2, 96, repeats=1)
     assert result['max_rel_error'] < 1e-6 and result['memory_ratio'] > 1
     assert result['speedup'] == pytest.approx(result['dense_ms'] / result['matching_ms'])
+
+
+def test_progress_in_a_log_file(capsys):
+    """A line each tenth, after the thing was done; one for each of a few, none for none."""
+    done = []
+    for item in with_bar(range(25), 25, 'cues'):
+        assert f'cues: {item + 1} of 25' not in capsys.readouterr().out
+        done.append(item)
+    assert done == list(range(25))
+    assert list(with_bar('ab', 2, 'cues')) == ['a', 'b'] and list(with_bar([], 0, 'cues')) == []
+    assert capsys.readouterr().out.splitlines() == ['cues: 25 of 25', 'cues: 1 of 2', 'cues: 2 of 2']
+    list(with_bar(range(25), 25, 'cues'))
+    assert [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()] == [
+        3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
