@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.datasets.saliency_masks import read_grey
+from mmiam.evaluation.functional.grey_pictures import read_grey
 
 from .base import BasePostProcessor
 
