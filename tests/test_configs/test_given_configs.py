@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmdet.structures import DetDataSample
 from PIL import Image
+
+from mmiam.models.detectors import GivenPredictions
+from mmiam.models.postprocessors import SavedSaliencyMap
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
@@ -77,3 +82,12 @@ def test_a_network_wants_its_checkpoint(call_tool, tiny_config, mini_voc, tmp_pa
     tiny_config(mini_voc()).dump('tiny.py')
     with pytest.raises(SystemExit, match='this model has parameters; give the checkpoint'):
         call_tool('tools/test.py', 'tiny.py', '--work-dir', 'work')
+
+
+def test_a_map_is_grey_over_255(tmp_path):
+    save(tmp_path / 'a.png', np.array([[0, 51, 255]], np.uint8))
+    sample = DetDataSample(metainfo=dict(img_id='a'))
+    image = torch.zeros(3, 1, 3)
+    found = SavedSaliencyMap(str(tmp_path))(GivenPredictions.no_cues(image), image, sample)
+    assert len(found) == 0
+    torch.testing.assert_close(sample.pred_saliency, torch.tensor([[0., .2, 1.]]))

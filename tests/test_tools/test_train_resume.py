@@ -117,4 +117,6 @@ def test_resume_where_the_training_began_with_given_weights(run_training, tmp_pa
     assert re.search(r'Load checkpoint from .*first.epoch_1\.pth', log.read_text())
     run_training('second', *flags, kill_at=ITERATIONS + 2)
     assert sorted({line['epoch'] for line in logged(tmp_path / 'second')}) == [1, 2]
+    latest = max((tmp_path / 'second').glob('*/*.log'))
+    assert re.search(r'Load checkpoint from .*second.epoch_1\.pth', latest.read_text())
     assert logged(tmp_path / 'second')[-1]['step'] in (ITERATIONS + 1, ITERATIONS + 2)
