@@ -1,4 +1,6 @@
 """Instance masks for images: ``python demo/image_demo.py IMAGE CONFIG --weights CKPT --out-dir DIR``."""
+from __future__ import annotations
+
 import argparse
 import os.path as osp
 import sys

@@ -5,6 +5,8 @@
 Only classes among an image's labels are written. One small file an image is kept in OUT.parts, so a killed run goes
 on where it was. Several processes share the work by torchrun, srun or --shard; the last one puts the file together.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -16,7 +18,7 @@ from mmiam.apis import init_model
 from mmiam.apis.options import device_name, given_config, model_parser
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import label_images, labelled_dataset, merge_parts, provenance, shard_of_launcher
-from mmiam.proposals.batch import take_shard, with_bar
+from mmiam.utils.jobs import take_shard, with_bar
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -6,6 +6,8 @@ They are kept in WORK_DIR/cue_cache, where a training of the filling module with
 finds them. What is there is kept, so a killed run goes on where it was. Several processes or machines share the images
 by --shard; they need not talk to each other.
 """
+from __future__ import annotations
+
 import argparse
 import os.path as osp
 import sys
@@ -16,7 +18,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 from mmiam.apis.options import device_name, given_config, model_parser
 from mmiam.engine import check_config_files
 from mmiam.engine.cue_mining import load_classifier_model, mine, open_cue_cache, training_views
-from mmiam.proposals.batch import shard_index, take_shard, with_bar
+from mmiam.utils.jobs import shard_index, take_shard, with_bar
 
 
 def parse_args(argv=None) -> argparse.Namespace:

@@ -1,4 +1,6 @@
 """Test a model: ``python tools/test.py CONFIG CHECKPOINT``. Flags are those of mmdet's tool."""
+from __future__ import annotations
+
 import argparse
 import os
 import os.path as osp

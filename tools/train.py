@@ -1,4 +1,6 @@
 """Train a model: ``python tools/train.py CONFIG``. Flags are those of mmdet's tool."""
+from __future__ import annotations
+
 import argparse
 import os
 import os.path as osp

@@ -1,11 +1,13 @@
 """Predictions as COCO json: images, categories and annotations with RLE masks and scores."""
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 from mmdet.structures import DetDataSample
 
-from mmiam.evaluation.dump import write_json
-from mmiam.evaluation.functional.rle import encode_masks, rle_areas
+from mmiam.utils.files import write_json
+from mmiam.utils.rle import encode_masks, rle_areas
 
 
 class CocoResults:

@@ -1,4 +1,6 @@
 """Masks for people who only have an image."""
+from __future__ import annotations
+
 import os
 import os.path as osp
 import warnings

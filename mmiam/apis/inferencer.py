@@ -1,4 +1,6 @@
 """mmdet's inferencer for IAMNet."""
+from __future__ import annotations
+
 import os.path as osp
 
 import torch

@@ -1,4 +1,6 @@
 """The command line that tools which look at one model share."""
+from __future__ import annotations
+
 import argparse
 import os
 

@@ -1,10 +1,12 @@
 """One json file an item, so that work can be split between processes, killed, gone on with and put together."""
+from __future__ import annotations
+
 import json
 import os
 import os.path as osp
 from collections.abc import Mapping
 
-from mmiam.evaluation.dump import write_json
+from mmiam.utils.files import write_json
 
 HEADER = 'info.json'
 

@@ -1,4 +1,6 @@
 """Prompts on an image, answered one filling pass each."""
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

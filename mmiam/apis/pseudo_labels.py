@@ -2,6 +2,8 @@
 
 Masks of an image are only of classes among its image-level labels. Legend: n instances of one image.
 """
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -16,7 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.evaluation.dump import write_json
+from mmiam.utils.files import sha256_of, write_json
 from mmiam.version import __version__
 
 from .coco_results import CocoResults
@@ -47,12 +49,6 @@ def labelled_dataset(cfg: Config, split: str = 'train'):
     return built
 
 
-def file_sha256(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
 def provenance(config: str, cfg: Config, checkpoint: str, names: Sequence[str], **settings) -> dict:
     """What the labels come from, for ``info`` of the file. No time, so that equal inputs give equal files.
 
@@ -67,7 +63,7 @@ def provenance(config: str, cfg: Config, checkpoint: str, names: Sequence[str], 
     return dict(
         description='Instance masks predicted from image-level labels; not annotated by people',
         version=f'mmiam {__version__}', config=config, config_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        checkpoint=osp.basename(checkpoint), checkpoint_sha256=file_sha256(checkpoint), num_images=len(names),
+        checkpoint=osp.basename(checkpoint), checkpoint_sha256=sha256_of(checkpoint), num_images=len(names),
         images_sha256=hashlib.sha256('\n'.join(names).encode()).hexdigest(), **settings)
 
 

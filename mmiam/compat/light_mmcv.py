@@ -6,6 +6,8 @@
 whole of mmdet importable; an operator that is called after all says so in one
 sentence. A real ``_ext`` is never shadowed.
 """
+from __future__ import annotations
+
 import importlib.machinery
 import importlib.util
 import sys

@@ -1,4 +1,6 @@
 """One clear message for a stack that does not fit, with the command that mends it."""
+from __future__ import annotations
+
 from importlib import metadata
 
 from packaging.specifiers import SpecifierSet

@@ -1,4 +1,6 @@
 """CUB-200-2011 for localisation: birds of 200 species, one box an image."""
+from __future__ import annotations
+
 import os
 
 from mmdet.registry import DATASETS

@@ -2,6 +2,8 @@
 
 Boxes are (x, y, width, height) in pixels, floats; taken as counted from 0.
 """
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Callable

@@ -3,6 +3,8 @@
 Labels are indices into the data set's ``classes``. An object marked difficult makes its class positive, as
 in PRM's training (the flag 0 of ``ImageSets/Main``; ``difficult`` in the xml).
 """
+from __future__ import annotations
+
 import os
 import re
 from collections import Counter

@@ -1,4 +1,6 @@
 """What the data sets of images with image-level labels share: metainfo, filter, sizes, errors that name the image."""
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +8,8 @@ from collections.abc import Sequence
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
-from .image_files import check_image_file, image_size
+from mmiam.utils.images import check_image_file, image_size
+
 from .voc_palette import class_palette
 
 FILTER_KEYS = ('filter_empty_gt', 'min_size', 'exclude_classes', 'keep_classes')

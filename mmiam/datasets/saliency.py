@@ -1,4 +1,6 @@
 """Data sets of salient object detection: a folder of images and a folder of masks of the same names."""
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 
@@ -6,7 +8,8 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from .image_files import check_image_file
+from mmiam.utils.images import check_image_file
+
 from .image_labels import read_lines
 
 

@@ -2,11 +2,13 @@
 
 H x W are the original image's pixels.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 
-from mmiam.evaluation.functional.grey_pictures import read_grey
+from mmiam.utils.grey_pictures import read_grey
 
 #: a pixel is foreground above this grey level, as in the field's standard toolbox
 FOREGROUND_ABOVE = 128

@@ -3,6 +3,8 @@
 A *name* is an image's path relative to the image folder, with ``/``. Names in files are checked, so that no file can
 lead out of the image folder.
 """
+from __future__ import annotations
+
 import csv
 import json
 import os

@@ -1,4 +1,6 @@
 """Instance segmentation data sets in PASCAL VOC's own layout, seen through image-level labels."""
+from __future__ import annotations
+
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,6 @@
 """Localisation on PASCAL VOC: images of a single object, and its box. For evaluation only."""
+from __future__ import annotations
+
 from xml.etree import ElementTree
 
 from mmdet.registry import DATASETS

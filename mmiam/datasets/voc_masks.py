@@ -4,11 +4,13 @@
 (1..254; 0 background); 255 is void (object borders, ambiguous pixels) in both. H x W are the original
 image's pixels; boxes are xyxy with exclusive right and lower edges, as mmdet takes them from masks.
 """
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmiam.evaluation.functional.rle import encode_masks
+from mmiam.utils.rle import encode_masks
 
 VOID = 255
 

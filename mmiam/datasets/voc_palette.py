@@ -1,4 +1,6 @@
 """Names of VOC's twenty classes and colours (RGB, 0..255) for them and for others."""
+from __future__ import annotations
+
 import colorsys
 from collections.abc import Sequence
 

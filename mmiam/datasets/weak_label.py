@@ -1,4 +1,6 @@
 """One's own images with tags alone."""
+from __future__ import annotations
+
 import os
 from collections import Counter
 

@@ -3,6 +3,8 @@
 Legend: C classes, D channels of the backbone's last feature map. Keys of mmdet's ResNet are torchvision's; IAMNet puts
 ``backbone.`` before them and calls its 1 x 1 convolution ``peak_head.classifier``.
 """
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 

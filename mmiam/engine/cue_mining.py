@@ -3,6 +3,8 @@
 The filling stage makes them in its first epochs anyway and keeps them on disk (:class:`CueCache`). Made ahead, they
 need no training run, and processes that do not talk to each other share the images.
 """
+from __future__ import annotations
+
 import json
 import os.path as osp
 from collections.abc import Iterable, Iterator

@@ -3,6 +3,8 @@
 A file is written to ``<name>.part`` in the folder where it belongs; what a broken transfer left there is completed
 by the next one (HTTP Range). Only a whole file of the right sha256 is renamed to its own name.
 """
+from __future__ import annotations
+
 import hashlib
 import os
 import re
@@ -13,6 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mmiam.utils.files import sha256_of
 
 _CHUNK = 1 << 18
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+\-]*')
@@ -41,12 +45,6 @@ def file_name(url: str) -> str:
     if not _NAME.fullmatch(name) or name.endswith(('.part', '.lock')):
         raise ValueError(f'{url!r} does not end with a plain file name (letters, digits, . _ + -)')
     return name
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None, progress: bool = True) -> str:

@@ -3,6 +3,8 @@
 mmengine's launchers select a CUDA device first, which a build of torch without CUDA refuses. Here the group is opened
 before the runner looks for one, and talks by gloo.
 """
+from __future__ import annotations
+
 import logging
 import os
 import sys

@@ -3,6 +3,8 @@
 ``model-index.yml`` imports the ``metafile.yml`` files (the model-index schema of OpenMMLab). A model with weights has
 ``Weights`` (an address) and ``Metadata.SHA256``; one without ``Weights`` has none published.
 """
+from __future__ import annotations
+
 from pathlib import Path
 
 import yaml

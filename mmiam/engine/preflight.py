@@ -1,4 +1,6 @@
 """Look for the files that a config names before anything long begins."""
+from __future__ import annotations
+
 import os.path as osp
 from collections.abc import Iterator
 

@@ -1,4 +1,6 @@
 """Checkpoints to hand on: weights and what is needed to use them, the hash in the name."""
+from __future__ import annotations
+
 import hashlib
 import io
 import os
@@ -8,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
 from mmiam.version import __version__
 
 from .hooks.safe_checkpoint_hook import to_plain

@@ -4,6 +4,8 @@ A pickle is a program. ``torch.load(weights_only=True)`` builds tensors, numbers
 nothing that a file names. It is the default only since torch 2.6, ``torch.hub`` passes False to it to this day, and
 an environment variable switches it off: here it is said explicitly.
 """
+from __future__ import annotations
+
 import os
 import pickle
 import re

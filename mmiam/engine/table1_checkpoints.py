@@ -1,4 +1,6 @@
 """Checkpoints of Table 1: given on the command line by name and seed, and looked at before anything runs."""
+from __future__ import annotations
+
 import json
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,6 +4,8 @@ A *row* is a config file with ``row`` (its name) and ``weights`` (the names unde
 in order of preference; empty for rows without network). A *pass* is one test run of one checkpoint that evaluates
 several rows: rows share it if they differ in nothing but their post-processor.
 """
+from __future__ import annotations
+
 import copy
 import os
 import os.path as osp
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 
 from mmengine.config import Config
 
-from mmiam.models.box_sources import load_detections
+from mmiam.models.baselines import load_detections
 from mmiam.proposals.io import find_proposal_file
 
 from .table1_checkpoints import as_json, checkpoint_note, checkpoint_problem, without

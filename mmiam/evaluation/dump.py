@@ -1,33 +1,18 @@
 """Records of predictions and ground truth as json: written safely, read back without a model."""
+from __future__ import annotations
+
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 
-from .functional.json_values import is_count, is_number
-from .functional.rle import check_runs, run_lengths
+from mmiam.utils.files import write_json
+from mmiam.utils.json_values import is_count, is_number
+from mmiam.utils.rle import check_runs, run_lengths
 
 #: pixels of an image; a larger number is a damaged file, and masks of it would fill the memory (our choice)
 MAX_PIXELS = 2**28
 FORMAT = 'mmiam-instances-1'
 _KEYS = {'img_id', 'height', 'width', 'image_labels', 'void_mask', 'ground_truth', 'predictions'}
-
-
-def write_json(path: str, content: object) -> None:
-    """Write json to a temporary name in the same folder, then move it into place."""
-    folder = os.path.dirname(os.path.abspath(path))
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path), suffix='.tmp', dir=folder)
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            json.dump(content, file, separators=(',', ':'))
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def save_dump(path: str, records: Sequence[Mapping], classes: Sequence[str], pred_field: str) -> None:

@@ -2,6 +2,8 @@
 
 A row's *figures* are a dict of mAP^r at IoU .25, .5, .75 and ABO, in percent.
 """
+from __future__ import annotations
+
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -3,6 +3,8 @@
 Legend: n, m boxes as (x1, y1, x2, y2) in pixels, x2 and y2 exclusive: the box of one pixel at the origin is
 (0, 0, 1, 1); H x W image size. A pixel belongs to a shape that its centre lies in.
 """
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -2,6 +2,8 @@
 
 Legend: n maps, h x w map, H x W image, rows x columns cells of the network's last feature map.
 """
+from __future__ import annotations
+
 import math
 
 import torch

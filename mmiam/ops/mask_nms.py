@@ -2,6 +2,8 @@
 
 Legend of shapes: n and m masks, H x W pixels each; IoU = |A and B| / |A or B|, in [0, 1].
 """
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

@@ -5,6 +5,8 @@ Legend of shapes: n masks, H x W pixels each.
 The window is a filled square; pixels outside the image take no part, neither as foreground nor as background
 (what OpenCV does by default: its border value is the neutral element of the operation).
 """
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

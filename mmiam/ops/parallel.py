@@ -4,6 +4,8 @@ Operators on a few hundred thousand values are too small for torch to divide: th
 every operator, on two busy cores for longer than they compute. Dividing the work once, around many operators, avoids
 that.
 """
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -5,6 +5,7 @@ that training sharpens exactly the places from which instances are later read.
 
 Shapes: B images, C classes, H x W response map.
 """
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F

@@ -13,6 +13,8 @@ from their surroundings; M is the soft proposal map.
 Sources: Y. Zhu, Y. Zhou, Q. Ye, Q. Qiu, J. Jiao, "Soft Proposal Networks for Weakly Supervised Object
 Localization", ICCV 2017; its public code is github.com/yeezhu/SPN.pytorch.
 """
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 

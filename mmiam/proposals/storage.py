@@ -7,11 +7,12 @@ Keys: ``format`` (version), ``size`` (H, W), ``num_labels`` (L,), ``level`` and 
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from mmiam.utils.files import atomic_write
 
 from .container import SegmentProposals
 
@@ -20,18 +21,6 @@ FORMAT_VERSION = 1
 MAX_BYTES = 2**31
 #: of a level, for the same reason: a table without rows may state any number
 MAX_LABELS = 2**24
-
-
-def atomic_write(path: str | Path, data: bytes) -> None:
-    """Writes bytes to a temporary name in the same folder, then renames: readers never see half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_proposals(proposals: SegmentProposals, path: str | Path) -> None:

@@ -1,4 +1,6 @@
 """Image, CAM, PRM, IAM and masks wherever mmdet's visualizer draws: files, windows, TensorBoard, Weights & Biases."""
+from __future__ import annotations
+
 import mmcv
 import numpy as np
 from mmdet.structures import DetDataSample

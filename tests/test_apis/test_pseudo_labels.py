@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import consistent, image_part, merge_parts, provenance, shard_of_launcher
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 
 SCORES = torch.tensor([0.2, 0.9, 0.6, 0.4, 0.3])
 LABELS = torch.tensor([1, 0, 2, 2, 1])

@@ -9,8 +9,7 @@ import torch
 from mmdet.structures import DetDataSample
 from PIL import Image
 
-from mmiam.models.detectors import GivenPredictions
-from mmiam.models.postprocessors import SavedSaliencyMap
+from mmiam.models.baselines import GivenPredictions, SavedSaliencyMap
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests/test_datasets'))

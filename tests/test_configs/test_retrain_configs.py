@@ -19,7 +19,7 @@ from mmiam.apis.pseudo_labels import image_part, merge_parts
 from mmiam.compat import install_mmcv_stand_in
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 
 FOLDER = Path(__file__).parents[2] / 'configs/retrain'
 FILES = sorted(FOLDER.glob('*.py'))

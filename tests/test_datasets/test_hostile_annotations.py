@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmiam.datasets.image_files import check_image_file, image_size
 from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_image_list
 from mmiam.datasets.voc_masks import load_voc_instances, read_index_mask
 from mmiam.evaluation.dump import load_dump
-from mmiam.models.box_sources.detection_file_boxes import load_detections
+from mmiam.models.baselines.detection_file_boxes import load_detections
+from mmiam.utils.images import check_image_file, image_size
 
 CLASSES = ('cat', 'dog')
 XML = (b'<annotation><size><width>32</width><height>24</height></size><object><name>cat</name></object>'

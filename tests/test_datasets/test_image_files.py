@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmiam.datasets.image_files import check_image_file, image_size
+from mmiam.utils.images import check_image_file, image_size
 
 
 def noise(path, mode='RGB', size=(40, 30)):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mmiam.datasets.saliency import SaliencyDataset, read_list
 from mmiam.datasets.saliency_masks import load_saliency_mask
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 
 init_default_scope('mmdet')
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16), keep_ratio=False),

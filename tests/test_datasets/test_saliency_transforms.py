@@ -3,7 +3,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmiam.evaluation.functional.rle import decode_masks, encode_masks
+from mmiam.utils.rle import decode_masks, encode_masks
 
 init_default_scope('mmdet')
 

@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 
 init_default_scope('mmdet')
 LOAD = dict(type='LoadImageFromFile')

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from mmiam.datasets.voc_masks import mask_box, read_index_mask, voc_instances
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 
 SEMANTIC = np.array([[9, 9, 255, 0],
                      [9, 9, 255, 12],

@@ -14,7 +14,7 @@ import json, sys
 import mmiam, torch
 import numpy as np
 import torch.distributed as dist
-from mmiam.evaluation.functional.rle import encode_masks
+from mmiam.utils.rle import encode_masks
 from mmiam.evaluation.metrics import ImageLabelMetric, VOCInstanceMetric
 
 rank, world, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

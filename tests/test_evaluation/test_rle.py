@@ -5,7 +5,7 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from mmiam.evaluation.functional.rle import (
+from mmiam.utils.rle import (
     check_runs,
     decode_masks,
     encode_masks,

@@ -7,8 +7,8 @@ import torch
 from mmdet.registry import METRICS
 from mmengine.registry import init_default_scope
 
-from mmiam.evaluation.functional.rle import encode_masks
 from mmiam.evaluation.functional.saliency import image_saliency, saliency_scores
+from mmiam.utils.rle import encode_masks
 
 init_default_scope('mmdet')
 RNG = np.random.default_rng(0)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from mmiam.evaluation.functional.best_overlap import best_overlap
-from mmiam.evaluation.functional.rle import encode_masks
 from mmiam.evaluation.functional.voc_instance_ap import (
     ImageOverlaps,
     average_precision,
@@ -13,6 +12,7 @@ from mmiam.evaluation.functional.voc_instance_ap import (
     instance_average_precision,
     match_predictions,
 )
+from mmiam.utils.rle import encode_masks
 
 nan = float('nan')
 

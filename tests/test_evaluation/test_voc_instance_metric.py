@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmiam.evaluation.dump import load_dump, save_dump
 from mmiam.evaluation.functional.records import evaluate_records
-from mmiam.evaluation.functional.rle import decode_masks, encode_masks
+from mmiam.utils.rle import decode_masks, encode_masks
 
 init_default_scope('mmdet')
 META = dict(classes=('cat', 'dog', 'person'))

@@ -5,7 +5,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.box_sources import ClassMapBoxes, DetectionFileBoxes, GroundTruthBoxes, load_detections
+from mmiam.models.baselines import ClassMapBoxes, DetectionFileBoxes, GroundTruthBoxes, load_detections
 
 
 def cues(*maps):

@@ -5,8 +5,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.detectors import GivenPredictions
-from mmiam.models.postprocessors import BoxToMask, WithProposals
+from mmiam.models.baselines import BoxToMask, GivenPredictions, WithProposals
 from mmiam.ops import box_masks, ellipse_masks
 from mmiam.proposals import SegmentProposals
 

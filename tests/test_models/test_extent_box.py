@@ -6,7 +6,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 import mmiam  # noqa: F401
-from mmiam.models.postprocessors import ExtentBox
+from mmiam.models.baselines import ExtentBox
 
 IMAGE = torch.zeros(3, 8, 10)
 

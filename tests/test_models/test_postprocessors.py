@@ -5,7 +5,8 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.postprocessors import ClassMapThreshold, ConvCRFPostProc, ProposalRetrieval
+from mmiam.models.baselines import ClassMapThreshold, ProposalRetrieval
+from mmiam.models.postprocessors import ConvCRFPostProc
 from mmiam.proposals import SegmentProposals
 
 

@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.models.postprocessors.saliency_map import SaliencyMap, saliency_map
+from mmiam.models.baselines.saliency_map import SaliencyMap, saliency_map
 
 init_default_scope('mmdet')
 

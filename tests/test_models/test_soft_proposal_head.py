@@ -2,7 +2,8 @@ import torch
 from mmdet.registry import MODELS
 from torch import nn
 
-from mmiam.models.heads import PeakStimulationHead, SoftProposalHead
+from mmiam.models.baselines import SoftProposalHead
+from mmiam.models.heads import PeakStimulationHead
 from mmiam.ops import soft_proposal, trace
 
 CONFIG = dict(num_classes=2, in_channels=3, sub_pixel=1)

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 
 from mmiam.ops.conv_crf import conv_crf
 
-KERNELS = sys.modules['mmiam.ops.crf_kernels']
+KERNELS = sys.modules['mmiam.ops.conv_crf.kernels']
 
 
 def random_case(num=2, labels=2, size=(5, 6), seed=0):

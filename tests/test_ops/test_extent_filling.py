@@ -6,8 +6,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from mmiam.ops import filling_kernel
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
+from mmiam.ops.extent_filling import kernel as filling_kernel
 
 
 def slow_filling(features, weights, num_steps, image_index=None):

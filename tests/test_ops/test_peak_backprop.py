@@ -217,7 +217,7 @@ def test_by_hand(engine):
 @pytest.mark.parametrize('name', ['groups', 'depthwise', 'dilation', 'upsampled'])
 def test_mass_is_conserved(name, engine, monkeypatch):
     """Without normalisation layers the shares of one peak sum to one before any normalising."""
-    monkeypatch.setattr('mmiam.ops.peak_backprop.normalize_maps', lambda maps: maps)
+    monkeypatch.setattr('mmiam.ops.peak_backprop.trace.normalize_maps', lambda maps: maps)
     network = NETWORKS[name]().double()
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -248,7 +248,7 @@ def test_splitting_into_chunks(monkeypatch):
     recorded = trace(network, images)
     peaks = corners_and_middle(recorded.output)
     expected = recorded.backpropagate(recorded.output, peaks)
-    monkeypatch.setattr('mmiam.ops.peak_backprop_tape.CHUNK_BYTES', {'cpu': 2000, 'cuda': 2000})
+    monkeypatch.setattr('mmiam.ops.peak_backprop.tape.CHUNK_BYTES', {'cpu': 2000, 'cuda': 2000})
     assert torch.allclose(recorded.backpropagate(recorded.output, peaks), expected, rtol=1e-5, atol=1e-9)
 
 

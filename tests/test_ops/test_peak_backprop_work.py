@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from mmiam.ops.peak_backprop import peak_response_maps, trace
-from mmiam.ops.peak_backprop_layers import Convolution
+from mmiam.ops.peak_backprop.layers import Convolution
 
 
 def convolutions(count=3, stride=1):
@@ -22,7 +22,7 @@ def test_normalizers_are_computed_once_for_all_peaks(monkeypatch):
     recorded = trace(convolutions(), torch.rand(1, 3, 24, 24))
     calls, normalizer = [], Convolution.normalizer
     monkeypatch.setattr(Convolution, 'normalizer', lambda self, x: calls.append(len(x)) or normalizer(self, x))
-    monkeypatch.setattr('mmiam.ops.peak_backprop_tape.CHUNK_BYTES', {'cpu': 300, 'cuda': 300})  # a peak at a time
+    monkeypatch.setattr('mmiam.ops.peak_backprop.tape.CHUNK_BYTES', {'cpu': 300, 'cuda': 300})  # a peak at a time
     assert len(recorded.backpropagate(recorded.output, PEAKS)) == 4
     assert calls == [1, 1, 1]  # one image, three layers
 

@@ -1,4 +1,4 @@
-"""Shards by the rank of a process: mmiam/proposals/batch.py."""
+"""Shards by the rank of a process: mmiam/utils/jobs.py."""
 import os
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from test_selective_merging import scene
 
-from mmiam.proposals.batch import launcher_shard, take_shard
+from mmiam.utils.jobs import launcher_shard, take_shard
 
 ROOT = Path(__file__).parents[2]
 NAMES = ('RANK', 'WORLD_SIZE', 'SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT', 'SLURM_PROCID', 'SLURM_NTASKS',

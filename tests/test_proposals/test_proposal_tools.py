@@ -1,4 +1,4 @@
-"""The command line tools for proposals, and what they share (mmiam/proposals/batch.py)."""
+"""The command line tools for proposals, and what they share (mmiam/utils/jobs.py)."""
 import importlib.util
 import json
 import os
@@ -11,7 +11,7 @@ from PIL import Image
 from test_selective_merging import scene
 
 from mmiam.proposals import SegmentProposals
-from mmiam.proposals.batch import list_images, read_ids, run_jobs, take_shard, with_bar
+from mmiam.utils.jobs import list_images, read_ids, run_jobs, take_shard, with_bar
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ import pytest
 from test_container import random_proposals
 
 from mmiam.proposals import SegmentProposals, storage
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
 
 
 def test_round_trip(tmp_path):

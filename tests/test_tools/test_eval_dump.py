@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmiam.evaluation.dump import save_dump
-from mmiam.evaluation.functional.rle import encode_masks
+from mmiam.utils.rle import encode_masks
 
 ROOT = Path(__file__).parents[2]
 

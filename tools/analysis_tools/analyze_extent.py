@@ -9,6 +9,8 @@ sample a map, its best true instance of any class, as the paper writes it. Masks
 
 Legend: n peaks of an image, m true instances, H x W original image size, h x w input size.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import math
@@ -31,9 +33,9 @@ from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 from mmiam.evaluation.functional.extent import VIEWS, ExtentSamples, add_image, density
-from mmiam.evaluation.functional.rle import decode_masks
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
+from mmiam.utils.rle import decode_masks
 from mmiam.visualization import draw_field, vector_field
 from mmiam.visualization.statistics import draw_class_bars, draw_density
 

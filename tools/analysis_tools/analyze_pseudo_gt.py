@@ -9,6 +9,8 @@ map's class, at the original size; void pixels count neither in intersections no
 
 Legend: n peaks of an image, J proposals, g annotated instances, H x W original image size, h x w input size.
 """
+from __future__ import annotations
+
 import argparse
 import copy
 import itertools
@@ -33,11 +35,11 @@ from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
-from mmiam.evaluation.functional.rle import decode_masks
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.quality import iou_with_masks
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
+from mmiam.utils.rle import decode_masks
 from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
 
 FIGURES = ('drawn', 'best', 'vote', 'draws_50', 'recall_50', 'no_candidate')

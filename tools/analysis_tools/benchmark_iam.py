@@ -9,6 +9,8 @@ images, so that the columns need not add up to the total.
 
 Without a checkpoint the weights are random and each image gets ``--peaks`` peaks (5, if not given).
 """
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -34,7 +36,7 @@ from terminaltables import AsciiTable
 from mmiam.apis import image_files, init_model
 from mmiam.apis.options import given_config, model_parser
 from mmiam.proposals.generators import SelectiveMerging
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
 
 #: seconds an image, Table 2 of the paper: networks and CRF on a Tesla P100, retrieval by public code on a CPU
 PAPER = {

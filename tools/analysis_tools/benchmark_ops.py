@@ -9,6 +9,8 @@ before (inputs and libraries are not counted, the result is). A section's ``spee
 and ``max_rel_error`` are the worst of its cases; but the forward pass of the filling and the ConvCRF with blur, where
 neither side needs much more than its result, say nothing about memory and are left out of ``memory_ratio``.
 """
+from __future__ import annotations
+
 import argparse
 import importlib
 import json

@@ -6,6 +6,8 @@
 morphological gradient by max pooling, both multiplied with the maps; in chunks, because 1,500 float masks do not
 fit. Times are medians, taken in turns.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import time

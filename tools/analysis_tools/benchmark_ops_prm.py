@@ -8,6 +8,7 @@ run both ways in use, with the graph of one forward pass retained for all peaks 
 Both sides take turns in one process; ratios are of medians. Memory is the growth of the resident set in a
 process of its own.
 """
+from __future__ import annotations
 
 import argparse
 import json
@@ -88,7 +89,7 @@ class PeakByPeak:
         self.network = network
         self.convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
-    def __enter__(self) -> 'PeakByPeak':
+    def __enter__(self) -> PeakByPeak:
         for conv in self.convs:
             conv.forward = lambda x, conv=conv: self._conv(conv, x)
         return self

@@ -3,6 +3,8 @@
 Legend of shapes: I instances, C channels, L labels, H x W locations or pixels, h x w cells, T = r * r taps, K the
 window's side.
 """
+from __future__ import annotations
+
 import math
 
 import torch
@@ -36,8 +38,8 @@ def _filters(features: Tensor, kernel_size: int) -> Tensor:
         for dx in range(-min(span, w - 1), min(span, w - 1) + 1):
             here = slice(max(-dy, 0), h - max(dy, 0)), slice(max(-dx, 0), w - max(dx, 0))
             there = slice(max(dy, 0), h - max(-dy, 0)), slice(max(dx, 0), w - max(-dx, 0))
-            distance = (features[:, *there] - features[:, *here]).square().sum(0)
-            filters[dy + span, dx + span, *here] = torch.exp(-.5 * distance)
+            distance = (features[(..., *there)] - features[(..., *here)]).square().sum(0)
+            filters[(dy + span, dx + span, *here)] = torch.exp(-.5 * distance)
     return filters.flatten(0, 1)
 
 

@@ -6,6 +6,8 @@ Opening an image is reading, resizing and the pass of the backbone; a click is t
 original size (one filling pass and the post-processor, no back-propagation). Clicks fall on the centres of a grid of
 3 x 3 cells. The first image is gone through once before, as warm-up.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -21,7 +23,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmiam.apis import PromptSession, image_files, init_model
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
 
 
 def timed(function, *args):

@@ -8,6 +8,8 @@ dense CRF of Kraehenbuehl and Koltun (2011) with the usual settings of DeepLab (
 compat 10; five iterations). Quality is the mean over instances of the best IoU with a mask of their class. Masks of the
 images are read for this comparison alone.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -28,8 +30,8 @@ import mmiam  # noqa: F401  (registers everything and makes mmdet importable on 
 from mmdet.registry import DATASETS
 
 from mmiam.apis import init_model
-from mmiam.evaluation.functional.rle import decode_masks
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
+from mmiam.utils.rle import decode_masks
 
 
 def dense_crf(logits: torch.Tensor, image: torch.Tensor, num_iters: int = 5) -> np.ndarray:

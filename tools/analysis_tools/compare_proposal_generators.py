@@ -5,6 +5,8 @@
 Each setting makes the proposals of every image anew; nothing is written but, with --json, the figures. Settings
 that need higra are left out where it is missing.
 """
+from __future__ import annotations
+
 import argparse
 import importlib.util
 import json
@@ -18,11 +20,11 @@ from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.datasets.voc_masks import read_index_mask, voc_instances
-from mmiam.proposals.batch import one_thread, read_ids
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.proposals.generators.selective_merging import DEFAULT_LEVELS, Level
 from mmiam.proposals.quality import best_so_far, iou_with_masks, summarize
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
+from mmiam.utils.jobs import one_thread, read_ids
 
 _SELECTIVE_SEARCH = dict(colour=1, texture=1, size=1, fill=1)
 

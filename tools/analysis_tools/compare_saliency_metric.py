@@ -10,6 +10,8 @@ above 128. Figures are printed and the exit status is 1 if any differs by more t
 
 Only NumPy, Pillow and the toolbox are imported: mmiam/evaluation/functional/saliency.py is loaded from its file.
 """
+from __future__ import annotations
+
 import argparse
 import importlib.metadata
 import importlib.util

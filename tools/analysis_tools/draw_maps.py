@@ -2,6 +2,8 @@
 
     python tools/analysis_tools/draw_maps.py CONFIG CHECKPOINT --out sheet.png --num 12
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from rich.progress import track
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
-from mmiam.evaluation.functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
 from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
 

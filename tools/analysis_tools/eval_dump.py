@@ -5,6 +5,8 @@
 The dumps are written by ``tools/test.py CONFIG CHECKPOINT --out work_dirs/run/iam.json``, that is by
 ``VOCInstanceMetric(dump='work_dirs/run/iam.json')``.
 """
+from __future__ import annotations
+
 import argparse
 import os
 
@@ -12,8 +14,9 @@ from rich.progress import track
 from terminaltables import AsciiTable
 
 import mmiam  # noqa: F401
-from mmiam.evaluation.dump import load_dump, write_json
+from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
+from mmiam.utils.files import write_json
 
 
 def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = False,

@@ -7,6 +7,8 @@
 Each config in --configs is a row. Rows that share a checkpoint share one pass over the images. A row whose
 checkpoint, proposals or detections are missing is reported as not run, with the reason. docs/table1.md has the rest.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import os.path as osp
@@ -22,8 +24,8 @@ from terminaltables import AsciiTable
 import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
 from mmiam.engine.table1_checkpoints import parse_checkpoints
 from mmiam.engine.table1_rows import Pass, Row, load_rows, pass_config, plan_passes, prepare
-from mmiam.evaluation.dump import write_json
 from mmiam.evaluation.table1 import FIGURES, PAPER, summarize, table_rows
+from mmiam.utils.files import write_json
 
 ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 

@@ -7,18 +7,20 @@ Void pixels (255) become no annotation: neither an object nor a crowd, since a C
 one category and excuses whole detections, while VOC's void belongs to none and concerns pixels. They are
 kept as the RLE ``void_mask`` in the image's entry, which COCO's tools leave alone.
 """
+from __future__ import annotations
+
 import argparse
 import os
 
 from rich.progress import track
 
 import mmiam  # noqa: F401
-from mmiam.datasets.image_files import image_size
 from mmiam.datasets.image_labels import read_image_list
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.evaluation.dump import write_json
-from mmiam.evaluation.functional.rle import rle_areas
+from mmiam.utils.files import write_json
+from mmiam.utils.images import image_size
+from mmiam.utils.rle import rle_areas
 
 
 def convert_image(data_root: str, image_id: str, labels: dict[int, int],

@@ -2,6 +2,8 @@
 
 Exit status 0 if mmiam can run here, 1 if not.
 """
+from __future__ import annotations
+
 import importlib.util
 import platform
 import sys

@@ -3,6 +3,8 @@
     python tools/misc/config_reference.py            # write the page
     python tools/misc/config_reference.py --check    # exit status 1 if the page is not what the code says
 """
+from __future__ import annotations
+
 import argparse
 import inspect
 import re

@@ -3,6 +3,8 @@
 Names are those of the metafiles (``--list`` shows them). The sha256 is checked; an interrupted transfer goes on
 where it stopped; without ``--out`` the file is kept in a cache folder ($MMIAM_CACHE, else ~/.cache/mmiam).
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys

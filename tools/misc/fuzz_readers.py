@@ -6,6 +6,8 @@
 Files of each kind that mmiam reads are damaged at random (bits, cuts, splices, hostile values, also inside archives,
 PNG and json). What else a reader did is listed and the file kept in --out; the exit status is 1 then.
 """
+from __future__ import annotations
+
 import argparse
 import itertools
 import re

@@ -3,6 +3,8 @@
 Example:
     python tools/misc/make_critters.py data/critters --workers 2
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys

@@ -4,6 +4,8 @@
 
 What is there already is not made again; a killed run goes on where it was.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import os.path as osp
@@ -32,7 +34,7 @@ def evaluate(work_dir: str, checkpoint: str) -> dict[str, dict[str, float]]:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-    from mmiam.evaluation.dump import write_json
+    from mmiam.utils.files import write_json
     cfg = Config.fromfile(COMPARE)
     cfg.work_dir = osp.join(work_dir, 'test')
     cfg.load_from = checkpoint

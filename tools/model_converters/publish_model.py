@@ -3,6 +3,8 @@
 Leaves out optimizer, schedulers, logs and config; the first eight digits of the sha256 go into the name. Prints what
 belongs into the metafile.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 

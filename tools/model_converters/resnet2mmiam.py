@@ -4,6 +4,8 @@ backbone    torchvision or timm ResNet -> mmdet's ResNet, without the linear lay
 classifier  the same with its linear layer as IAMNet's 1 x 1 convolution: an IAMNet whose cues are ImageNet's classes
 prm         a checkpoint of the PRM reference -> IAMNet (``load_from``; then fill_begin=0 trains the filling module)
 """
+from __future__ import annotations
+
 import argparse
 import sys
 

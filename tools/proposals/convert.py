@@ -6,14 +6,16 @@ Read are COB's and MCG's .mat, CIM's maskmat .mat, the PRM demo's JSON, COCO RLE
 folders of mask images and .npz of masks. With --images every file is checked against its image's size. Start it
 again after an interruption: files that exist are kept.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
 
-from mmiam.datasets.image_files import image_size
-from mmiam.proposals.batch import IMAGE_SUFFIXES, read_ids, report, run_jobs, take_shard
 from mmiam.proposals.io import FORMATS, find_proposal_file, load_proposals
 from mmiam.proposals.io.reading import SUFFIXES
+from mmiam.utils.images import image_size
+from mmiam.utils.jobs import IMAGE_SUFFIXES, read_ids, report, run_jobs, take_shard
 
 
 class ConvertFile:

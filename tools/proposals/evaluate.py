@@ -4,6 +4,8 @@
 
 Void pixels count neither in intersections nor in unions, as in MCG's benchmark; --keep-void counts them.
 """
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -15,10 +17,10 @@ from terminaltables import AsciiTable
 
 from mmiam.datasets.voc_masks import read_index_mask, voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.proposals.batch import read_ids, with_bar
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.quality import COUNTS, RECALL_THRESHOLDS, best_so_far, iou_with_masks, summarize
-from mmiam.proposals.storage import atomic_write
+from mmiam.utils.files import atomic_write
+from mmiam.utils.jobs import read_ids, with_bar
 
 
 def evaluate(proposal_root: Path, voc_root: Path, split: str | Path, keep_void: bool = False,

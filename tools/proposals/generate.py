@@ -4,15 +4,17 @@
 
 One .npz an image, named after it. Start it again after an interruption: files that exist are kept.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from pathlib import Path
 
 import mmcv
 
-from mmiam.datasets.image_files import check_image_file
-from mmiam.proposals.batch import list_images, report, run_jobs, take_shard
 from mmiam.proposals.generators import SelectiveMerging
+from mmiam.utils.images import check_image_file
+from mmiam.utils.jobs import list_images, report, run_jobs, take_shard
 
 
 class MakeFile:

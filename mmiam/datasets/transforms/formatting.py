@@ -1,4 +1,6 @@
 """From a pipeline's dict to what the model takes: image-level labels and proposals, never boxes or masks."""
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

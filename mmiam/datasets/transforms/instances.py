@@ -1,4 +1,6 @@
 """Ground-truth instances for evaluation."""
+from __future__ import annotations
+
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 

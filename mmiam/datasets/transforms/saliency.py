@@ -1,8 +1,10 @@
 """Ground truth of salient object detection, for evaluation."""
+from __future__ import annotations
+
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
-from mmiam.evaluation.functional.rle import decode_masks, encode_masks
+from mmiam.utils.rle import decode_masks, encode_masks
 
 from ..saliency_masks import load_saliency_mask
 

@@ -5,6 +5,8 @@ mmengine writes history buffers, numpy scalars and deques into its epoch checkpo
 and on resume. They are written as plain numbers, lists and dicts instead and restored
 on load. The safe loader is never switched off.
 """
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Mapping
 

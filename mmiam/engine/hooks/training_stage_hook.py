@@ -1,4 +1,6 @@
 """Classifier first, filling module second, in one run (Sec. 3.3)."""
+from __future__ import annotations
+
 from mmdet.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook

@@ -1,4 +1,6 @@
 """Freed memory goes back to the system."""
+from __future__ import annotations
+
 import ctypes
 
 from mmengine.hooks import Hook

@@ -3,6 +3,8 @@
 Shapes: G ground-truth instances of the whole data set, C classes; P soft maps and m true masks of H x W
 pixels in one image; K thresholds.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -7,13 +7,15 @@ scores, one a class, may stand for the class and is its maximum.
 An image is named by its id in the data set, by its path below the image folder, or by its file name, the latter two
 with or without suffix. A class is named by its name (with or without a leading ``001.``) or by its number.
 """
+from __future__ import annotations
+
 import csv
 import json
 import os
 import re
 from collections.abc import Sequence
 
-from .json_values import is_number
+from mmiam.utils.json_values import is_number
 
 _NUMBERED = re.compile(r'\d+\.')
 

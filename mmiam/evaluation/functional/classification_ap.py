@@ -2,6 +2,8 @@
 
 Shapes: N images, C classes.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -7,6 +7,8 @@ IoU(M >= theta, T_i), one value a map, whatever the class. Methods that find dif
 over different objects, and a missed object costs nothing. The other view is one value a true instance, of the best map
 of its class, 0 without one: all methods are averaged over the same objects. Both are offered.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

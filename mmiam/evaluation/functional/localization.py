@@ -8,6 +8,8 @@ above it. Ours departs from the published code in that right and lower edges of 
 
 Legend: n, m boxes as (x1, y1, x2, y2), x2 and y2 exclusive; T thresholds; h x w map; H0 x W0 original image.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

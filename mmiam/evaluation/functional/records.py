@@ -5,13 +5,16 @@ int, or None); ``void_mask`` (RLE or None); ``ground_truth`` and ``predictions``
 length: ``labels``, ``masks`` (RLE counts of that size), ``bboxes`` (xyxy), predictions also ``scores``,
 ground truth also ``ignore_flags``. ``predictions`` is None where the model gave none of the kind.
 """
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mmiam.utils.rle import text_rle
+
 from .best_overlap import BestOverlap, best_overlap
-from .rle import text_rle
 from .voc_instance_ap import ClassAP, ImageOverlaps, image_overlaps, instance_average_precision
 
 

@@ -7,6 +7,8 @@ the rest of the package.
 
     P = |S >= theta and T| / |S >= theta|,  R = |S >= theta and T| / |T|,  F = (1 + b2) P R / (b2 P + R),  b2 = 0.3
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -16,12 +16,14 @@ evaluations since:
 Equal scores keep their order (earlier image, then earlier prediction, first): our choice, so that a result
 can be reproduced; the protocol does not say.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .rle import remove_region, rle_iou
+from mmiam.utils.rle import remove_region, rle_iou
 
 
 @dataclass

@@ -1,4 +1,6 @@
 """Mean average precision of image-level classification, as an evaluator's metric."""
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

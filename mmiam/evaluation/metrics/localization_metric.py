@@ -1,4 +1,6 @@
 """Localisation error, as an evaluator's metric."""
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

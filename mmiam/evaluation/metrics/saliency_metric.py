@@ -1,4 +1,6 @@
 """F_beta and MAE of saliency maps, as an evaluator's metric."""
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +10,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from ..functional.rle import decode_masks
+from mmiam.utils.rle import decode_masks
+
 from ..functional.saliency import BETA2, ImageSaliency, SaliencyScores, image_saliency, min_max, saliency_scores
 
 

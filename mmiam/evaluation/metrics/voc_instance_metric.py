@@ -1,4 +1,6 @@
 """mAP^r and ABO of instance predictions, as an evaluator's metric."""
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,10 +12,11 @@ from mmengine.logging import print_log
 from rich.progress import track
 from terminaltables import AsciiTable
 
+from mmiam.utils.rle import decode_masks, encode_masks, text_rle
+
 from ..dump import save_dump
 from ..functional.best_overlap import BestOverlap, best_threshold_iou
 from ..functional.records import class_table, evaluate_records, ground_truth_part, mask_rles, percent
-from ..functional.rle import decode_masks, encode_masks, text_rle
 
 
 @METRICS.register_module()

@@ -2,6 +2,8 @@
 
 Legend: S classes of the classifier (source), T of the data set (target).
 """
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import torch

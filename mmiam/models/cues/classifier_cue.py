@@ -2,6 +2,8 @@
 
 Legend: B images, S classes of the classifier, T of the data set, n cues of one image, H x W network input size.
 """
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
 import torch

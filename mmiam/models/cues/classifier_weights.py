@@ -5,6 +5,8 @@ the response map is had before the pooling: its weight is (C, D, 1, 1) where the
 
 Legend: C classes, D channels of the backbone's last feature map.
 """
+from __future__ import annotations
+
 import pickle
 
 import torch

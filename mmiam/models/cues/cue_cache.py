@@ -4,6 +4,8 @@ While the filling module is trained, backbone and head do not change: the Peak R
 Maps of an image, flipped or not, and the proposals that match them are the same in
 every epoch.
 """
+from __future__ import annotations
+
 import hashlib
 import io
 import logging
@@ -17,7 +19,8 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmiam.proposals.storage import atomic_write, read_arrays
+from mmiam.proposals.storage import read_arrays
+from mmiam.utils.files import atomic_write
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 

@@ -2,6 +2,8 @@
 
 Legend: B images, C classes, H x W network input size.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

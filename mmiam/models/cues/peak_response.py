@@ -6,6 +6,8 @@ Every cue is an InstanceData with ``labels``, ``class_scores``, ``peak_scores`` 
 the response map, ``prms`` (n, H, W) that sum to one, and ``cams`` (n, H, W), the response map of each cue's class,
 registered with the image.
 """
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import torch

@@ -5,6 +5,8 @@ exclusive), and optionally ``label`` (int). A sample carries a list of them in `
 
 Legend: n prompts of one image, H x W network input size (with padding), h x w the part that the image fills.
 """
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from numbers import Real
 

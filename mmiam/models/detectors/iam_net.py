@@ -3,6 +3,8 @@
 Legend: B images, I instances over all images, n instances of one image, C classes,
 H x W network input size, H0 x W0 original image size.
 """
+from __future__ import annotations
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.detectors.base import BaseDetector

@@ -2,6 +2,8 @@
 
 Legend: n instances of one image, H0 x W0 size of the masks (the original image's unless ``rescale=False``).
 """
+from __future__ import annotations
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS

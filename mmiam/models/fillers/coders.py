@@ -2,6 +2,8 @@
 
 Legend: I instances, C channels, H x W image size, N x N encoded size (H / 4 with two stacks).
 """
+from __future__ import annotations
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn

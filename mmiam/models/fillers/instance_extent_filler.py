@@ -3,6 +3,8 @@
 Legend: B images, I instances over all images, C channels, X context channels, r side of
 the neighbourhood, H x W image size, N x N encoded size.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

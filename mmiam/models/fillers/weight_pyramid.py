@@ -3,6 +3,8 @@
 Legend: B images, C channels of the filled features, r side of the neighbourhood,
 N x N encoded size.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch.nn.functional as F

@@ -3,6 +3,8 @@
 Legend: B images, C classes, H x W image size, h x w size of the class response
 map, P peaks.
 """
+from __future__ import annotations
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS

@@ -2,6 +2,8 @@
 
 Legend: B images, C classes, h x w size of the class response map, n peaks of one image.
 """
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -2,6 +2,8 @@
 
 Legend: n instances of one image, H0 x W0 original image size, h x w network input size.
 """
+from __future__ import annotations
+
 from types import MappingProxyType
 
 import torch

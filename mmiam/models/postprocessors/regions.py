@@ -2,6 +2,8 @@
 
 Legend: n masks, H x W image size.
 """
+from __future__ import annotations
+
 import numpy as np
 import torch
 from scipy import ndimage

@@ -3,6 +3,8 @@
 Legend: n Peak Response Maps of one image, J proposals, k candidates a map, m drawn masks, H x W size
 of the maps.
 """
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 

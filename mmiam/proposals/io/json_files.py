@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmiam.evaluation.functional.rle import check_runs, run_lengths
+from mmiam.utils.rle import check_runs, run_lengths
 
 from ..container import SegmentProposals
 from .masks import proposals_from_masks

@@ -3,6 +3,8 @@
 Body frame: unit = about half a torso; x forward (to the head), y down; the torso's centre is (0, 0).
 A distance is negative inside. Nothing in this module knows the class of the animal.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,6 +3,8 @@
 Colours are RGB float32, 0..255; sizes in supersampled pixels. Distractors are of earth colours, with
 the markings of the animals; some wear the animals' fur too, so that fur alone does not make an animal.
 """
+from __future__ import annotations
+
 import cv2
 import numpy as np
 

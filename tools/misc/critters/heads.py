@@ -3,6 +3,8 @@
 Head frame: unit = skull radius, x to the nose, y down, (0, 0) the centre of the skull. All heads share the
 skull, which wears the coat of the body; ears, horns, beaks, combs and face markings are the class's own.
 """
+from __future__ import annotations
+
 import numpy as np
 
 from .anatomy import HEAD_ZONE, capsule

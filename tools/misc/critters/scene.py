@@ -3,6 +3,8 @@
 Streams of random numbers are separate for the scenery, for each animal's body, for its head's colours and
 for the classes: the same state with another class changes pixels inside that animal's head zone only.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import cv2

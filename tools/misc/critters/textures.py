@@ -3,6 +3,8 @@
 Shapes: H, W the canvas in supersampled pixels. Colours are RGB, float32, 0..255. Every function draws a
 number of random values that depends on its sizes alone, so that streams stay aligned.
 """
+from __future__ import annotations
+
 import cv2
 import numpy as np
 

@@ -4,6 +4,8 @@ Boxes are VOC's: 1-based, both ends inclusive. Masks are palette PNGs: Segmentat
 + 1, SegmentationObject the number of the object in the order of the annotation, 0 background; with a void
 border, 255 on the pixels between regions.
 """
+from __future__ import annotations
+
 import json
 import os
 import xml.etree.ElementTree as ElementTree

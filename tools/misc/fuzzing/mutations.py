@@ -1,4 +1,6 @@
 """Damage to valid files: plain, and below what guards it (the members of an archive, the checksums of a PNG, json)."""
+from __future__ import annotations
+
 import copy
 import io
 import json

@@ -1,4 +1,6 @@
 """Small valid files of every kind that mmiam reads, and what reads them."""
+from __future__ import annotations
+
 import base64
 import io
 import json
@@ -15,7 +17,6 @@ from PIL import Image
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import merge_parts
 from mmiam.datasets import cub_files
-from mmiam.datasets.image_files import check_image_file, image_size
 from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_annotation, read_image_list
 from mmiam.datasets.saliency import read_list
 from mmiam.datasets.saliency_masks import load_saliency_mask
@@ -28,10 +29,11 @@ from mmiam.engine.table1_checkpoints import parse_checkpoints
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.class_predictions import load_class_predictions
 from mmiam.evaluation.functional.records import evaluate_records
-from mmiam.evaluation.functional.rle import encode_masks
-from mmiam.models.box_sources.detection_file_boxes import load_detections
+from mmiam.models.baselines.detection_file_boxes import load_detections
 from mmiam.models.cues.cue_cache import CueCache
 from mmiam.proposals.io import load_proposals, proposals_from_masks
+from mmiam.utils.images import check_image_file, image_size
+from mmiam.utils.rle import encode_masks
 
 CLASSES = ('cat', 'dog')
 SIZE = (6, 8)

@@ -5,6 +5,8 @@ else is a finding: other exceptions, messages that do not name the file, more th
 that a small file cannot need, the end of the process, and (by Python's audit events) writing, deleting, starting or
 connecting anything and looking up what a pickle names.
 """
+from __future__ import annotations
+
 import multiprocessing
 import os
 import random

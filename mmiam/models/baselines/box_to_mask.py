@@ -1,0 +1,73 @@
+"""The box baselines of Table 1: a mask from a box (Khoreva et al., "Simple Does It", CVPR 2017).
+
+Legend: n boxes of one image, J proposals, H0 x W0 original image size.
+"""
+from __future__ import annotations
+
+import torch
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmiam.models.postprocessors.base import BasePostProcessor
+from mmiam.ops import box_iou, box_masks, ellipse_masks
+
+
+@MODELS.register_module()
+class BoxToMask(BasePostProcessor):
+    """Masks from boxes by one of three strategies, after Khoreva et al.
+
+    Args:
+        boxes (dict): where boxes come from: :class:`ClassMapBoxes`, :class:`GroundTruthBoxes` or
+            :class:`DetectionFileBoxes`; any callable in TASK_UTILS ``(cues, size, data_sample, evidence) ->
+            InstanceData`` with ``labels``, ``scores`` and ``bboxes`` will do.
+        mask (str): 'rect', the box itself; 'ellipse', the ellipse inscribed; 'proposal', the segment proposal
+            whose box overlaps the given one best (IoU; the first of the best). A box that overlaps no
+            proposal's box gives no instance.
+        others: see :class:`BasePostProcessor`. ``nms_iou`` compares the masks; set it to None for boxes that
+            hold no duplicates.
+
+    Raises:
+        ValueError: for an unknown ``mask``.
+    """
+
+    def __init__(self, boxes: dict, mask: str = 'rect', **kwargs):
+        super().__init__(**kwargs)
+        if mask not in ('rect', 'ellipse', 'proposal'):
+            raise ValueError(f'mask must be "rect", "ellipse" or "proposal", got {mask!r}')
+        self.boxes = TASK_UTILS.build(boxes)
+        self.mask = mask
+
+    def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
+        size = tuple(image.shape[-2:])
+        found = self.boxes(cues, size, data_sample, self.class_probability(cues))
+        if self.mask == 'rect':
+            masks = box_masks(found.bboxes, size)
+        elif self.mask == 'ellipse':
+            masks = ellipse_masks(found.bboxes, size)
+        else:
+            masks = self.best_proposals(found.bboxes, size, data_sample)
+        return self.finalize(InstanceData(labels=found.labels), masks, found.scores)
+
+    @staticmethod
+    def best_proposals(boxes: Tensor, size: tuple[int, int], data_sample: DetDataSample) -> Tensor:
+        """Proposal whose box overlaps each box (n, 4) best: bool (n, H0, W0), empty where none overlaps.
+
+        Raises:
+            ValueError: if the sample has no proposals, or proposals of another size.
+        """
+        proposals, name = data_sample.get('segment_proposals'), data_sample.get('img_path', 'this image')
+        if proposals is None:
+            raise ValueError(f'{name}: BoxToMask(mask="proposal") needs segment proposals, and none are loaded. Put '
+                             'it into dict(type="WithProposals", proposal_root=..., post_processor=...)')
+        if tuple(proposals.size) != size:
+            raise ValueError(f'{name}: proposals are {tuple(proposals.size)}, the image is {size} (height, width). '
+                             'At test time keep them at original size')
+        masks = torch.zeros((len(boxes), *size), dtype=torch.bool, device=boxes.device)
+        if len(boxes) and len(proposals):
+            iou = box_iou(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
+            overlapping = torch.as_tensor(iou.max(1) > 0, device=boxes.device)
+            chosen = iou.argmax(1)[iou.max(1) > 0]
+            masks[overlapping] = torch.as_tensor(proposals.masks(chosen), device=boxes.device)
+        return masks

@@ -1,0 +1,126 @@
+"""Boxes that another method wrote into a file (MELM in Table 1, the other methods of Table 3).
+
+The file is json, one object with a list::
+
+    {"detections": [{"image_id": "2007_000033", "class": "aeroplane", "score": 0.93, "bbox": [8, 107, 500, 263]}, …]}
+
+``image_id`` is the data set's id of the image (VOC: the file name without suffix; CUB: the number in images.txt),
+``class`` a class name of the data set, ``score`` any number (higher is better), ``bbox`` is [x1, y1, x2, y2] in pixels
+of the original image, counted from 0, x2 and y2 exclusive. Other keys are ignored, and for boxes without class
+``class`` is one of them. Detections may stand in any order; an image without any has none in the file.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmiam.utils.json_values import is_number
+
+#: label, score, x1, y1, x2, y2
+Detection = tuple[int, float, float, float, float, float]
+
+
+@TASK_UTILS.register_module()
+class DetectionFileBoxes:
+    """Detections of an image from a json file, read when the first image asks.
+
+    Scores are handed on as they are, and boxes cut at the border of the image; one that lies outside is dropped.
+
+    Args:
+        path (str): the file; its form is described above.
+        classes (Sequence[str] | None): class names in the order of the data set's labels; None for boxes
+            without class, whose label is 0.
+        score_thr (float | None): detections below this score are left out. None keeps all.
+    """
+
+    def __init__(self, path: str, classes: Sequence[str] | None, score_thr: float | None = None) -> None:
+        self.path = path
+        self.classes = None if classes is None else tuple(classes)
+        self.score_thr = score_thr
+        self._detections: dict[str, list[Detection]] | None = None
+
+    def __call__(self, cues: InstanceData, size: tuple[int, int], data_sample: DetDataSample,
+                 evidence: Tensor) -> InstanceData:
+        """Boxes of one image.
+
+        Args:
+            cues (InstanceData): not used.
+            size (tuple[int, int]): (H0, W0).
+            data_sample (DetDataSample): with ``img_id``.
+            evidence (Tensor): gives type and device.
+
+        Returns:
+            InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image.
+
+        Raises:
+            FileNotFoundError, ValueError: as of :func:`load_detections`.
+        """
+        if self._detections is None:
+            self._detections = load_detections(self.path, self.classes)
+        found = self._detections.get(str(data_sample.img_id), [])
+        table = torch.tensor(found, dtype=torch.float64).reshape(-1, 6)
+        boxes = table[:, 2:].clone()
+        boxes[:, 0::2] = boxes[:, 0::2].clamp(0, size[1])
+        boxes[:, 1::2] = boxes[:, 1::2].clamp(0, size[0])
+        keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if self.score_thr is not None:
+            keep &= table[:, 1] >= self.score_thr
+        return InstanceData(labels=table[keep, 0].long().to(evidence.device), bboxes=boxes[keep].to(evidence),
+                            scores=table[keep, 1].to(evidence))
+
+
+def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[Detection]]:
+    """Read a file of detections (its form: see the module).
+
+    Args:
+        path (str): the json file.
+        classes (Sequence[str] | None): class names in the order of labels; None for boxes without class.
+
+    Returns:
+        dict[str, list[Detection]]: image id -> detections as (label, score, x1, y1, x2, y2), in file order.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file and the detection at fault, and what is expected.
+    """
+    try:
+        with open(path, encoding='utf-8') as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'no file of detections {path}; docs/table1.md describes how to write it, '
+                                'docs/cues.md for boxes without class') from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f'{path} cannot be read as json ({error}); write it again, see docs/table1.md') from None
+    entries = content.get('detections') if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f'{path} must hold an object {{"detections": [...]}}, see docs/table1.md')
+    labels = None if classes is None else {name: label for label, name in enumerate(classes)}
+    found: dict[str, list[Detection]] = {}
+    for position, entry in enumerate(entries):
+        try:
+            found.setdefault(str(entry['image_id']), []).append(_detection(entry, labels))
+        except KeyError as error:
+            raise ValueError(f'{path}: detection {position} lacks the key {error}') from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path}: detection {position}: {error}') from None
+    return found
+
+
+def _detection(entry: dict, labels: dict[str, int] | None) -> Detection:
+    """One entry of the file, checked."""
+    name = None if labels is None else entry['class']
+    score, box = entry['score'], entry['bbox']
+    if labels is not None and name not in labels:
+        raise ValueError(f'class {name!r} is none of {tuple(labels)}')
+    numbers = [score, *box]
+    if len(numbers) != 5 or not all(map(is_number, numbers)):
+        raise ValueError(f'score must be a number and bbox four numbers, got {score!r} and {box!r}')
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(f'bbox must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {box!r}')
+    return (0 if labels is None else labels[name], float(score), *map(float, box))

@@ -1,0 +1,101 @@
+"""A saliency map from the maps of all instances (Sec. 4.3).
+
+Legend: n instances of one image, h x w network input size, H0 x W0 original image size.
+
+"We obtain saliency detection results after performing ReLU on IAMs." How the instances of an image become one map, and
+that map a value in [0, 1], is not stated; our choice is the maximum over instances, stretched to [0, 1]. Logits of a
+sure map go on rising inside the object, so that many of its pixels lie far below the maximum; a sigmoid in the place
+of the ReLU makes the map flat there, which raises the mean over thresholds. It is offered beside.
+"""
+from __future__ import annotations
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmiam.models.postprocessors.base import BasePostProcessor
+
+MAPS = ('iams', 'prms', 'cams')
+ACTIVATIONS = ('relu', 'sigmoid')
+
+
+@MODELS.register_module()
+class SaliencyMap(BasePostProcessor):
+    """Write the saliency map of an image into its sample.
+
+    The field is a float (H0, W0) in [0, 1], zeros where no instance was found. The instances that are returned are
+    those of ``post_processor``, none without one.
+
+    Args:
+        maps (str): 'iams' (logits), or in their place 'prms' or 'cams', for comparison.
+        field (str): Name of the field.
+        normalize (bool, optional): Divide the map of each instance by its maximum before the maximum over instances is
+            taken. By default for Peak Response Maps only: they sum to one, so that the largest would be the most
+            compact one; the two others are logits, which compare between instances.
+        activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
+        by_score (bool): Multiply the map of each instance by the probability of its class before the maximum is taken,
+            so that a doubtful instance is less salient than a sure one. Not in the paper; defaults to False.
+        post_processor (dict, optional): what gives instances besides.
+        class_evidence, temperature: of that probability, see :class:`BasePostProcessor`.
+    """
+
+    def __init__(self, maps: str = 'iams', field: str = 'pred_saliency', normalize: bool | None = None,
+                 activation: str = 'relu', by_score: bool = False, post_processor: dict | None = None,
+                 class_evidence: str = 'class', temperature: float = 1., init_cfg=None):
+        super().__init__(class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
+        if maps not in MAPS:
+            raise ValueError(f'maps must be one of {MAPS}, got {maps!r}')
+        if activation not in ACTIVATIONS or (activation == 'sigmoid' and maps == 'prms'):
+            raise ValueError(f'activation must be one of {ACTIVATIONS}, and "relu" for prms, which are no logits; got '
+                             f'{activation!r} for {maps}')
+        self.maps = maps
+        self.activation = activation
+        self.by_score = by_score
+        self.field = field
+        self.normalize = maps == 'prms' if normalize is None else normalize
+        self.post_processor = MODELS.build(post_processor) if post_processor else None
+        self.needs_iam = maps == 'iams' or getattr(self.post_processor, 'needs_iam', False)
+
+    def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
+        """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
+
+        Raises:
+            ValueError: if the cues do not have such maps.
+        """
+        size = tuple(image.shape[-2:])
+        if self.maps not in cues:
+            raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.maps!r}; they have "
+                             f'{sorted(cues.keys())}')
+        maps = self.resize_maps(cues.get(self.maps), size)
+        weights = self.class_probability(cues).to(maps) if self.by_score else None
+        data_sample.set_field(saliency_map(maps, self.normalize, self.activation, weights), self.field)
+        if self.post_processor is not None:
+            return self.post_processor(cues, image, data_sample)
+        return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
+
+
+def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu',
+                 weights: Tensor | None = None) -> Tensor:
+    """Activation, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
+
+    Args:
+        maps (Tensor): has shape (n, H, W), n may be 0.
+        normalize (bool): divide each map by its maximum before.
+        activation (str): 'relu' or 'sigmoid'.
+        weights (Tensor, optional): factor of each map before the maximum, in [0, 1], has shape (n, ).
+
+    Returns:
+        Tensor: has shape (H, W); zeros if all values are the same.
+    """
+    if len(maps) == 0:
+        return maps.new_zeros(maps.shape[-2:])
+    maps = maps.sigmoid() if activation == 'sigmoid' else maps.relu()
+    if normalize:
+        maps = maps / maps.amax((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+    if weights is not None:
+        maps = maps * weights[:, None, None]
+    highest = maps.amax(0)
+    low, high = highest.min(), highest.max()
+    return (highest - low) / (high - low) if high > low else torch.zeros_like(highest)

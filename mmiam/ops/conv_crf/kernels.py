@@ -1,0 +1,207 @@
+"""Message passing of the convolutional CRF, and the change between its two resolutions.
+
+Legend of shapes: n planes (instances times labels), h x w cells at which messages are passed, K the window's side,
+span = K // 2, b the blur (pixels of a cell's side), H x W pixels. The cells cover all pixels: h = ceil(H / b); where b
+does not divide H, the first cell starts ceil(d / 2) pixels above the image, d = h * b - H (the rule of the public
+code).
+
+A *phase* is a pixel's place (p, q) in its cell. Full-resolution planes are kept phase by phase, (n, b * b, h, w):
+pooling is then a sum over phases and bilinear upsampling a few interpolations of whole planes, all on contiguous
+memory.
+
+All planes at once, because what an operator computes in a plane takes little longer than to start it.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Values of one strip of rows, all planes, to which messages are passed at a time. Our choice, the flat optimum measured
+# on one core and on two; on other devices, where starting an operation costs more, larger.
+_STRIP_VALUES = {'cpu': 400_000, 'other': 16_000_000}
+# Kernel values of a strip that are computed at a time.
+_RUN_VALUES = {'cpu': 100_000, 'other': 16_000_000}
+# Kernel values kept from one iteration to the next (8 MiB as float32); if there are more, they are computed anew in
+# every iteration.
+_KEPT_VALUES = 2_000_000
+
+Strip = tuple[int, int]
+Kernels = tuple[int, Sequence[Tensor], Sequence[Tensor]]
+
+
+class Cells:
+    """Pixels to cells and back (see the module's legend)."""
+
+    def __init__(self, size: tuple[int, int], blur: int, like: Tensor) -> None:
+        self.size, self.blur = size, blur
+        self.cells = tuple(-(-length // blur) for length in size)
+        self.lacking = [cell * blur - length for cell, length in zip(self.cells, size)]
+        self.start = [-(-lack // 2) for lack in self.lacking]
+        # first pixel of each cell along an axis, and of the one after the last, within the image; (h + 1,) and (w + 1,)
+        edges = [(torch.arange(cells + 1) * blur - start).clamp(0, length).to(like)
+                 for cells, start, length in zip(self.cells, self.start, size)]
+        self.centres = [(edge[1:] + edge[:-1] - 1) / 2 for edge in edges]  # mean positions of the pixels
+        self.counts = edges[0].diff()[:, None] * edges[1].diff()  # pixels of the image in each cell, (h, w)
+        self.valid = None
+
+    def prepare(self) -> None:
+        """The pixels that cells have in the image, 1 or 0 as phases (b * b, h, w), if not all."""
+        if any(self.lacking):
+            self.valid = self.to_phases(self.counts.new_ones(1, *self.size))[0]
+
+    def to_phases(self, planes: Tensor) -> Tensor:
+        """Pixels (n, H, W) -> phases (n, b * b, h, w); where a cell reaches out of the image, zero."""
+        if self.blur == 1:
+            return planes[:, None]
+        (top, left), (rows, cols) = self.start, self.lacking
+        if rows or cols:
+            planes = F.pad(planes, (left, cols - left, top, rows - top))
+        return F.pixel_unshuffle(planes[:, None], self.blur)
+
+    def to_pixels(self, phases: Tensor) -> Tensor:
+        """Phases (n, b * b, h, w) -> pixels (n, H, W)."""
+        if self.blur == 1:
+            return phases[:, 0]
+        (top, left), (height, width) = self.start, self.size
+        return F.pixel_shuffle(phases, self.blur)[:, 0, top:top + height, left:left + width]
+
+    def pool(self, phases: Tensor) -> Tensor:
+        """Mean over the image's pixels in each cell, (..., b * b, h, w), used up -> (..., h, w)."""
+        if self.blur == 1:
+            return phases.squeeze(-3)
+        return (phases if self.valid is None else phases.mul_(self.valid)).sum(-3).div_(self.counts)
+
+    def scratch(self, phases: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory for :meth:`upsample` to as many planes as ``phases``."""
+        num, (h, w) = len(phases), self.cells
+        return phases.new_empty(num, self.blur, h, w + 2), phases.new_empty(num, self.blur, self.blur, h, w)
+
+    def upsample(self, planes: Tensor, scratch: tuple[Tensor, Tensor]) -> Tensor:
+        """Bilinear upsampling by b (cell centres as samples, edges repeated), (n, h, w) -> phases (n, b * b, h, w).
+
+        The result lies in ``scratch``, without blur in ``planes``.
+        """
+        blur, (h, w), num = self.blur, self.cells, len(planes)
+        if blur == 1:
+            return planes[:, None]
+        planes = F.pad(planes[:, None], (1, 1, 1, 1), mode='replicate')[:, 0]
+        rows, phases = (memory[:num] for memory in scratch)
+        for phase in range(blur):
+            place = (phase + .5) / blur + .5  # from the centre of the padded cell before this one, in cells
+            first, share = int(place), place - int(place)
+            torch.lerp(planes[:, first:first + h], planes[:, first + 1:first + 1 + h], share, out=rows[:, phase])
+        for phase in range(blur):
+            place = (phase + .5) / blur + .5
+            first, share = int(place), place - int(place)
+            torch.lerp(rows[..., first:first + w], rows[..., first + 1:first + 1 + w], share, out=phases[:, :, phase])
+        return phases.flatten(1, 2)
+
+
+class Messages:
+    """The kernel sum over the K x K window, for any number of planes.
+
+    k(i, j) = pos_scale * exp(-|p_i - p_j|^2 / 2) + col_scale * exp(-|c_i - c_j|^2 / 2) with positions p and colours c
+    of the cells divided by their sigmas. As k(i, j) = k(j, i), half of the window is computed and each kernel serves
+    both directions. Planes lie flat with ``margin`` zeros before and after (:meth:`flat`): a shift by (dy, dx) is a
+    contiguous slice shifted by dy * w + dx; where it runs over a row's end the kernel is zero, above and below the
+    image the values are.
+    """
+
+    def __init__(self, cells: Cells, kernel_size: int, sigmas: tuple[float, float], scales: tuple[float, float],
+                 centre: bool, most_planes: int) -> None:
+        """``sigmas`` and ``scales`` of position and colour; ``most_planes`` at a time."""
+        self.cells, self.sigmas, self.scales = cells, sigmas, scales
+        self.size = h, w = cells.cells
+        self.down, self.across = min(kernel_size // 2, h - 1), min(kernel_size // 2, w - 1)
+        self.margin = (self.down + 1) * w
+        self.centre = sum(scales) if centre else 0.
+        height = max(1, _limit(_STRIP_VALUES, cells.counts) // (most_planes * w))
+        self.strips = [(top, min(top + height, h)) for top in range(0, h, height)]
+        self.kept = None
+
+    def prepare(self, image: Tensor) -> None:
+        """What the kernels need of an image (channels, H, W), and the kernels themselves if they are few."""
+        (h, w), cells = self.size, self.cells
+        cells.prepare()
+        colours = cells.pool(cells.to_phases(image)) * (.5**.5 / self.sigmas[1])
+        self.colours = F.pad(colours.flatten(1), (self.margin, self.margin))
+        rows, cols = (centres / self.sigmas[0] for centres in cells.centres)
+        rows = F.pad(rows, (self.down + 1, 2 * self.down + 1))
+        self.row_kernels = [(rows.roll(-dy) - rows).square_().mul_(-.5).exp_()[:, None] for dy in range(self.down + 1)]
+        # of each dx from -across, (2 * across + 1, 1, w); zero where i + dx lies in another row
+        there = torch.arange(-self.across, self.across + 1)[:, None, None] + torch.arange(w)
+        inside = ((there >= 0) & (there < w)).to(cols)
+        self.col_scales = inside * self.scales[1]
+        self.col_kernels = (cols[there.clamp(0, w - 1)] - cols).square_().mul_(-.5).exp_().mul_(inside)
+        self.col_kernels.mul_(self.scales[0])
+        if (self.down + 1) * (2 * self.across + 1) * h * w <= _KEPT_VALUES:
+            self.kept = {strip: list(self._kernels(strip)) for strip in self.strips}
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Messages to every cell take the place of the values sent: (n, h, w), contiguous.
+
+        Cells outside the image count as zero.
+        """
+        w, length = self.size[1], planes[0].numel()
+        values = planes.new_empty(len(planes), length + 2 * self.margin)
+        values[:, :self.margin] = values[:, -self.margin:] = 0
+        message = planes.flatten(1)
+        values[:, self.margin:-self.margin] = message
+        message.mul_(self.centre)
+        for strip in self.strips:
+            kernels = self.kept[strip] if self.kept else self._kernels(strip)
+            self._add(message[:, strip[0] * w:strip[1] * w], values, strip[0], kernels)
+        return planes
+
+    def _add(self, message: Tensor, values: Tensor, top: int, kernels: Iterable[Kernels]) -> None:
+        """Add the messages to the cells of a strip from the row ``top``, (n, R * w)."""
+        first, length = self.margin + top * self.size[1], message.size(1)
+
+        def shifted(shift: int, num: int) -> Sequence[Tensor]:
+            return values.as_strided((len(values), num, length), (values.stride(0), 1, 1), first + shift).unbind(1)
+
+        for shift, forth, back in kernels:
+            num = len(forth)
+            for value, kernel in zip(shifted(shift, num), forth):
+                message.addcmul_(value, kernel)
+            for value, kernel in zip(shifted(1 - num - shift, num), reversed(back)):
+                message.addcmul_(value, kernel)
+
+    def _kernels(self, strip: Strip) -> Iterator[Kernels]:
+        """Kernels between the cells i of a strip of R rows and those around them, a run of shifts at a time.
+
+        Yields (shift, [k(i, i + shift), k(i, i + shift + 1), ...], [k(i, i - shift), k(i, i - shift - 1), ...]), each
+        of shape (R * w,).
+        """
+        (top, bottom), width, above = strip, self.size[1], self.margin // self.size[1]
+        length = (bottom - top) * width
+        most = min(max(1, _limit(_RUN_VALUES, self.colours) // length), 2 * self.across + 1)
+        scratch = self.colours.new_empty(len(self.colours) * most * (length + self.margin))
+        for dy, dx, num in self._runs(most):
+            shift, rows = dy * width + dx, dy + 1  # so many rows more above hold all i - shift
+            first, last = self.margin + (top - rows) * width, self.margin + bottom * width
+            here, run = rows * width, slice(dx + self.across, dx + self.across + num)
+            there = self.colours.as_strided((len(self.colours), num, last - first), (self.colours.stride(0), 1, 1),
+                                            first + shift)
+            # an overlapping operand would have its result permuted, hence out
+            colour = torch.sub(there, self.colours[:, None, first:last], out=scratch[:there.numel()].view(there.shape))
+            kernels = -colour.square_()[0]
+            for channel in colour[1:]:
+                kernels.sub_(channel)
+            kernels = kernels.exp_().unflatten(1, (-1, width)).mul_(self.col_scales[run])
+            kernels.addcmul_(self.row_kernels[dy][top - rows + above:bottom + above], self.col_kernels[run])
+            back = kernels.as_strided((num, length), (kernels.stride(0) - 1, 1), here - shift)
+            yield shift, kernels.flatten(1)[:, here:].unbind(0), back.unbind(0)
+
+    def _runs(self, most: int) -> Iterator[tuple[int, int, int]]:
+        """Half of the window as runs of neighbouring shifts: (dy, dx of the first, number)."""
+        for dy in range(len(self.row_kernels)):
+            for dx in range(-self.across if dy else 1, self.across + 1, most):
+                yield dy, dx, min(most, self.across + 1 - dx)
+
+
+def _limit(limits: dict[str, int], like: Tensor) -> int:
+    return limits['cpu' if like.device.type == 'cpu' else 'other']

@@ -1,0 +1,192 @@
+"""The rule of Eq. 1 for convolution and linear layers, as an autograd function put in place while tracing.
+
+A thread-local function mode replaces ``conv2d`` and ``linear`` for the time of one forward pass. The forward
+value stays what it was, bit by bit; the backward is Eq. 1's and never reaches a parameter.
+
+Shapes: B images, x the layer's input with the samples first, g the gradient of the layer's output.
+"""
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.overrides import TorchFunctionMode
+
+# Z below this counts as nothing to distribute (the public PRM code's constant).
+EPS = 1e-10
+
+# Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
+ORDINARY = frozenset("""
+    PositiveLayer FixedNorm AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh Gelu Hardswish
+    Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
+    MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
+    Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
+    Permute Transpose T Expand Squeeze Unsqueeze Clone ToCopy Copy CopySlices AsStrided Alias Roll Flip
+    ConstantPadNd ReflectionPad2D ReplicationPad2D UpsampleBilinear2D UpsampleNearest2D UpsampleBicubic2D
+    Unfold Contiguous PixelShuffle PixelUnshuffle
+    """.split())
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """The geometry of a 2D convolution; called with (x, weight) it convolves without bias."""
+    stride: tuple[int, int]
+    padding: tuple[int, int] | str
+    dilation: tuple[int, int]
+    groups: int
+
+    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+
+class PositiveLayer(Function):
+    """A linear map whose backward is Eq. 1.
+
+    Inputs: x (Tensor), weight (Tensor), ``plain`` (Callable, the layer as it is), ``layer`` (Callable
+    (x, weight) -> Tensor, the layer without bias), number of images.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, plain: Callable, layer: Callable, num_images: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.weight, ctx.layer, ctx.num_images = weight, layer, num_images
+        return plain()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, = ctx.saved_tensors
+        shifted, weight = positive_form(x, ctx.weight, ctx.num_images)
+        with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
+            shifted.requires_grad_()
+            z = ctx.layer(shifted, weight)
+            scaled = torch.where(z.detach() < EPS, 0, grad.to(z.dtype) / (z.detach().abs() + EPS))
+            routed, = torch.autograd.grad(z, shifted, scaled)
+        return (routed * shifted.detach()).to(x.dtype), None, None, None, None
+
+
+class FixedNorm(Function):
+    """Batch normalisation with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, gain: Tensor, plain: Callable) -> Tensor:
+        ctx.gain = gain.view(1, -1, *[1] * (x.dim() - 2))
+        return plain()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return (grad * ctx.gain).to(grad.dtype), None, None
+
+
+def positive_form(x: Tensor, weight: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
+    """Shifted input and rectified weights in float32 or float64 (half precision cannot hold 1 / Z)."""
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    x = x.detach().to(dtype)
+    return x - sample_minimum(x, num_images), weight.detach().to(dtype).clamp(min=0)
+
+
+def sample_minimum(x: Tensor, num_images: int) -> Tensor:
+    """Smallest input of each image, broadcastable to ``x``.
+
+    Layers may see an image as several rows (the windows of Swin): a first dimension that is a multiple of the
+    number of images is taken to hold the rows of an image one after the other.
+    """
+    rows = num_images if x.shape[0] % num_images == 0 else x.shape[0]
+    least = x.reshape(rows, -1).amin(1)
+    return least.repeat_interleave(x.shape[0] // rows).view(-1, *[1] * (x.dim() - 1))
+
+
+class RecordPositiveLayers(TorchFunctionMode):
+    """While active in this thread, convolutions and linear layers follow Eq. 1 in their backward."""
+
+    def __init__(self, num_images: int) -> None:
+        super().__init__()
+        self.num_images = num_images
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.batch_norm:
+            return self._batch_norm(func, args, kwargs)
+        read = _READERS.get(func)
+        if read is None:
+            return func(*args, **kwargs)
+        x, weight, layer = read(*args, **kwargs)
+        if not x.requires_grad:
+            return func(*args, **kwargs)
+        return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
+
+    @staticmethod
+    def _batch_norm(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        bound = _BATCH_NORM.bind(*args, **kwargs)
+        bound.apply_defaults()
+        options = bound.arguments
+        x, variance, weight = options['input'], options['running_var'], options['weight']
+        if options['training'] or variance is None or not x.requires_grad:
+            return func(*args, **kwargs)
+        dtype = torch.float64 if variance.dtype == torch.float64 else torch.float32
+        gain = torch.rsqrt(variance.detach().to(dtype) + options['eps'])
+        if weight is not None:
+            gain = gain * weight.detach().to(dtype)
+        return FixedNorm.apply(x, gain, lambda: func(*args, **kwargs))
+
+
+def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if input.dim() != 4:
+        raise ValueError('peak back-propagation needs convolutions with a batch dimension, got an input of '
+                         f'shape {tuple(input.shape)}')
+    if padding == 'valid':
+        padding = 0
+    elif padding == 'same':
+        total = [step * (size - 1) for step, size in zip(_pair(dilation), weight.shape[2:])]
+        padding = 'same' if any(width % 2 for width in total) else tuple(width // 2 for width in total)
+    padding = padding if isinstance(padding, str) else _pair(padding)
+    return input, weight, ConvLayer(_pair(stride), padding, _pair(dilation), groups)
+
+
+def _pair(value) -> tuple[int, int]:
+    value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return value * 2 if len(value) == 1 else value
+
+
+def _read_linear(input, weight, bias=None):
+    return input, weight, F.linear
+
+
+_BATCH_NORM = inspect.signature(F.batch_norm)
+_READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
+
+
+def node_kind(node: Any) -> str:
+    """Name of a backward node without its decorations: 'Relu' for 'ReluBackward0'."""
+    return node.name().rsplit('::', 1)[-1].rstrip('0123456789').removesuffix('Backward')
+
+
+def warn_outside_theory(outputs: list[Tensor]) -> None:
+    """Name, in one warning, the operations that Eq. 1 does not cover.
+
+    Raises:
+        ValueError: If a batch normalisation used the statistics of its batch.
+    """
+    names, seen = set(), set()
+    stack = [output.grad_fn for output in outputs]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        stack += [following for following, _ in node.next_functions]
+        name = node_kind(node)
+        if getattr(node, '_saved_training', False):
+            raise ValueError('peak back-propagation needs normalisation with fixed statistics: call .eval() on '
+                             'the network before tracing')
+        if name not in ORDINARY:
+            names.add(name)
+    if names:
+        warnings.warn('not covered by the theory of peak back-propagation, differentiated ordinarily: '
+                      + ', '.join(sorted(names)), stacklevel=4)
