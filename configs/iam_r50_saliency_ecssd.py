@@ -1,6 +1,6 @@
-# Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam-paper_r50_voc.py), which is not trained again.
+# Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam_r50_voc.py), which is not trained again.
 # The cues come from a ResNet-50 of ImageNet's 1,000 classes; filling weights from the backbone trained on VOC.
-_base_ = './iam-paper_r50_voc.py'
+_base_ = './iam_r50_voc.py'
 model = dict(
     cue=dict(
         type='ClassifierCue',

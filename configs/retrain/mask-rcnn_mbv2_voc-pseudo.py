@@ -47,7 +47,7 @@ val_dataloader = dict(
     ]))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-# AdamW, as in iam_mbv2_voc.py: the heads start from nothing and have a few thousand steps
+# AdamW, as in iam-plus_mbv2_voc.py: the heads start from nothing and have a few thousand steps
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}, norm_decay_mult=0.),

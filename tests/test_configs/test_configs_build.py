@@ -59,14 +59,14 @@ def test_config_builds(path, elsewhere):
         assert cfg.fill_begin or path.stem.endswith('_fill')  # that one alone starts from a trained classifier
 
 
-@pytest.mark.parametrize('stem', ['iam-paper_r50_voc', 'iam_r50_voc'])
+@pytest.mark.parametrize('stem', ['iam_r50_voc', 'iam-plus_r50_voc'])
 def test_learning_rates_of_the_paper(stem, elsewhere):
     """Sec. 3.3: classifier 0.01, filling module 0.1; the backbone's is our choice."""
     rates = learning_rates(Config.fromfile(FOLDER / f'{stem}.py'))
     assert rates == dict(backbone={1e-4}, peak_head={1e-2}, filler={1e-1})
 
 
-@pytest.mark.parametrize('stem', ['iam-paper_r50_voc', 'iam_r50_voc'])
+@pytest.mark.parametrize('stem', ['iam_r50_voc', 'iam-plus_r50_voc'])
 def test_paper_config(stem, elsewhere):
     """Sec. 3.3: 448 x 448, N = 112 steps; C and k as the configuration states them; res-blocks 2 to 4."""
     cfg = Config.fromfile(FOLDER / f'{stem}.py')
@@ -86,9 +86,10 @@ def test_paper_config(stem, elsewhere):
     assert model.sampler.selection['k'] == 5 and model.sampler.selection['overlap_thr'] == 0.2
 
 
-def test_nothing_is_added_to_the_paper(elsewhere):
-    """Every option of ours is off in the strict config."""
-    cfg = Config.fromfile(FOLDER / 'iam-paper_r50_voc.py')
+@pytest.mark.parametrize('stem', ['iam_r50_voc', 'iam-s1_r50_voc', 'iam_mbv2_voc'])
+def test_nothing_is_added_to_the_paper(stem, elsewhere):
+    """Every option of ours is off in the configs named like the paper."""
+    cfg = Config.fromfile(FOLDER / f'{stem}.py')
     assert [dict(hook) for hook in cfg.custom_hooks] == [dict(type='TrainingStageHook', fill_begin=20)]
     model = MODELS.build(cfg.model)
     assert model.filler.context is None and model.filler.aux_loss is None and not model.filler.balance
@@ -97,9 +98,10 @@ def test_nothing_is_added_to_the_paper(elsewhere):
     assert model.filler.stride == 1 and model.post_processor.region == 'all'
 
 
-@pytest.mark.parametrize('stem, candidates', [('iam-s1_r50_voc', 1), ('iam_r50_voc', 5), ('iam-s9_r50_voc', 9)])
-def test_variants_differ_in_the_number_of_candidates(stem, candidates, elsewhere):
-    cfg, paper = (Config.fromfile(FOLDER / f'{name}.py') for name in (stem, 'iam_r50_voc'))
-    assert cfg.model.sampler.pop('num_candidates') == candidates
-    paper.model.sampler.pop('num_candidates')
-    assert cfg.to_dict() == paper.to_dict()
+@pytest.mark.parametrize('candidates', [1, 9])
+@pytest.mark.parametrize('family', ['iam', 'iam-plus'])
+def test_variants_differ_in_the_number_of_candidates(family, candidates, elsewhere):
+    stems = (f'{family}-s{candidates}_r50_voc', f'{family}_r50_voc')
+    cfg, base = (Config.fromfile(FOLDER / f'{stem}.py') for stem in stems)
+    assert (cfg.model.sampler.pop('num_candidates'), base.model.sampler.pop('num_candidates')) == (candidates, 5)
+    assert cfg.to_dict() == base.to_dict()

@@ -79,7 +79,7 @@ def test_missing_data_is_named(tmp_path):
 def test_voc_with_the_rows_of_all_maps(mini_voc, tmp_path):
     options = {**MOBILE, 'test_dataloader.dataset.data_root': str(mini_voc()),
                'test_dataloader.dataset.metainfo': dict(classes=('cat', 'dog', 'person'))}
-    done, found = run('iam_mbv2_voc-saliency', options, tmp_path)
+    done, found = run('iam-plus_mbv2_voc-saliency', options, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     figures, = found
     rows = ('CAM', 'PRM', 'IAM', 'IAM-sigmoid')
@@ -91,7 +91,7 @@ def test_voc_with_cues_of_an_imagenet_classifier(mini_voc, tmp_path):
     options = {**MOBILE, 'test_dataloader.dataset.data_root': str(mini_voc()),
                'test_dataloader.dataset.metainfo': dict(classes=('cat', 'dog', 'person')),
                'model.cue.classifier.checkpoint': None, 'model.cue.classifier.backbone.widen_factor': 0.1}
-    done, found = run('iam_mbv2_voc-saliency_imagenet', options, tmp_path)
+    done, found = run('iam-plus_mbv2_voc-saliency_imagenet', options, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     figures, = found
     assert {f'{row}/{key}' for row in ('CAM', 'PRM', 'IAM') for key in FIGURES} <= set(figures)

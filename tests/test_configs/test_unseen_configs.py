@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 from test_saliency_configs import MOBILE, run  # noqa: E402
 
-SEEN, UNSEEN = (Config.fromfile(ROOT / f'configs/iam_mbv2_voc-{name}.py') for name in ('seen', 'unseen'))
+SEEN, UNSEEN = (Config.fromfile(ROOT / f'configs/iam-plus_mbv2_voc-{name}.py') for name in ('seen', 'unseen'))
 
 
 def images(config, root, **kwargs):
@@ -57,7 +57,7 @@ def test_evaluation(mini_voc, tmp_path):
     pipeline[2].scale = (64, 64)
     options.pop('test_dataloader.dataset.pipeline.1.scale')
     options['test_dataloader.dataset.pipeline'] = pipeline
-    done, found = run('iam_mbv2_voc-unseen', options, tmp_path)
+    done, found = run('iam-plus_mbv2_voc-unseen', options, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     figures, = found
     assert {f'{row}/{key}' for row in ('CAM', 'PRM', 'IAM') for key in ('mAP_25', 'mAP_50', 'mAP_75', 'ABO')

@@ -13,7 +13,7 @@ from mmiam.datasets.tag_files import FOLDERS
 from mmiam.proposals.generators import SelectiveMerging
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')
-CONFIG = __file__.split('tests')[0] + 'configs/iam_mbv2_own.py'
+CONFIG = __file__.split('tests')[0] + 'configs/iam-plus_mbv2_own.py'
 
 
 @pytest.fixture

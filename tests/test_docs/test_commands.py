@@ -27,7 +27,7 @@ STUBS = ('python', 'pip', 'mim', 'make', 'srun', 'sod-env/bin/python', 'sod-env/
 PLAIN = ('cat', 'sort', 'comm', 'wc')
 #: files that blocks read
 FILES = {
-    'work_dirs/iam_mbv2_own/last_checkpoint': 'work_dirs/iam_mbv2_own/epoch_12.pth',
+    'work_dirs/iam-plus_mbv2_own/last_checkpoint': 'work_dirs/iam-plus_mbv2_own/epoch_12.pth',
     'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train.txt': '2007_000032\n2007_000039\n',
     'data/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt': '2007_000033\n2007_000042\n',
     'data/benchmark_RELEASE/dataset/train.txt': '2008_000002\n2007_000033\n',

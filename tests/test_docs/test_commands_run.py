@@ -28,7 +28,7 @@ ELSEWHERE = {
     r'srun .*mine_cues|train.py .*work_dirs/mined': 'tests/test_tools/test_mine_cues.py',
     r'srun .*export': 'tests/test_tools/test_export_pseudo_labels.py',
     r'tools/(dist|slurm)_\w+.sh': 'tests/test_tools/test_several_processes.py',
-    r'python .*photos|iam_mbv2_own': 'tests/test_tools/test_own_data.py',
+    r'python .*photos|iam-plus_mbv2_own': 'tests/test_tools/test_own_data.py',
     r'sod-env|-m venv sod-env': 'tests/test_tools/test_compare_saliency_metric.py',
     r'check_env': 'tests/test_tools/test_check_env.py', r'download.py NAME': 'tests/test_tools/test_download_tool.py',
     r'fuzz_readers': 'tests/test_tools/test_fuzz_readers.py',
@@ -125,7 +125,7 @@ def run(call_tool, house, monkeypatch):
     def run(words):
         assert words.pop(0) == 'python'
         words = [GIVEN.get(word, word) for word in words]
-        config = next((word for word in words if word.startswith('configs/')), 'configs/iam_mbv2_voc.py')
+        config = next((word for word in words if word.startswith('configs/')), 'configs/iam-plus_mbv2_voc.py')
         out = {words[i + 1] for i, word in enumerate(words) if word in ('--out', '--note')} | set(words[-1:])
         words = [word.replace('CHECKPOINT', f'work_dirs/{Path(config).stem}/random.pth') for word in words]
         for word in words:

@@ -61,7 +61,7 @@ def test_settings_of_the_visualizer_are_keys_of_the_config():
     code, = [block for block in blocks('getting_started.md') if 'vis_backends' in block]
     settings = {}
     exec(code, settings)
-    cfg = Config.fromfile(ROOT / 'configs/iam_mbv2_voc.py')
+    cfg = Config.fromfile(ROOT / 'configs/iam-plus_mbv2_voc.py')
     for key in ('vis_backends', 'visualizer', 'model', 'default_hooks'):
         assert key in cfg and settings[key]
     assert 'draw' not in cfg.default_hooks.visualization  # mmdet's default is False
@@ -77,7 +77,7 @@ def test_inferencer_as_shown(tiny_config, tmp_path, monkeypatch):
     meta = dict(dataset_meta=dict(classes=('cat', 'dog', 'person')))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
     image = next(tmp_path.glob('mini_voc_*/JPEGImages/v0.jpg'))
-    code = code.replace('configs/iam_mbv2_voc.py', 'tiny.py').replace('CHECKPOINT', 'a.pth')
+    code = code.replace('configs/iam-plus_mbv2_voc.py', 'tiny.py').replace('CHECKPOINT', 'a.pth')
     monkeypatch.chdir(tmp_path)
     exec(code.replace('IMAGE', str(image)), {})
     assert (tmp_path / 'outputs/vis/v0.jpg').is_file() and (tmp_path / 'outputs/preds/v0.json').is_file()

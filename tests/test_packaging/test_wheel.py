@@ -83,11 +83,11 @@ def published(tmp_path, monkeypatch):
     monkeypatch.setenv('no_proxy', '127.0.0.1')
     content = b'weights' * 1000
     (tmp_path / 'served').mkdir()
-    (tmp_path / 'served/iam_mbv2_own-0a1b2c3d.pth').write_bytes(content)
+    (tmp_path / 'served/iam-plus_mbv2_own-0a1b2c3d.pth').write_bytes(content)
     server = http.server.ThreadingHTTPServer(
         ('127.0.0.1', 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / 'served')))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}/iam_mbv2_own-0a1b2c3d.pth', content
+    yield f'http://127.0.0.1:{server.server_port}/iam-plus_mbv2_own-0a1b2c3d.pth', content
     server.shutdown()
     server.server_close()
 
@@ -97,7 +97,7 @@ def test_mim_download(checkout, published, tmp_path):
     pytest.importorskip('mim', reason='optional, in an environment of its own: pip install openmim')
     address, content = published
     metafile = checkout / 'configs/metafile.yml'
-    entry = '    Config: configs/iam_mbv2_own.py\n'
+    entry = '    Config: configs/iam-plus_mbv2_own.py\n'
     assert metafile.read_text().count(entry) == 1
     metafile.write_text(metafile.read_text().replace(entry, f'{entry}    Weights: {address}\n'))
     python('-m', 'pip', 'wheel', str(checkout), '--no-build-isolation', '--no-deps', '--no-index', '--wheel-dir',
@@ -105,9 +105,10 @@ def test_mim_download(checkout, published, tmp_path):
     with zipfile.ZipFile(next((tmp_path / 'out').iterdir())) as wheel:
         wheel.extractall(tmp_path / 'site')
     done = subprocess.run(
-        [sys.executable, '-m', 'mim', 'download', 'mmiam', '--config', 'iam_mbv2_own', '--dest', 'here'], cwd=tmp_path,
-        env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')), capture_output=True, text=True, timeout=200)
+        [sys.executable, '-m', 'mim', 'download', 'mmiam', '--config', 'iam-plus_mbv2_own', '--dest', 'here'],
+        env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')), cwd=tmp_path, capture_output=True, text=True,
+        timeout=200)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    assert (tmp_path / 'here/iam_mbv2_own-0a1b2c3d.pth').read_bytes() == content
-    dumped = Config.fromfile(tmp_path / 'here/iam_mbv2_own.py', import_custom_modules=False)
-    assert dumped.model == Config.fromfile(ROOT / 'configs/iam_mbv2_own.py').model
+    assert (tmp_path / 'here/iam-plus_mbv2_own-0a1b2c3d.pth').read_bytes() == content
+    dumped = Config.fromfile(tmp_path / 'here/iam-plus_mbv2_own.py', import_custom_modules=False)
+    assert dumped.model == Config.fromfile(ROOT / 'configs/iam-plus_mbv2_own.py').model

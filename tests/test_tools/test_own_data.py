@@ -85,7 +85,7 @@ def test_tags_as_the_page_shows_them(suffix, mark, tmp_path):
 
 
 def test_a_missing_folder_is_named_before_anything_starts(folder):
-    done = subprocess.run([sys.executable, 'tools/train.py', 'configs/iam_mbv2_own.py'], cwd=folder, text=True,
+    done = subprocess.run([sys.executable, 'tools/train.py', 'configs/iam-plus_mbv2_own.py'], cwd=folder, text=True,
                           capture_output=True, timeout=100, env=dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='no'))
     assert done.returncode != 0
     assert "img_root = 'no' does not exist: set it to the folder of your images" in done.stderr
@@ -94,6 +94,6 @@ def test_a_missing_folder_is_named_before_anything_starts(folder):
 def test_a_wrong_number_of_classes_is_refused(folder):
     env = dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='photos', OWN_PROPOSALS='photos')
     done = subprocess.run(
-        [sys.executable, 'tools/train.py', 'configs/iam_mbv2_own.py', '--cfg-options', *TINY['train'],
+        [sys.executable, 'tools/train.py', 'configs/iam-plus_mbv2_own.py', '--cfg-options', *TINY['train'],
          'model.peak_head.num_classes=3'], cwd=folder, text=True, capture_output=True, timeout=100, env=env)
     assert done.returncode != 0 and 'num_classes' in done.stderr and '(3)' in done.stderr, done.stderr[-2000:]

@@ -1,7 +1,7 @@
 """ConvCRF beside a full dense CRF on the Instance Activation Maps of real images: quality and time.
 
     pip install pydensecrf2
-    python tools/analysis_tools/compare_crf.py configs/iam_mbv2_voc.py CHECKPOINT [--num 120] [--json FILE]
+    python tools/analysis_tools/compare_crf.py configs/iam-plus_mbv2_voc.py CHECKPOINT [--num 120] [--json FILE]
 
 All rows refine the same maps of the same peaks: none (the threshold alone), ConvCRF with the config's settings, and the
 dense CRF of Kraehenbuehl and Koltun (2011) with the usual settings of DeepLab (sxy 3 and compat 3; sxy 80, srgb 13 and

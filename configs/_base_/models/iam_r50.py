@@ -1,4 +1,4 @@
-# Sec. 3.3 of the paper; what it does not state is decided in docs/design.md, "Where the paper is silent".
+# Sec. 3.3 of the paper; docs/design.md lists what it does not state and where this departs from it.
 model = dict(
     type='IAMNet',
     data_preprocessor=dict(

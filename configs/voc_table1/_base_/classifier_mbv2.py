@@ -1,5 +1,5 @@
-# The classifier alone, MobileNetV2: stage 1 of iam_mbv2_voc.py, trained without proposals.
-_base_ = '../../iam_mbv2_voc.py'
+# The classifier alone, MobileNetV2: stage 1 of iam-plus_mbv2_voc.py, trained without proposals.
+_base_ = '../../iam-plus_mbv2_voc.py'
 model = dict(filler=None, sampler=None)
 train_dataloader = dict(
     dataset=dict(pipeline=[

@@ -1,5 +1,5 @@
-# The filling stage of iam_mbv2_voc.py alone, on a trained classifier: --cfg-options load_from=CHECKPOINT
-_base_ = './iam_mbv2_voc.py'
+# The filling stage of iam-plus_mbv2_voc.py alone, on a trained classifier: --cfg-options load_from=CHECKPOINT
+_base_ = './iam-plus_mbv2_voc.py'
 fill_begin = 0
 agree_begin = 2
 max_epochs = 6

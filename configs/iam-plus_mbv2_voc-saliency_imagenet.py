@@ -1,6 +1,6 @@
 # As the saliency experiment of Sec. 4.3: cues from an ImageNet classifier (1,001 classes, 0 is the background) that
 # knows nothing of VOC; the filling weights from the backbone trained on VOC.
-_base_ = './iam_mbv2_voc-saliency.py'
+_base_ = './iam-plus_mbv2_voc-saliency.py'
 model = dict(
     test_cfg=dict(baselines=dict(iam_sigmoid=dict(class_evidence='class', temperature=1.))),
     cue=dict(

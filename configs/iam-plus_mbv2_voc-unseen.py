@@ -1,6 +1,6 @@
-# Unseen categories (Sec. 4.3): cats and horses, of which the network of iam_mbv2_voc-seen.py saw no image. Cues come
-# from an ImageNet classifier, the filling weights from the trained network; CAM, PRM and IAM from the same peaks.
-_base_ = './iam_mbv2_voc_compare.py'
+# Unseen categories (Sec. 4.3): cats and horses, of which the network of iam-plus_mbv2_voc-seen.py saw no image. Cues
+# come from an ImageNet classifier, the filling weights from the trained network; CAM, PRM and IAM from the same peaks.
+_base_ = './iam-plus_mbv2_voc_compare.py'
 unseen = ('cat', 'horse')
 model = dict(
     cue=dict(

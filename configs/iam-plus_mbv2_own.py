@@ -1,7 +1,7 @@
 # One's own tagged images on MobileNetV2, 320 x 320 (docs/own_data.md). The classes are those of OWN_CLASSES
 # ('cat,dog'), else those found in the tags; without either the config reads, and the data set says what is missing.
 _base_ = [
-    './_base_/models/iam_mbv2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
+    './_base_/models/iam-plus_mbv2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py'
 ]
 from mmiam.datasets.tag_files import class_names  # noqa: E402
@@ -23,7 +23,7 @@ custom_hooks = [
     dict(type='TrainingStageHook', fill_begin=fill_begin, agree_begin=agree_begin),
     dict(type='NumClassCheckHook')
 ]
-# as in iam_mbv2_voc.py
+# as in iam-plus_mbv2_voc.py
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-4),
     paramwise_cfg=dict(

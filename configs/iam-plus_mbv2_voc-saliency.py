@@ -1,5 +1,5 @@
 # Saliency on VOC val against the union of its instance masks: IAM, PRM and CAM as saliency maps of the same peaks.
-_base_ = './iam_mbv2_voc.py'
+_base_ = './iam-plus_mbv2_voc.py'
 model = dict(
     post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'),
     test_cfg=dict(

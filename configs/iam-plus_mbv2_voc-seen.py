@@ -1,6 +1,6 @@
 # Training for the experiment on unseen categories: images with a cat or a horse take part in neither stage, nor in
-# validation. iam_mbv2_voc-unseen.py evaluates on these two.
-_base_ = './iam_mbv2_voc.py'
+# validation. iam-plus_mbv2_voc-unseen.py evaluates on these two.
+_base_ = './iam-plus_mbv2_voc.py'
 unseen = ('cat', 'horse')
 train_dataloader = dict(dataset=dict(filter_cfg=dict(exclude_classes=unseen)))
 val_dataloader = dict(dataset=dict(filter_cfg=dict(exclude_classes=unseen)))

@@ -1,5 +1,5 @@
 # One run of tools/test.py that evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks.
-_base_ = './iam_mbv2_voc.py'
+_base_ = './iam-plus_mbv2_voc.py'
 model = dict(
     test_cfg=dict(
         baselines=dict(

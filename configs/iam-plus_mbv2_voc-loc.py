@@ -1,0 +1,31 @@
+# Localization on real images at hand: the images of VOC val with a single object, against its box; CAM, PRM and IAM of
+# the highest peak by the same rule: the largest connected region of the map at or above its mean, which was better for
+# IAM on training images (docs/experiments.md), while the other maps lose or gain next to nothing. Rows named _all are
+# by the paper's rule: all such pixels.
+_base_ = './iam-plus_mbv2_voc.py'
+model = dict(
+    peak_head=dict(class_thr=-1e9, keep_strongest=True, max_peaks=1),
+    post_processor=dict(_delete_=True, type='ExtentBox', region='largest'),
+    test_cfg=dict(
+        baselines=dict(
+            cam=dict(type='ExtentBox', source='cams', region='largest'),
+            prm=dict(type='ExtentBox', source='prms', region='largest'),
+            cam_all=dict(type='ExtentBox', source='cams'),
+            prm_all=dict(type='ExtentBox', source='prms'),
+            iam_all=dict(type='ExtentBox'))))
+test_dataloader = dict(
+    dataset=dict(
+        type='VOCSingleObjectDataset',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale={{_base_.scale}}, keep_ratio=False),
+            dict(type='PackWeakInputs')
+        ]))
+test_evaluator = [
+    dict(type='LocalizationMetric', prefix='CAM', pred_field='pred_instances_cam'),
+    dict(type='LocalizationMetric', prefix='PRM', pred_field='pred_instances_prm'),
+    dict(type='LocalizationMetric', prefix='IAM'),
+    dict(type='LocalizationMetric', prefix='CAM_all', pred_field='pred_instances_cam_all'),
+    dict(type='LocalizationMetric', prefix='PRM_all', pred_field='pred_instances_prm_all'),
+    dict(type='LocalizationMetric', prefix='IAM_all', pred_field='pred_instances_iam_all'),
+]
