@@ -8,10 +8,10 @@ model = dict(
     post_processor=dict(_delete_=True, type='ExtentBox', region='largest'),
     test_cfg=dict(
         baselines=dict(
-            cam=dict(type='ExtentBox', source='cams', region='largest'),
-            prm=dict(type='ExtentBox', source='prms', region='largest'),
-            cam_all=dict(type='ExtentBox', source='cams'),
-            prm_all=dict(type='ExtentBox', source='prms'),
+            cam=dict(type='ExtentBox', map_key='cams', region='largest'),
+            prm=dict(type='ExtentBox', map_key='prms', region='largest'),
+            cam_all=dict(type='ExtentBox', map_key='cams'),
+            prm_all=dict(type='ExtentBox', map_key='prms'),
             iam_all=dict(type='ExtentBox'))))
 test_dataloader = dict(
     dataset=dict(

@@ -1,11 +1,11 @@
 # Saliency on VOC val against the union of its instance masks: IAM, PRM and CAM as saliency maps of the same peaks.
 _base_ = './iam-plus_mbv2_voc.py'
 model = dict(
-    post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'),
+    post_processor=dict(_delete_=True, type='SaliencyMap', map_key='iams'),
     test_cfg=dict(
         baselines=dict(
-            cam=dict(type='SaliencyMap', maps='cams', field='pred_saliency_cam'),
-            prm=dict(type='SaliencyMap', maps='prms', field='pred_saliency_prm'),
+            cam=dict(type='SaliencyMap', map_key='cams', field='pred_saliency_cam'),
+            prm=dict(type='SaliencyMap', map_key='prms', field='pred_saliency_prm'),
             # not in the paper: flat inside the object, doubtful instances less salient (docs/saliency.md)
             iam_sigmoid=dict(
                 type='SaliencyMap', activation='sigmoid', by_score=True, class_evidence='peak', temperature=8.,

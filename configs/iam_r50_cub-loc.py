@@ -12,8 +12,8 @@ model = dict(
     post_processor=dict(_delete_=True, type='ExtentBox'),
     test_cfg=dict(
         baselines=dict(
-            cam=dict(type='ExtentBox', source='cams'),
-            prm=dict(type='ExtentBox', source='prms'),
+            cam=dict(type='ExtentBox', map_key='cams'),
+            prm=dict(type='ExtentBox', map_key='prms'),
             largest=dict(type='ExtentBox', region='largest'))))
 test_dataloader = dict(
     dataset=dict(

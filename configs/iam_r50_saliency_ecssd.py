@@ -10,7 +10,7 @@ model = dict(
             backbone=dict(type='ResNet', depth=50, norm_eval=True, style='pytorch'),
             head=dict(type='SoftmaxHead', num_classes=1000, in_channels=2048),
             checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
-    post_processor=dict(_delete_=True, type='SaliencyMap', maps='iams'))
+    post_processor=dict(_delete_=True, type='SaliencyMap', map_key='iams'))
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,

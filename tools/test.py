@@ -67,7 +67,7 @@ def main() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=False)
-    if cfg.launcher != 'none' and cfg.model.type == 'GivenPredictions':
+    if cfg.launcher != 'none' and cfg.model.type == 'PrecomputedPredictions':
         raise SystemExit(f'{cfg.filename}: there is no network to share out to several processes; leave out --launcher')
     opened = open_cpu_group(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -4,7 +4,7 @@
 _base_ = './_base_/no_network.py'
 model = dict(
     post_processor=dict(
-        type='BoxesAlone',
+        type='BoxesWithoutMasks',
         boxes=dict(type='DetectionFileBoxes', path='{{$CUB_BOXES:data/cub_boxes/boxes.json}}', classes=None)))
 test_dataloader = dict(
     dataset=dict(

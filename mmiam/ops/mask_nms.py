@@ -18,8 +18,8 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
         masks2 (Tensor): bool masks, has shape (m, H, W).
 
     Returns:
-        Tensor: float32 IoU, has shape (n, m); two empty masks have IoU 0. Counts are exact: a chunk's are below
-        2^24 and chunks are added up in float64.
+        Tensor: float32 IoU, has shape (n, m); two empty masks have IoU 0. Counts are exact, under autocast too: a
+        chunk's are below 2^24 and chunks are added up in float64.
 
     Raises:
         ValueError: If the masks are not 3-dimensional or differ in height or width.
@@ -31,10 +31,12 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
     flat1, flat2 = (m.flatten(1) if m.dtype == torch.bool else m.flatten(1) != 0 for m in (masks1, masks2))
     inter = torch.zeros(len(flat1), len(flat2), dtype=torch.float64, device=flat1.device)
     step = max(1, _CHUNK_ELEMENTS // max(1, len(flat1) + len(flat2)))
-    for start in range(0, flat1.size(1), step):
-        part1 = flat1[:, start:start + step].float()
-        part2 = part1 if same else flat2[:, start:start + step].float()
-        inter += part1 @ part2.t()
+    # a count of pixels is no quantity for half precision: above 2,048 it is rounded, above 65,504 it is inf
+    with torch.autocast(flat1.device.type, enabled=False):
+        for start in range(0, flat1.size(1), step):
+            part1 = flat1[:, start:start + step].float()
+            part2 = part1 if same else flat2[:, start:start + step].float()
+            inter += part1 @ part2.t()
     area1, area2 = (f.sum(1, dtype=torch.float64) for f in (flat1, flat2))
     union = area1[:, None] + area2[None, :] - inter
     return (inter / union.clamp(min=1)).float()

@@ -43,8 +43,8 @@ def peak_stimulation(
 
     Returns:
         tuple[Tensor, Tensor]: Scores, the mean response over the peaks, (B, C), differentiable in
-        ``response`` and 0 where a map has no peak (possible with a constant filter only); and the peaks,
-        bool, (B, C, H, W).
+        ``response``, 0 where a map has no peak (possible with a constant filter only) and NaN where it holds a
+        NaN; and the peaks, bool, (B, C, H, W).
 
     Raises:
         ValueError: If the map is not 4-dimensional or empty, the window is even, or an option is unknown.
@@ -65,7 +65,9 @@ class _MeanOverPeaks(Function):
         count = peaks.sum(dim=(2, 3)).clamp_(min=1)
         ctx.save_for_backward(peaks, count)
         ctx.divide = divide
-        return response.masked_fill(~peaks, 0).sum(dim=(2, 3)) / count
+        score = response.masked_fill(~peaks, 0).sum(dim=(2, 3)) / count
+        # NaN >= threshold is false: without this a broken map would have no peak, score 0 and train in silence
+        return score.masked_fill(response.amax(dim=(2, 3)).isnan(), torch.nan)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -88,7 +90,10 @@ def _threshold(response: Tensor, peak_filter: str | float | None) -> Tensor | fl
     if not isinstance(peak_filter, str):
         return peak_filter
     flat = response.flatten(2)
-    if peak_filter == 'median':
+    if peak_filter == 'median' and flat.is_cuda:
+        # neither median nor kthvalue along a dimension is deterministic there, so deterministic mode refuses both
+        threshold = flat.sort(dim=2).values[:, :, (flat.shape[2] - 1) // 2]
+    elif peak_filter == 'median':
         threshold = flat.median(dim=2).values
     else:
         threshold = flat.mean(dim=2) if peak_filter == 'mean' else flat.amax(dim=2)

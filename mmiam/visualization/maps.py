@@ -15,7 +15,7 @@ from .overlays import overlay_heatmap, overlay_instances, to_numpy
 COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks')
 
 
-def highest(maps: Any, normalize: bool) -> np.ndarray:
+def merge_maps(maps: Any, normalize: bool) -> np.ndarray:
     """Maximum over n maps (n, h, w), float32 (h, w), each divided by its own maximum if asked; zeros for n = 0."""
     maps = np.maximum(to_numpy(maps).astype(np.float32), 0)
     if len(maps) == 0:
@@ -25,7 +25,7 @@ def highest(maps: Any, normalize: bool) -> np.ndarray:
     return maps.max(0)
 
 
-def draw_predicted(image: np.ndarray, predicted: Any, classes: Sequence[str], score_thr: float = 0.) -> dict:
+def draw_predicted(image: np.ndarray, predicted: Any, classes: Sequence[str], min_score: float = 0.) -> dict:
     """Pictures of an image's predictions.
 
     Args:
@@ -34,20 +34,20 @@ def draw_predicted(image: np.ndarray, predicted: Any, classes: Sequence[str], sc
             ``prms``, ``iams`` (n, h, w) that there are (``test_cfg.return_maps``). CAM and PRM are divided by their
             maximum, the IAM is a probability.
         classes (Sequence[str]): class names.
-        score_thr (float): instances below are in no picture.
+        min_score (float): instances below are in no picture.
 
     Returns:
         dict[str, ndarray]: name of :data:`COLUMNS` -> RGB picture, uint8 (H, W, 3); maps that are not there are left
         out.
     """
     scores = to_numpy(predicted.scores)
-    shown = np.flatnonzero(scores >= score_thr)
+    shown = np.flatnonzero(scores >= min_score)
     labels = to_numpy(predicted.labels)[shown]
     names = [f'{classes[label]} {score:.2f}' for label, score in zip(labels, scores[shown])]
     tiles = dict(image=image)
     for column, field in zip(COLUMNS[1:4], ('cams', 'prms', 'iams')):
         if field in predicted:
-            heat = highest(to_numpy(predicted.get(field))[shown], normalize=field != 'iams')
+            heat = merge_maps(to_numpy(predicted.get(field))[shown], normalize=field != 'iams')
             tiles[column] = overlay_heatmap(image, heat)
     tiles['masks'] = overlay_instances(image, to_numpy(predicted.masks)[shown], names)
     return tiles

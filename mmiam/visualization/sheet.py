@@ -5,13 +5,14 @@ Legend: R rows, K columns. Tiles are RGB, uint8, of any size; each is fitted int
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from mmiam.utils.files import atomic_write
 
 from .overlays import FONT, check_image
 
@@ -121,15 +122,5 @@ def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str
     if path.suffix.lower() != '.png':
         raise ValueError(f'{path}: a sheet is written as .png')
     picture = draw_sheet(rows, columns, captions, tile_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
-    handle, temporary = tempfile.mkstemp(suffix='.tmp', prefix=f'.{path.name}.', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    atomic_write(path, cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1].tobytes())
     return path

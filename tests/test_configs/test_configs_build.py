@@ -44,7 +44,7 @@ def test_config_builds(path, elsewhere):
     VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None))  # as the runner does before hooks
     for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
         assert HOOKS.build(hook) is not None
-    if cfg.model.type == 'GivenPredictions':  # no parameters, nothing trains
+    if cfg.model.type == 'PrecomputedPredictions':  # no parameters, nothing trains
         assert cfg.get('train_dataloader') is None and MODELS.build(cfg.model)
         return
     rates = learning_rates(cfg)

@@ -9,7 +9,7 @@ import torch
 from mmdet.structures import DetDataSample
 from PIL import Image
 
-from mmiam.models.baselines import GivenPredictions, SavedSaliencyMap
+from mmiam.models.baselines import PrecomputedPredictions, SavedSaliencyMap
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
@@ -87,6 +87,6 @@ def test_a_map_is_grey_over_255(tmp_path):
     save(tmp_path / 'a.png', np.array([[0, 51, 255]], np.uint8))
     sample = DetDataSample(metainfo=dict(img_id='a'))
     image = torch.zeros(3, 1, 3)
-    found = SavedSaliencyMap(str(tmp_path))(GivenPredictions.no_cues(image), image, sample)
+    found = SavedSaliencyMap(str(tmp_path))(PrecomputedPredictions.no_cues(image), image, sample)
     assert len(found) == 0
     torch.testing.assert_close(sample.pred_saliency, torch.tensor([[0., .2, 1.]]))

@@ -3,7 +3,7 @@ import pytest
 
 from mmiam.evaluation.functional.localization import (
     box_ious,
-    localization_figures,
+    localization_metrics,
     localization_record,
     sweep_boxes,
 )
@@ -36,7 +36,7 @@ def test_box_ious_by_hand_and_by_counting():
     assert box_ious([[0, 0, 2, 2]], [[1, 1, 3, 3], [0, 0, 2, 2], [2, 0, 4, 2], [1, 1, 1, 5]])[0].tolist() == [
         pytest.approx(1 / 7), 1, 0, 0]
     rng = np.random.default_rng(0)
-    boxes = rng.integers(0, 8, (2, 12, 4))
+    boxes = np.sort(rng.integers(0, 8, (2, 12, 2, 2)), axis=2).reshape(2, 12, 4)
     expected = [[slow_iou(a, b) for b in boxes[1]] for a in boxes[0]]
     np.testing.assert_allclose(box_ious(*boxes), expected)
 
@@ -90,8 +90,8 @@ def test_figures_by_hand():
     """Four images: all right; wrong class; IoU of exactly one half; no box."""
     records = [record(3, [0, 0, 10, 10]), record(1, [0, 0, 10, 9]), record(3, [0, 0, 10, 5]), record(None, None)]
     assert [one.iou for one in records] == [1., .9, .5, 0.] and not records[3].found
-    assert localization_figures(records) == dict(loc_err=75., gt_known_err=50., cls_err=50.)
-    assert localization_figures(records, iou_thr=.4)['loc_err'] == 50.
+    assert localization_metrics(records) == dict(loc_err=75., gt_known_err=50., cls_err=50.)
+    assert localization_metrics(records, iou_thr=.4)['loc_err'] == 50.
 
 
 def test_sweep_figures_by_hand():
@@ -99,10 +99,10 @@ def test_sweep_figures_by_hand():
     one, two = record(3, None, [0, 0, 10, 5]), record(1, None, [0, 0, 10, 4])
     two.sweep_iou[100:] = 1.
     one.sweep_iou[200:] = 0.
-    figures = localization_figures([one, two])
+    figures = localization_metrics([one, two])
     assert figures['wsol_thr'] == pytest.approx(100 / 255)
     assert figures['wsol_gt_known_err'] == 0 and figures['wsol_loc_err'] == 50.
-    assert 'wsol_thr' not in localization_figures([one, record(3, [0, 0, 1, 1])])
+    assert 'wsol_thr' not in localization_metrics([one, record(3, [0, 0, 1, 1])])
 
 
 def test_the_best_of_several_boxes_counts_and_the_class_must_be_that_of_the_box():

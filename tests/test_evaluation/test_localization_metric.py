@@ -14,7 +14,7 @@ def sample(img_id='1', label=0, box=(0, 0, 10, 20), true=((0, (0, 0, 10, 20)), )
         img_id=img_id, img_path=f'images/a/{img_id}.jpg', ori_shape=(40, 20),
         instances=[dict(bbox=list(b), bbox_label=k, ignore_flag=0) for k, b in true],
         pred_instances=dict(labels=torch.full((count, ), label), scores=torch.tensor(scores).view(-1),
-                            bboxes=torch.tensor([box] * count).view(-1, 4).float(), maps=maps)) | extra
+                            bboxes=torch.tensor([box] * count).view(-1, 4).float(), score_maps=maps)) | extra
 
 
 def evaluate(samples, **kwargs):
@@ -66,8 +66,8 @@ def test_what_is_missing_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         evaluate([sample() | change])
     one = sample()
-    del one['pred_instances']['maps']
-    with pytest.raises(ValueError, match="no 'maps'"):
+    del one['pred_instances']['score_maps']
+    with pytest.raises(ValueError, match="no 'score_maps'"):
         evaluate([one])
     with pytest.raises(ValueError, match='iou_thr must lie'):
         LocalizationMetric(iou_thr=1.)

@@ -39,7 +39,7 @@ def test_by_hand():
     assert found.mae == pytest.approx((0 + .25 + .5 + 0) / 4)
     scores = saliency_scores([found])
     expected = (128 * f[255] + 64 * 1 + 63 * f[1] + f[0]) / 256
-    assert scores.figures() == dict(F_mean=pytest.approx(expected), F_adaptive=found.adaptive, F_max=1.,
+    assert scores.metrics() == dict(F_mean=pytest.approx(expected), F_adaptive=found.adaptive, F_max=1.,
                                     MAE=pytest.approx(.1875))
     assert scores.best_threshold == pytest.approx(127 / 255)
 
@@ -72,7 +72,7 @@ def test_the_maximum_is_that_of_the_mean_curve():
     mask = np.array([[True, True, False, False]])
     images = [image_saliency(np.array([[1., .9, .8, 0.]]), mask), image_saliency(np.array([[1., .2, .1, 0.]]), mask)]
     scores = saliency_scores(images)
-    assert all(image.curve.max() == pytest.approx(1) for image in images) and scores.figures()['F_max'] < 1
+    assert all(image.curve.max() == pytest.approx(1) for image in images) and scores.metrics()['F_max'] < 1
     np.testing.assert_allclose(scores.curve, (images[0].curve + images[1].curve) / 2)
 
 
@@ -118,4 +118,4 @@ def test_errors():
 def test_no_images():
     scores = saliency_scores([])
     assert scores.num_images == 0 and math.isnan(scores.best_threshold)
-    assert all(math.isnan(value) for value in scores.figures().values())
+    assert all(math.isnan(value) for value in scores.metrics().values())

@@ -31,7 +31,7 @@ def evaluate(samples, **kwargs):
 @pytest.mark.parametrize('void', ['background', 'ignore'])
 def test_figures_are_those_of_the_functions(void):
     expected = saliency_scores([image_saliency(a, b, valid=None if void == 'background' else ~v)
-                                for a, b, v in zip(MAPS, MASKS, VOID)]).figures()
+                                for a, b, v in zip(MAPS, MASKS, VOID)]).metrics()
     assert evaluate([sample(i) for i in range(3)], void=void) == pytest.approx(expected)
     assert 0 < expected['F_mean'] < expected['F_max'] < 1
 

@@ -137,7 +137,7 @@ def test_dump_gives_the_same_figures_without_a_model(tmp_path):
     for void in ('background', 'ignore'):
         expected = evaluate(samples, dump=str(tmp_path / 'new/iam.json'), iou_thrs=(.1, .5), void=void)
         dump = load_dump(str(tmp_path / 'new/iam.json'))
-        assert evaluate_records(dump['images'], 3, (.1, .5), void).figures() == expected
+        assert evaluate_records(dump['images'], 3, (.1, .5), void).metrics() == expected
         assert dump['classes'] == list(META['classes']) and dump['images'][0]['img_id'] == '0'
         assert dump['images'][2]['image_labels'] == [0, 1]
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['iam.json']
@@ -153,26 +153,6 @@ def test_a_broken_dump_is_named(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=f'x.json.*{match}'):
             load_dump(str(path))
-
-
-def test_best_threshold_iou_of_soft_maps():
-    one = sample([(bar(0, 1), 0), (bar(5), 1)], [(bar(0), 0, .9), (bar(5), 2, .9)])
-    one['pred_instances']['maps'] = torch.from_numpy(np.array([bar(0) * .8 + bar(1, 2) * .4, bar(5) * .9]))
-    result = evaluate([one], map_key='maps')
-    # cat: three columns from .4 on, one from .8 on: max(2/3, 1/2); dog: no map of its class
-    assert result['best_IoU'] == pytest.approx(100 * (2 / 3 + 0) / 2) == result['best_IoU_instance']
-    one['void_mask'] = encode_masks(bar(2)[None])[0]
-    assert evaluate([one], map_key='maps', void='ignore')['best_IoU'] == pytest.approx(50)
-    del one['void_mask']
-    # maps that sum to 1, of half the size: the same after normalisation and resizing
-    small = np.array([bar(0, 1)[:2, ::2] / 100., bar(9)[:2, ::2] * 0.])
-    one['pred_instances']['maps'] = torch.from_numpy(small)
-    assert evaluate([one], map_key='maps')['best_IoU'] == 0
-    # the first of five columns of half size is 0.75 at the second of ten, 0.25 at the third
-    assert evaluate([one], map_key='maps', normalize_maps=True)['best_IoU'] == pytest.approx(50)
-    del one['pred_instances']['maps']
-    with pytest.raises(ValueError, match="no 'maps'"):
-        evaluate([one], map_key='maps')
 
 
 def test_table_by_class_is_logged(logged):

@@ -247,12 +247,12 @@ class TestProposalRetrieval:
     @pytest.mark.parametrize('score', ['class', 'match'])
     @pytest.mark.parametrize('kwargs', [
         {}, dict(alpha=3., beta=0.05, tau=1.2), dict(alpha=0.1, contour_size=3), dict(area_range=(0., 2.)),
-        dict(area_range=(0.3, 0.5)), dict(num_proposals=4), dict(num_proposals=100)])
+        dict(area_range=(0.3, 0.5)), dict(max_proposals=4), dict(max_proposals=100)])
     def test_against_a_dense_slow_reference(self, block_proposals, kwargs, score):
         cues = random_cues()
         image = torch.zeros(3, 2 * H, 2 * W)
         found = ProposalRetrieval(score=score, nms_iou=None, **kwargs)(cues, image, with_proposals(block_proposals))
-        large = block_proposals.masks()[:kwargs.get('num_proposals')]
+        large = block_proposals.masks()[:kwargs.get('max_proposals')]
         settings = dict(alpha=0.8, beta=1e-5, tau=0.95, contour_size=5, area_range=(2e-5, 0.85))
         settings.update({name: value for name, value in kwargs.items() if name in settings})
         expected = {}
@@ -336,7 +336,7 @@ class TestClassMapThreshold:
     def test_threshold_class_evidence_and_temperature(self):
         cues = make_cues([3], cams=self.two_regions()[None], class_scores=torch.tensor([5.]),
                          peak_scores=torch.tensor([4 * logit(0.7)]))
-        found = ClassMapThreshold(threshold=0.45, class_evidence='peak', temperature=4.)(
+        found = ClassMapThreshold(ratio=0.45, class_evidence='peak', temperature=4.)(
             cues, torch.zeros(3, 4, 6), DetDataSample())
         assert found.masks.sum() == 2 and found.scores.tolist() == pytest.approx([0.7 * 0.75])
 

@@ -122,7 +122,7 @@ def test_strips_and_runs_do_not_show(blur, strip, kept, run, monkeypatch):
     whole = conv_crf(unary, image, blur=blur)
     monkeypatch.setitem(KERNELS._STRIP_VALUES, 'cpu', strip)
     monkeypatch.setitem(KERNELS._RUN_VALUES, 'cpu', run)
-    monkeypatch.setattr(KERNELS, '_KEPT_VALUES', kept)
+    monkeypatch.setitem(KERNELS._KEPT_VALUES, 'cpu', kept)
     assert torch.allclose(conv_crf(unary, image, blur=blur), whole, rtol=1e-9, atol=1e-12)
 
 
@@ -132,7 +132,7 @@ def test_strips_and_runs_do_not_show(blur, strip, kept, run, monkeypatch):
 def test_shares_of_instances_do_not_show(mode, labels, pixels, part, monkeypatch):
     unary, image = random_case(5, labels, (11, 13))
     module, whole = sys.modules[conv_crf.__module__], conv_crf(unary, image, blur=2, mode=mode)
-    monkeypatch.setattr(module, '_PIXEL_VALUES', pixels)
+    monkeypatch.setitem(module._PIXEL_VALUES, 'cpu', pixels)
     monkeypatch.setattr(module, '_PART_VALUES', part)
     monkeypatch.setattr(module, 'num_workers', lambda device: 2)
     assert torch.allclose(conv_crf(unary, image, blur=2, mode=mode), whole, rtol=1e-9, atol=1e-12)

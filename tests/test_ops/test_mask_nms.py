@@ -72,6 +72,19 @@ def test_empty_and_single():
     assert mask_nms(empty, torch.arange(3.), .5).tolist() == [2, 1, 0]
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_counts_are_exact_under_autocast(dtype):
+    """90,000 pixels are inf in half precision, and 257 are 256 in bfloat16."""
+    masks = torch.zeros(3, 300, 600, dtype=torch.bool)
+    masks[0, :, :300] = masks[1, :, 299:599] = True  # they share one column
+    masks[2, 0, :257] = True
+    expected = mask_iou(masks, masks)
+    with torch.autocast('cpu', dtype=dtype):
+        assert torch.equal(mask_iou(masks, masks), expected)
+        assert mask_nms(masks, torch.tensor([.9, .8, .7]), .3).tolist() == [0, 1, 2]
+    assert expected[0, 1] == pytest.approx(300 / 179700) and expected[0, 2] == pytest.approx(257 / 90000)
+
+
 def test_errors():
     masks = torch.zeros(2, 4, 4, dtype=torch.bool)
     with pytest.raises(ValueError, match='scores'):

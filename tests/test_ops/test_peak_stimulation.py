@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from mmiam.ops.peak_stimulation import peak_stimulation
@@ -106,11 +107,23 @@ def test_no_peak_scores_zero():
     assert torch.equal(response.grad, torch.zeros_like(response))
 
 
+@pytest.mark.parametrize('peak_filter', ['median', 'mean', 'max', None, 3.5])
+def test_nan_is_handed_on(peak_filter):
+    """A map with NaN has no peak that can be trusted: its score is NaN, that of the map beside it is not."""
+    response = torch.stack([MAP, MAP])[None].clone()
+    response[0, 0, 3, 3] = torch.nan
+    response.requires_grad_()
+    scores, _ = peak_stimulation(response, peak_filter=peak_filter)
+    assert scores[0, 0].isnan() and scores[0, 1].isfinite()
+    assert F.multilabel_soft_margin_loss(scores, torch.zeros(1, 2)).isnan()
+
+
 def test_gradients_by_hand():
+    """Each peak has the whole gradient unless asked otherwise: thresholds of the literature rest on that."""
     out_grad = torch.tensor([[2.]])
-    for mode, expected in (('official', 2.), ('mean', 2. / 5)):
+    for kwargs, expected in ((dict(), 2.), (dict(grad_mode='official'), 2.), (dict(grad_mode='mean'), 2. / 5)):
         response = MAP[None, None].clone().requires_grad_()
-        scores, mask = peak_stimulation(response, grad_mode=mode)
+        scores, mask = peak_stimulation(response, **kwargs)
         scores.backward(out_grad)
         assert torch.allclose(response.grad, mask * expected)
 

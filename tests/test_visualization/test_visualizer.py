@@ -10,16 +10,16 @@ from mmengine.registry import VISUALIZERS
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from mmiam.visualization.maps import COLUMNS, draw_predicted, highest
+from mmiam.visualization.maps import COLUMNS, draw_predicted, merge_maps
 
 LOCAL = dict(type='LocalVisBackend')
 
 
-def test_highest_by_hand():
+def test_merge_maps_by_hand():
     maps = torch.tensor([[[0., 2.], [1., 0.]], [[-3., 0.], [4., 8.]]])
-    assert highest(maps, normalize=False).tolist() == [[0, 2], [4, 8]]
-    assert highest(maps, normalize=True).tolist() == [[0, 1], [.5, 1]]
-    assert highest(maps[:0], normalize=True).tolist() == [[0, 0], [0, 0]]
+    assert merge_maps(maps, normalize=False).tolist() == [[0, 2], [4, 8]]
+    assert merge_maps(maps, normalize=True).tolist() == [[0, 1], [.5, 1]]
+    assert merge_maps(maps[:0], normalize=True).tolist() == [[0, 0], [0, 0]]
 
 
 def test_instances_below_the_threshold_are_in_no_picture():
@@ -29,7 +29,7 @@ def test_instances_below_the_threshold_are_in_no_picture():
     predicted = InstanceData(masks=masks, labels=torch.tensor([0, 0]), scores=torch.tensor([.9, .1]),
                              prms=masks.float(), iams=masks.float())
     both = draw_predicted(image, predicted, ('cat', ))
-    one = draw_predicted(image, predicted, ('cat', ), score_thr=.5)
+    one = draw_predicted(image, predicted, ('cat', ), min_score=.5)
     assert list(both) == ['image', 'PRM', 'IAM', 'masks']  # CAM was not kept
     assert (both['IAM'][3] != one['IAM'][3]).any() and (both['IAM'][0] == one['IAM'][0]).all()
     assert set(both) <= set(COLUMNS)

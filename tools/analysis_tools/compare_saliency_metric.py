@@ -88,7 +88,7 @@ def compare(cases: Iterator[tuple[np.ndarray, np.ndarray]], toolbox, own) -> tup
     theirs = fm.get_results()['fm']
     theirs = dict(F_mean=float(theirs['curve'].mean()), F_adaptive=float(theirs['adp']),
                   F_max=float(theirs['curve'].max()), MAE=float(mae.get_results()['mae']))
-    return own.saliency_scores(images).figures(), theirs, float(largest), len(images)
+    return own.saliency_scores(images).metrics(), theirs, float(largest), len(images)
 
 
 def toolbox_version() -> str:

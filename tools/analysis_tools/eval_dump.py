@@ -38,7 +38,7 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = Fal
     scores = evaluate_records(progress, len(dump['classes']), iou_thrs, void)
     if classwise:
         print(AsciiTable(class_table(scores, dump['classes'])).table)
-    figures = scores.figures()
+    figures = scores.metrics()
     if coco:
         figures.update(coco_figures(dump))
     return figures

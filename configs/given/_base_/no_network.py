@@ -1,6 +1,6 @@
 # Images at original size and no network: another method's files are judged. Nothing to train, no checkpoint.
 _base_ = '../../_base_/default_runtime.py'
-model = dict(type='GivenPredictions', data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True))
+model = dict(type='PrecomputedPredictions', data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True))
 test_cfg = dict(type='TestLoop')
 test_dataloader = dict(
     batch_size=1,

@@ -1,7 +1,7 @@
 # Images at original size and no network: the boxes are given. Nothing to train.
 _base_ = ['../../_base_/datasets/voc_weak.py', '../../_base_/default_runtime.py']
 model = dict(
-    type='GivenPredictions',
+    type='PrecomputedPredictions',
     data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True),
     test_cfg=dict(baselines=dict()))
 train_dataloader = None

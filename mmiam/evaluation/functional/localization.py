@@ -13,20 +13,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from mmdet.structures.bbox import bbox_overlaps
 
 #: the published code quantises maps to 8 bits, so that these thresholds are all there are: above 0, …, above 254
 LEVELS = np.arange(255)
 
 
 def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU of all pairs: (n, 4), (m, 4) -> (n, m) in [0, 1], 0 with an empty box."""
-    first, second = np.asarray(first, np.float64).reshape(-1, 4), np.asarray(second, np.float64).reshape(-1, 4)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    common = np.clip(high - low, 0, None).prod(2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    """IoU of all pairs: (n, 4), (m, 4) -> float64 (n, m) in [0, 1], 0 with an empty box."""
+    # mmdet's function for tensors: its other one, for arrays, computes in float32
+    return bbox_overlaps(*(torch.as_tensor(np.asarray(boxes, np.float64).reshape(-1, 4)) for boxes in (first, second))
+                         ).numpy()
 
 
 def sweep_boxes(score_map: np.ndarray) -> np.ndarray:
@@ -103,7 +101,7 @@ def localization_record(label: int | None, box: np.ndarray | None, true_labels: 
                               box is not None, sweep)
 
 
-def localization_figures(records: list[LocalizationRecord], iou_thr: float = 0.5) -> dict[str, float]:
+def localization_metrics(records: list[LocalizationRecord], iou_thr: float = 0.5) -> dict[str, float]:
     """Errors in percent of all images.
 
     Args:
@@ -118,14 +116,14 @@ def localization_figures(records: list[LocalizationRecord], iou_thr: float = 0.5
     correct_class = np.array([record.class_correct for record in records])
     boxes = np.array([record.iou for record in records]) > iou_thr
     both = np.array([record.class_iou for record in records]) > iou_thr
-    figures = dict(loc_err=_percent_wrong(both), gt_known_err=_percent_wrong(boxes),
+    metrics = dict(loc_err=_percent_wrong(both), gt_known_err=_percent_wrong(boxes),
                    cls_err=_percent_wrong(correct_class))
     if all(record.sweep_iou is not None for record in records):
         right = np.stack([record.sweep_iou for record in records]) >= iou_thr
         best = int(right.mean(0).argmax())
-        figures.update(wsol_loc_err=_percent_wrong(right[:, best] & correct_class),
+        metrics.update(wsol_loc_err=_percent_wrong(right[:, best] & correct_class),
                        wsol_gt_known_err=_percent_wrong(right[:, best]), wsol_thr=float(LEVELS[best]) / 255)
-    return figures
+    return metrics
 
 
 def _percent_wrong(right: np.ndarray) -> float:

@@ -31,7 +31,7 @@ class InstanceScores:
     overlap: BestOverlap
     num_images: int
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """``mAP_25`` …, ``ABO`` (mean over classes), ``ABO_instance``, in percent."""
         values = {threshold_key(thr): 100 * result.mean for thr, result in self.ap.items()}
         values['ABO'] = 100 * self.overlap.class_mean

@@ -53,7 +53,7 @@ class SaliencyScores:
         """The one threshold in [0, 1], the same for all images, with the highest mean F_beta; NaN without images."""
         return float('nan') if not self.num_images else (NUM_THRESHOLDS - 1 - int(self.curve.argmax())) / 255
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """``F_mean`` (over thresholds), ``F_adaptive``, ``F_max`` (of the mean curve), ``MAE``; all in [0, 1]."""
         return dict(F_mean=float(self.curve.mean()), F_adaptive=self.adaptive, F_max=float(self.curve.max()),
                     MAE=self.mae)

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from ..functional.class_predictions import find_prediction, load_class_predictions
-from ..functional.localization import LocalizationRecord, localization_figures, localization_record, sweep_boxes
+from ..functional.localization import LocalizationRecord, localization_metrics, localization_record, sweep_boxes
 from ..functional.records import percent
 
 
@@ -44,7 +44,7 @@ class LocalizationMetric(BaseMetric):
     default_prefix = None
 
     def __init__(self, iou_thr: float = .5, pred_field: str = 'pred_instances', class_source: str = 'instance',
-                 first_label: int = 0, map_key: str | None = 'maps', map_size: int | None = 224,
+                 first_label: int = 0, map_key: str | None = 'score_maps', map_size: int | None = 224,
                  collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         if not 0 <= iou_thr < 1:
@@ -119,7 +119,7 @@ class LocalizationMetric(BaseMetric):
 
     def compute_metrics(self, results: list[LocalizationRecord]) -> dict[str, float]:
         """The figures of all records, and a table of them in the log."""
-        figures = localization_figures(results, self.iou_thr)
+        figures = localization_metrics(results, self.iou_thr)
         if self.class_source == 'unknown':
             figures.update({key: float('nan') for key in ('loc_err', 'cls_err', 'wsol_loc_err') if key in figures})
         missing = sum(not record.found for record in results)

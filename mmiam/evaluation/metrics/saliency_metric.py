@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
+from mmiam.utils.files import atomic_write
 from mmiam.utils.rle import decode_masks
 
 from ..functional.saliency import BETA2, ImageSaliency, SaliencyScores, image_saliency, min_max, saliency_scores
@@ -114,11 +115,11 @@ class SaliencyMetric(BaseMetric):
         if empty:
             print_log(f'{empty} of {len(results)} masks have no foreground; F_beta of these images is 0 whatever the '
                       'map', logger='current')
-        return scores.figures()
+        return scores.metrics()
 
     @staticmethod
     def _table(scores: SaliencyScores) -> str:
-        figures = scores.figures()
+        figures = scores.metrics()
         names = dict(F_mean='F mean over 256 thresholds', F_adaptive='F adaptive',
                      F_max=f'F maximal (at {scores.best_threshold:.3f})', MAE='MAE')
         rows = [[names[key], f'{value:.4f}'] for key, value in figures.items()]
@@ -131,12 +132,4 @@ def save_map(path: str, saliency: np.ndarray) -> None:
     done, encoded = cv2.imencode('.png', np.round(saliency * 255).astype(np.uint8))
     if not done:
         raise ValueError(f'{path}: the map cannot be written as PNG')
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(encoded.tobytes())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    atomic_write(path, encoded.tobytes())

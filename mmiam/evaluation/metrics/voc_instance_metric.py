@@ -4,19 +4,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.progress import track
 from terminaltables import AsciiTable
 
-from mmiam.utils.rle import decode_masks, encode_masks, text_rle
+from mmiam.utils.rle import encode_masks, text_rle
 
 from ..dump import save_dump
-from ..functional.best_overlap import BestOverlap, best_threshold_iou
-from ..functional.records import class_table, evaluate_records, ground_truth_part, mask_rles, percent
+from ..functional.records import class_table, evaluate_records, ground_truth_part
 
 
 @METRICS.register_module()
@@ -24,8 +21,8 @@ class VOCInstanceMetric(BaseMetric):
     """mAP^r at any thresholds and ABO (protocol: :mod:`mmiam.evaluation.functional.voc_instance_ap`).
 
     Keys of the result, in percent: ``mAP_25``, ``mAP_50``, ``mAP_75`` (one for each threshold), ``ABO`` (mean
-    over classes), ``ABO_instance``; with ``map_key`` also ``best_IoU`` and ``best_IoU_instance``. A table by
-    class with the counts behind each figure is logged. Without any ground truth the figures are NaN.
+    over classes), ``ABO_instance``. A table by class with the counts behind each figure is logged. Without any
+    ground truth the figures are NaN.
 
     While no sample has predictions of the kind (stage 1 trains the classifier only), the result is empty
     and a line says so once. That some images have them and others not is an error.
@@ -38,11 +35,6 @@ class VOCInstanceMetric(BaseMetric):
             different fields and prefixes evaluate CAM, PRM and IAM of one run.
         dump (str, optional): Json file to write with predictions and ground truth, for
             ``tools/analysis_tools/eval_dump.py``.
-        map_key (str, optional): Key in the predictions of soft maps (n, h, w) in [0, 1], of any size that
-            covers the whole image. Given, the best-threshold IoU of each ground truth with the maps of its
-            class is reported (Fig. 8).
-        normalize_maps (bool): Whether each map is divided by its maximum first: for Peak Response Maps, which
-            sum to 1, so that the thresholds in (0, 1) mean something.
         classwise (bool): Whether the table by class is logged.
         collect_device (str): As of :class:`mmengine.evaluator.BaseMetric`.
         prefix (str, optional): Put before the keys, with a slash.
@@ -52,8 +44,7 @@ class VOCInstanceMetric(BaseMetric):
     default_prefix = None
 
     def __init__(self, iou_thrs: Sequence[float] = (.25, .5, .75), void: str = 'background',
-                 pred_field: str = 'pred_instances', dump: str | None = None,
-                 map_key: str | None = None, normalize_maps: bool = False, classwise: bool = True,
+                 pred_field: str = 'pred_instances', dump: str | None = None, classwise: bool = True,
                  collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.iou_thrs = tuple(float(thr) for thr in np.atleast_1d(iou_thrs))
@@ -64,8 +55,6 @@ class VOCInstanceMetric(BaseMetric):
         self.void = void
         self.pred_field = pred_field
         self.dump = dump
-        self.map_key = map_key
-        self.normalize_maps = normalize_maps
         self.classwise = classwise
         self._told_without_predictions = False
 
@@ -88,7 +77,7 @@ class VOCInstanceMetric(BaseMetric):
                                  f'{error}') from error
 
     def _record(self, sample: Mapping) -> dict:
-        """The record of one sample, with ``best_iou`` besides if ``map_key`` is set."""
+        """The record of one sample."""
         if 'instances' not in sample:
             raise ValueError("no ground truth ('instances'); put dict(type='LoadVOCInstances') into the test "
                              'pipeline and test_mode=True into the data set')
@@ -103,25 +92,7 @@ class VOCInstanceMetric(BaseMetric):
         predictions = sample.get(self.pred_field)
         if predictions is not None:
             record['predictions'] = prediction_part(predictions, (height, width), self.pred_field)
-            if self.map_key is not None:
-                record['best_iou'] = self._best_iou(predictions, record)
         return record
-
-    def _best_iou(self, predictions: Mapping, record: Mapping) -> list[float]:
-        """Best-threshold IoU of each ground truth with the soft maps of its class."""
-        if self.map_key not in predictions:
-            raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key); the model must be told '
-                             'to return its soft maps')
-        size = record['height'], record['width']
-        maps = _maps_at(predictions[self.map_key], size)
-        if self.normalize_maps and maps.size:
-            maps = maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(maps.dtype).tiny)
-        masks = decode_masks(mask_rles(record['ground_truth'], record), size)
-        if self.void == 'ignore' and record['void_mask'] is not None:
-            outside = ~decode_masks([record['void_mask']], size)[0]
-            maps, masks = maps[:, outside][:, None], masks[:, outside][:, None]
-        same = np.equal.outer(record['predictions']['labels'], record['ground_truth']['labels'])
-        return np.where(same, best_threshold_iou(maps, masks), 0.).max(axis=0, initial=0.).tolist()
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """The figures of all records.
@@ -145,7 +116,6 @@ class VOCInstanceMetric(BaseMetric):
             raise ValueError(f'{len(without)} of {len(results)} images have no {self.pred_field}, the first '
                              f'{without[0]!r}; an image without instances must have an empty one')
         classes = self.dataset_meta['classes']
-        best_ious = [record.pop('best_iou') for record in results if 'best_iou' in record]
         if self.dump is not None:
             save_dump(self.dump, results, classes, self.pred_field)
             print_log(f'predictions and ground truth written to {self.dump}', logger='current')
@@ -153,44 +123,18 @@ class VOCInstanceMetric(BaseMetric):
         progress = track(results, description=f'evaluating {name}', transient=True,
                          disable=len(results) < 100)
         scores = evaluate_records(progress, len(classes), self.iou_thrs, self.void)
-        figures = scores.figures()
-        if best_ious:
-            figures.update(self._best_iou_figures(best_ious, results, classes))
         if not scores.overlap.labels.size:
             print_log(f'{name}: the {len(results)} images have no ground-truth instance; every figure is NaN',
                       logger='current')
         elif self.classwise:
             print_log(f'{name}: {scores.num_images} images, void as {self.void}, in percent\n'
                       + AsciiTable(class_table(scores, classes)).table, logger='current')
-        return figures
-
-    @staticmethod
-    def _best_iou_figures(best_ious: list[list[float]], results: list[dict],
-                          classes: Sequence[str]) -> dict[str, float]:
-        """Means of the best-threshold IoU in percent; the means by class are logged."""
-        truths = [record['ground_truth'] for record in results]
-        labels = np.array([label for truth in truths for label in truth['labels']], dtype=np.int64)
-        counted = np.array([not flag for truth in truths for flag in truth['ignore_flags']], dtype=bool)
-        best = np.array([value for values in best_ious for value in values])
-        overlap = BestOverlap(best[counted], labels[counted], len(classes))
-        rows = [['class', 'best-threshold IoU']]
-        rows += [[name, percent(value)] for name, value in zip(classes, overlap.per_class)
-                 if not np.isnan(value)]
-        print_log('\n' + AsciiTable(rows).table, logger='current')
-        return dict(best_IoU=100 * overlap.class_mean, best_IoU_instance=100 * overlap.instance_mean)
+        return scores.metrics()
 
 
 def _array(values: object) -> np.ndarray:
     """A tensor or sequence as an array in main memory."""
     return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)
-
-
-def _maps_at(maps: object, size: tuple[int, int]) -> np.ndarray:
-    """Soft maps (n, h, w), resized bilinearly to ``size`` if they have another, as an array."""
-    maps = torch.as_tensor(maps).detach().float()
-    if len(maps) and tuple(maps.shape[1:]) != size:
-        maps = F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0]
-    return maps.cpu().numpy().reshape(-1, *size)
 
 
 def prediction_part(predictions: Mapping, size: tuple[int, int], field: str) -> dict[str, list]:

@@ -1,12 +1,11 @@
 """What the paper compares with, and its protocols: not the method."""
 from .box_to_mask import BoxToMask
-from .boxes_alone import BoxesAlone
-from .class_map_boxes import ClassMapBoxes
-from .class_map_threshold import ClassMapThreshold
+from .boxes_without_masks import BoxesWithoutMasks
+from .class_map_boxes import ClassMapBoxes, ClassMapThreshold
 from .detection_file_boxes import DetectionFileBoxes, load_detections
 from .extent_box import ExtentBox
-from .given_predictions import GivenPredictions
 from .ground_truth_boxes import GroundTruthBoxes
+from .precomputed_predictions import PrecomputedPredictions
 from .proposal_retrieval import ProposalRetrieval
 from .saliency_map import SaliencyMap
 from .saved_saliency_map import SavedSaliencyMap
@@ -14,7 +13,7 @@ from .soft_proposal_head import SoftProposalHead
 from .with_proposals import WithProposals
 
 __all__ = [
-    'BoxToMask', 'BoxesAlone', 'ClassMapBoxes', 'ClassMapThreshold', 'DetectionFileBoxes', 'ExtentBox',
-    'GivenPredictions', 'GroundTruthBoxes', 'ProposalRetrieval', 'SaliencyMap', 'SavedSaliencyMap',
+    'BoxToMask', 'BoxesWithoutMasks', 'ClassMapBoxes', 'ClassMapThreshold', 'DetectionFileBoxes', 'ExtentBox',
+    'GroundTruthBoxes', 'PrecomputedPredictions', 'ProposalRetrieval', 'SaliencyMap', 'SavedSaliencyMap',
     'SoftProposalHead', 'WithProposals', 'load_detections'
 ]

@@ -1,17 +1,18 @@
 """The box baselines of Table 1: a mask from a box (Khoreva et al., "Simple Does It", CVPR 2017).
 
-Legend: n boxes of one image, J proposals, H0 x W0 original image size.
+Legend: n boxes of one image as (x1, y1, x2, y2) in pixels, x2 and y2 exclusive; J proposals, H0 x W0 original image
+size. A pixel belongs to a shape that its center lies in.
 """
 from __future__ import annotations
 
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.ops import box_iou, box_masks, ellipse_masks
 
 
 @MODELS.register_module()
@@ -43,9 +44,9 @@ class BoxToMask(BasePostProcessor):
         size = tuple(image.shape[-2:])
         found = self.boxes(cues, size, data_sample, self.class_probability(cues))
         if self.mask == 'rect':
-            masks = box_masks(found.bboxes, size)
+            masks = fill_boxes(found.bboxes, size)
         elif self.mask == 'ellipse':
-            masks = ellipse_masks(found.bboxes, size)
+            masks = fill_ellipses(found.bboxes, size)
         else:
             masks = self.best_proposals(found.bboxes, size, data_sample)
         return self.finalize(InstanceData(labels=found.labels), masks, found.scores)
@@ -66,8 +67,31 @@ class BoxToMask(BasePostProcessor):
                              'At test time keep them at original size')
         masks = torch.zeros((len(boxes), *size), dtype=torch.bool, device=boxes.device)
         if len(boxes) and len(proposals):
-            iou = box_iou(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
+            iou = bbox_overlaps(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
             overlapping = torch.as_tensor(iou.max(1) > 0, device=boxes.device)
             chosen = iou.argmax(1)[iou.max(1) > 0]
             masks[overlapping] = torch.as_tensor(proposals.masks(chosen), device=boxes.device)
         return masks
+
+
+def fill_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Filled boxes: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
+    xs, ys = _centers(boxes, size)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    return ((ys >= y1) & (ys < y2))[:, :, None] & ((xs >= x1) & (xs < x2))[:, None]
+
+
+def fill_ellipses(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Ellipses inscribed in boxes of positive sides: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
+    xs, ys = _centers(boxes, size)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    across = ((2 * xs - x1 - x2) / (x2 - x1)).square()
+    down = ((2 * ys - y1 - y2) / (y2 - y1)).square()
+    return down[:, :, None] + across[:, None] <= 1
+
+
+def _centers(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Pixel centers: x as (1, W0), y as (1, H0)."""
+    height, width = size
+    return (torch.arange(width, dtype=boxes.dtype, device=boxes.device)[None] + 0.5,
+            torch.arange(height, dtype=boxes.dtype, device=boxes.device)[None] + 0.5)

@@ -1,16 +1,18 @@
-"""Boxes around what a class response map marks: the localisation of CAM and of SPN.
+"""Regions that a class response map marks: the localization of CAM and of SPN.
 
-Legend: n cues of one image, m boxes, H0 x W0 original image size, h x w size of the maps.
+Legend: n cues of one image, m regions, H0 x W0 original image size, h x w size of the maps.
 """
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import TASK_UTILS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from scipy import ndimage
 from torch import Tensor
+
+from mmiam.models.postprocessors.base import BasePostProcessor
 
 
 @TASK_UTILS.register_module()
@@ -21,8 +23,7 @@ class ClassMapBoxes:
     Regions are connected by edges, not by corners.
 
     Score of a box: class evidence times the mean of the map, clamped at zero and divided
-    by its maximum, inside the region (not stated; our choice, that of
-    :class:`ClassMapThreshold`).
+    by its maximum, inside the region (not stated; our choice).
 
     Args:
         rule (str): 'max': a pixel is marked where the response exceeds ``ratio`` times
@@ -30,7 +31,7 @@ class ClassMapBoxes:
             where it reaches ``ratio`` times the mean (SPN's public code, with ratio 1).
         ratio (float): see ``rule``.
         regions (str): 'all' regions give a box each (as SPN's code by default), or the
-            'largest' only (as CAM's evaluation of localisation).
+            'largest' only (as CAM's evaluation of localization).
 
     Raises:
         ValueError: for an unknown rule or regions.
@@ -56,27 +57,30 @@ class ClassMapBoxes:
             evidence (Tensor): class evidence of each cue in [0, 1], has shape (n,).
 
         Returns:
-            InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image.
+            InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image, ``masks``
+            (m, H0, W0), the regions, and ``cue_index`` (m,), the first cue of the region's class.
         """
-        labels, boxes, scores = [], [], []
+        index, boxes, masks, scores = [], [], [], []
         for label in cues.labels.unique().tolist():
             first = int((cues.labels == label).nonzero()[0])  # all cues of a class share map and class score
             response = F.interpolate(cues.cams[first][None, None].float(), size=tuple(size), mode='bilinear',
                                      align_corners=False)[0, 0]
             relative = response.clamp(min=0)
-            relative = (relative / relative.max().clamp(min=torch.finfo(relative.dtype).tiny)).cpu().numpy()
+            relative = relative / relative.max().clamp(min=torch.finfo(relative.dtype).tiny)
             regions, count = ndimage.label(self.foreground(response).cpu().numpy())
-            found = ndimage.find_objects(regions)
-            means = ndimage.mean(relative, regions, range(1, count + 1))
+            means = ndimage.mean(relative.cpu().numpy(), regions, range(1, count + 1))
             areas = ndimage.sum_labels(regions > 0, regions, range(1, count + 1))
-            for index in [int(areas.argmax())] if self.regions == 'largest' and count else range(count):
-                rows, columns = found[index]
-                labels.append(label)
+            found = ndimage.find_objects(regions)
+            for number in [int(areas.argmax())] if self.regions == 'largest' and count else range(count):
+                rows, columns = found[number]
+                index.append(first)
                 boxes.append([columns.start, rows.start, columns.stop, rows.stop])
-                scores.append(float(means[index]) * evidence[first])
+                masks.append(torch.as_tensor(regions == number + 1, device=evidence.device))
+                scores.append(float(means[number]) * evidence[first])
+        index = torch.tensor(index, dtype=torch.long, device=cues.labels.device)
         return InstanceData(
-            labels=torch.tensor(labels, dtype=torch.long, device=cues.labels.device),
-            bboxes=evidence.new_tensor(boxes).reshape(-1, 4),
+            labels=cues.labels[index], cue_index=index, bboxes=evidence.new_tensor(boxes).reshape(-1, 4),
+            masks=torch.stack(masks) if masks else evidence.new_zeros((0, *size), dtype=torch.bool),
             scores=torch.stack(scores) if scores else evidence.new_zeros(0))
 
     def foreground(self, response: Tensor) -> Tensor:
@@ -84,3 +88,23 @@ class ClassMapBoxes:
         if self.rule == 'mean':
             return response >= self.ratio * response.mean()
         return response > self.ratio * response.max().clamp(min=0)
+
+
+@MODELS.register_module()
+class ClassMapThreshold(BasePostProcessor):
+    """The CAM baseline: an instance for each region of :class:`ClassMapBoxes`, with the region as its mask.
+
+    Class Activation Maps know classes, not instances; connected regions are the usual way to make instances of them.
+
+    Args:
+        ratio (float): threshold as a fraction of the map's maximum. 0.2, that of Zhou et al., CVPR 2016.
+        others: see :class:`BasePostProcessor`.
+    """
+
+    def __init__(self, ratio: float = 0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.regions = ClassMapBoxes(ratio=ratio)
+
+    def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
+        found = self.regions(cues, tuple(image.shape[-2:]), data_sample, self.class_probability(cues))
+        return self.finalize(cues[found.cue_index], found.masks, found.scores)

@@ -36,13 +36,13 @@ class DetectionFileBoxes:
         path (str): the file; its form is described above.
         classes (Sequence[str] | None): class names in the order of the data set's labels; None for boxes
             without class, whose label is 0.
-        score_thr (float | None): detections below this score are left out. None keeps all.
+        min_score (float | None): detections below this score are left out. None keeps all.
     """
 
-    def __init__(self, path: str, classes: Sequence[str] | None, score_thr: float | None = None) -> None:
+    def __init__(self, path: str, classes: Sequence[str] | None, min_score: float | None = None) -> None:
         self.path = path
         self.classes = None if classes is None else tuple(classes)
-        self.score_thr = score_thr
+        self.min_score = min_score
         self._detections: dict[str, list[Detection]] | None = None
 
     def __call__(self, cues: InstanceData, size: tuple[int, int], data_sample: DetDataSample,
@@ -69,8 +69,8 @@ class DetectionFileBoxes:
         boxes[:, 0::2] = boxes[:, 0::2].clamp(0, size[1])
         boxes[:, 1::2] = boxes[:, 1::2].clamp(0, size[0])
         keep = (boxes[:, 2:] > boxes[:, :2]).all(1)
-        if self.score_thr is not None:
-            keep &= table[:, 1] >= self.score_thr
+        if self.min_score is not None:
+            keep &= table[:, 1] >= self.min_score
         return InstanceData(labels=table[keep, 0].long().to(evidence.device), bboxes=boxes[keep].to(evidence),
                             scores=table[keep, 1].to(evidence))
 

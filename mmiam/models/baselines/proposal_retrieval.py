@@ -30,7 +30,7 @@ class ProposalRetrieval(BasePostProcessor):
         contour_size (int): side of the morphological gradient.
         area_range (tuple[float]): proposals outside these fractions of the image area
             are not candidates.
-        num_proposals (int | None): only the first so many proposals are candidates; None
+        max_proposals (int | None): only the first so many proposals are candidates; None
             takes all. The reference takes 100 of its ranked list.
         score (str): 'match' ranks by the retrieval value, as public code that evaluates
             PRM does, over its largest possible value; 'class' by class probability times the mass of M inside the mask.
@@ -43,7 +43,7 @@ class ProposalRetrieval(BasePostProcessor):
                  tau: float = 0.95,
                  contour_size: int = 5,
                  area_range: tuple[float, float] = (2e-5, 0.85),
-                 num_proposals: int | None = None,
+                 max_proposals: int | None = None,
                  score: str = 'class',
                  **kwargs):
         super().__init__(**kwargs)
@@ -52,7 +52,7 @@ class ProposalRetrieval(BasePostProcessor):
         self.alpha, self.beta, self.tau = alpha, beta, tau
         self.contour_size = contour_size
         self.area_range = area_range
-        self.num_proposals = num_proposals
+        self.max_proposals = max_proposals
         self.score = score
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
@@ -66,8 +66,8 @@ class ProposalRetrieval(BasePostProcessor):
             raise ValueError(
                 f'{data_sample.get("img_path", "this image")}: proposals are {tuple(proposals.size)}, the image is '
                 f'{size} (height, width). At test time keep them at original size: no AlignSegmentProposals')
-        if self.num_proposals is not None:
-            proposals = proposals.select(range(min(self.num_proposals, len(proposals))))
+        if self.max_proposals is not None:
+            proposals = proposals.select(range(min(self.max_proposals, len(proposals))))
         if len(cues) == 0 or len(proposals) == 0:
             return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
         values, mass = self.retrieval_values(cues, proposals)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
 
-MAPS = ('iams', 'prms', 'cams')
 ACTIVATIONS = ('relu', 'sigmoid')
 
 
@@ -25,38 +24,33 @@ ACTIVATIONS = ('relu', 'sigmoid')
 class SaliencyMap(BasePostProcessor):
     """Write the saliency map of an image into its sample.
 
-    The field is a float (H0, W0) in [0, 1], zeros where no instance was found. The instances that are returned are
-    those of ``post_processor``, none without one.
+    The field is a float (H0, W0) in [0, 1], zeros where no instance was found. No instances are returned.
 
     Args:
-        maps (str): 'iams' (logits), or in their place 'prms' or 'cams', for comparison.
+        map_key (str): 'iams' (logits), or in their place 'prms' or 'cams', for comparison. A Peak Response Map is
+            divided by its maximum before the maximum over instances is taken: they sum to one, so that the largest
+            would be the most compact one; the two others are logits, which compare between instances.
         field (str): Name of the field.
-        normalize (bool, optional): Divide the map of each instance by its maximum before the maximum over instances is
-            taken. By default for Peak Response Maps only: they sum to one, so that the largest would be the most
-            compact one; the two others are logits, which compare between instances.
         activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
         by_score (bool): Multiply the map of each instance by the probability of its class before the maximum is taken,
             so that a doubtful instance is less salient than a sure one. Not in the paper; defaults to False.
-        post_processor (dict, optional): what gives instances besides.
         class_evidence, temperature: of that probability, see :class:`BasePostProcessor`.
     """
 
-    def __init__(self, maps: str = 'iams', field: str = 'pred_saliency', normalize: bool | None = None,
-                 activation: str = 'relu', by_score: bool = False, post_processor: dict | None = None,
-                 class_evidence: str = 'class', temperature: float = 1., init_cfg=None):
+    def __init__(self, map_key: str = 'iams', field: str = 'pred_saliency', activation: str = 'relu',
+                 by_score: bool = False, class_evidence: str = 'class', temperature: float = 1.,
+                 init_cfg=None):
         super().__init__(class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
-        if maps not in MAPS:
-            raise ValueError(f'maps must be one of {MAPS}, got {maps!r}')
-        if activation not in ACTIVATIONS or (activation == 'sigmoid' and maps == 'prms'):
-            raise ValueError(f'activation must be one of {ACTIVATIONS}, and "relu" for prms, which are no logits; got '
-                             f'{activation!r} for {maps}')
-        self.maps = maps
+        logits = map_key in ('iams', 'cams')
+        if activation not in ACTIVATIONS or (activation == 'sigmoid' and not logits):
+            raise ValueError(f'activation must be one of {ACTIVATIONS}, and "relu" for what are no logits; got '
+                             f'{activation!r} for {map_key}')
+        self.map_key = map_key
         self.activation = activation
         self.by_score = by_score
         self.field = field
-        self.normalize = maps == 'prms' if normalize is None else normalize
-        self.post_processor = MODELS.build(post_processor) if post_processor else None
-        self.needs_iam = maps == 'iams' or getattr(self.post_processor, 'needs_iam', False)
+        self.normalize = not logits
+        self.needs_iam = map_key == 'iams'
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
         """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
@@ -65,18 +59,16 @@ class SaliencyMap(BasePostProcessor):
             ValueError: if the cues do not have such maps.
         """
         size = tuple(image.shape[-2:])
-        if self.maps not in cues:
-            raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.maps!r}; they have "
+        if self.map_key not in cues:
+            raise ValueError(f"{data_sample.get('img_path', 'a sample')}: its cues have no {self.map_key!r}; they have "
                              f'{sorted(cues.keys())}')
-        maps = self.resize_maps(cues.get(self.maps), size)
+        maps = self.resize_maps(cues.get(self.map_key), size)
         weights = self.class_probability(cues).to(maps) if self.by_score else None
-        data_sample.set_field(saliency_map(maps, self.normalize, self.activation, weights), self.field)
-        if self.post_processor is not None:
-            return self.post_processor(cues, image, data_sample)
+        data_sample.set_field(merge_saliency(maps, self.normalize, self.activation, weights), self.field)
         return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
 
 
-def saliency_map(maps: Tensor, normalize: bool = False, activation: str = 'relu',
+def merge_saliency(maps: Tensor, normalize: bool = False, activation: str = 'relu',
                  weights: Tensor | None = None) -> Tensor:
     """Activation, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
 

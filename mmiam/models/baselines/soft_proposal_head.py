@@ -8,7 +8,8 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from mmiam.models.heads.peak_stimulation_head import PeakStimulationHead
-from mmiam.ops import soft_proposal
+
+from .soft_proposal import soft_proposal
 
 
 @MODELS.register_module()
@@ -16,7 +17,7 @@ class SoftProposalHead(PeakStimulationHead):
     """Peak stimulation on features coupled with their soft proposal map.
 
     The last feature map U is multiplied, channel by channel, with N times its soft
-    proposal map M (:func:`mmiam.ops.soft_proposal`) before the 1x1 convolution. M is a
+    proposal map M (:func:`~mmiam.models.baselines.soft_proposal.soft_proposal`) before the 1x1 convolution. M is a
     constant in the backward pass, so that gradients too are weighted by it, as
     published. The factor N is our choice: their classifier sums over the map, ours
     averages peaks, and N M has mean 1, so that the responses keep their scale.

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from mmiam.ops.parallel import num_workers, run_parts
 
-from .kernels import Cells, Messages
+from .kernels import Cells, Messages, limit_of
 
 MODES = ('reference', 'mean_field')
-# Pixels of all labels that are updated at a time, in whole instances: what the cache holds. Our choice.
-_PIXEL_VALUES = 200_000
+# Pixels of all labels that are updated at a time, in whole instances: what the cache holds; on other devices, where
+# starting an operation costs more, larger. Our choice.
+_PIXEL_VALUES = {'cpu': 200_000, 'other': 64_000_000}
 # Cells of all labels from which a part of the instances is worth a core of its own: with fewer, cores wait for each
 # other between the operators for longer than these take. Our choice.
 _PART_VALUES = 100_000
@@ -117,11 +118,11 @@ def conv_crf(unary: Tensor,
     leaves out the last softmax; it is applied here, which changes no argmax and makes the result probabilities.
     ``mode='mean_field'``, as the equations have it: a = unary_weight; the first step passes probabilities; j != i, so
     the window's centre is left out (with blur: the own cell). In both, what lies outside the image counts as zero,
-    without renormalising.
+    without renormalizing.
 
     Args:
         unary (Tensor): Label scores, logits up to a constant per pixel, has shape (I, K, H, W).
-        image (Tensor): The image, RGB in 0..255 (not normalised: ``col_sigma`` is in these units), has shape
+        image (Tensor): The image, RGB in 0..255 (not normalized: ``col_sigma`` is in these units), has shape
             (3, H, W).
         kernel_size (int): Side K of the window, in cells, odd. Defaults to 7.
         blur (int): Side of a cell in pixels: labels and features are averaged over cells, messages passed between
@@ -172,7 +173,7 @@ def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: typ
     num, planes = len(unary), form.planes(unary.size(1))
     scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
     labels = unary.new_empty(num, planes, *cells.cells)
-    share = max(1, _PIXEL_VALUES // scores[0].numel())
+    share = max(1, limit_of(_PIXEL_VALUES, unary) // scores[0].numel())
     parts = [slice(i, i + share) for i in range(0, num, share)]
     for part in parts:
         phases = scores[part]

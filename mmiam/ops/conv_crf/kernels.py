@@ -24,9 +24,9 @@ from torch import Tensor
 _STRIP_VALUES = {'cpu': 400_000, 'other': 16_000_000}
 # Kernel values of a strip that are computed at a time.
 _RUN_VALUES = {'cpu': 100_000, 'other': 16_000_000}
-# Kernel values kept from one iteration to the next (8 MiB as float32); if there are more, they are computed anew in
-# every iteration.
-_KEPT_VALUES = 2_000_000
+# Kernel values kept from one iteration to the next (8 MiB as float32; 256 MiB on other devices); if there are more,
+# they are computed anew in every iteration.
+_KEPT_VALUES = {'cpu': 2_000_000, 'other': 64_000_000}
 
 Strip = tuple[int, int]
 Kernels = tuple[int, Sequence[Tensor], Sequence[Tensor]]
@@ -118,7 +118,7 @@ class Messages:
         self.down, self.across = min(kernel_size // 2, h - 1), min(kernel_size // 2, w - 1)
         self.margin = (self.down + 1) * w
         self.centre = sum(scales) if centre else 0.
-        height = max(1, _limit(_STRIP_VALUES, cells.counts) // (most_planes * w))
+        height = max(1, limit_of(_STRIP_VALUES, cells.counts) // (most_planes * w))
         self.strips = [(top, min(top + height, h)) for top in range(0, h, height)]
         self.kept = None
 
@@ -137,7 +137,7 @@ class Messages:
         self.col_scales = inside * self.scales[1]
         self.col_kernels = (cols[there.clamp(0, w - 1)] - cols).square_().mul_(-.5).exp_().mul_(inside)
         self.col_kernels.mul_(self.scales[0])
-        if (self.down + 1) * (2 * self.across + 1) * h * w <= _KEPT_VALUES:
+        if (self.down + 1) * (2 * self.across + 1) * h * w <= limit_of(_KEPT_VALUES, image):
             self.kept = {strip: list(self._kernels(strip)) for strip in self.strips}
 
     def __call__(self, planes: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class Messages:
         """
         (top, bottom), width, above = strip, self.size[1], self.margin // self.size[1]
         length = (bottom - top) * width
-        most = min(max(1, _limit(_RUN_VALUES, self.colours) // length), 2 * self.across + 1)
+        most = min(max(1, limit_of(_RUN_VALUES, self.colours) // length), 2 * self.across + 1)
         scratch = self.colours.new_empty(len(self.colours) * most * (length + self.margin))
         for dy, dx, num in self._runs(most):
             shift, rows = dy * width + dx, dy + 1  # so many rows more above hold all i - shift
@@ -203,5 +203,6 @@ class Messages:
                 yield dy, dx, min(most, self.across + 1 - dx)
 
 
-def _limit(limits: dict[str, int], like: Tensor) -> int:
+def limit_of(limits: dict[str, int], like: Tensor) -> int:
+    """The entry of ``limits`` for the device of a tensor."""
     return limits['cpu' if like.device.type == 'cpu' else 'other']

@@ -22,7 +22,7 @@ NORMALIZE_MODES = ('softmax', 'relu_sum', 'abs_sum')
 def normalize_filling_weights(logits: Tensor, kernel_size: int = 3, mode: str = 'softmax') -> Tensor:
     """Normalise filling weights: the Y of Eq. (3), by which the weights of a window sum to 1.
 
-    Neighbours outside the image are left out before normalising, so that nothing leaks over the border. The paper does
+    Neighbours outside the image are left out before normalizing, so that nothing leaks over the border. The paper does
     not state the border; our choice, because with zero padding a constant field fades from the border inwards. Nor
     does it state how Y makes the sum 1; softmax by default, because its sum cannot be zero.
 

@@ -25,7 +25,7 @@ from .ops import (
     aten,
     channels_last,
 )
-from .rules import ConvLayer, node_kind
+from .rules import ConvLayer, node_kind, transpose_resample
 
 
 def read_node(node: Any, shape: tuple, sources: dict[int, tuple], dtype: torch.dtype) -> Operation | None:
@@ -266,6 +266,12 @@ def _interpolation(forward: Callable, backward: Callable, flags: Callable) -> Ca
     return read
 
 
+def _fixed_resample(node, shape, sources, dtype):
+    source, = sources.values()
+    return Resample(shape, source, lambda impulses, axis: node.matrices[axis].T.to(dtype),
+                    lambda grad: transpose_resample(grad, node.matrices), dtype, node._input_metadata[0].device)
+
+
 READERS = {
     'PositiveLayer': _positive, 'FixedNorm': _elementwise(_fixed_norm), 'Relu': _elementwise(_relu),
     'Threshold': _elementwise(_activation(aten.threshold_backward, lambda node: (node._saved_threshold,))),
@@ -285,6 +291,7 @@ READERS = {
     'Permute': _permute, 'Transpose': _permute, 'T': _permute, 'ConstantPadNd': _pad,
     'UpsampleBilinear2D': _interpolation(aten.upsample_bilinear2d, aten.upsample_bilinear2d_backward,
                                          lambda node: (node._saved_align_corners,)),
+    'FixedResample': _fixed_resample,
     'UpsampleNearest2D': _interpolation(aten.upsample_nearest2d, aten.upsample_nearest2d_backward,
                                         lambda node: ()),
 }

@@ -3,18 +3,26 @@
 A thread-local function mode replaces ``conv2d`` and ``linear`` for the time of one forward pass. The forward
 value stays what it was, bit by bit; the backward is Eq. 1's and never reaches a parameter.
 
+One rule for linear layers: those that the network calls follow Eq. 1, also around an attention of its own (Swin).
+``nn.MultiheadAttention`` (PVT) is one function to torch and is differentiated ordinarily as a whole, its projections
+included: there tokens come before images, so that a minimum of each image's own could not be taken off.
+
 Shapes: B images, x the layer's input with the samples first, g the gradient of the layer's output.
 """
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
@@ -24,8 +32,8 @@ EPS = 1e-10
 
 # Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
 ORDINARY = frozenset("""
-    PositiveLayer FixedNorm AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh Gelu Hardswish
-    Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
+    PositiveLayer FixedNorm FixedResample AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh
+    Gelu Hardswish Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
     MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
     Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
     Permute Transpose T Expand Squeeze Unsqueeze Clone ToCopy Copy CopySlices AsStrided Alias Roll Flip
@@ -72,7 +80,7 @@ class PositiveLayer(Function):
 
 
 class FixedNorm(Function):
-    """Batch normalisation with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input."""
+    """Batch normalization with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input."""
 
     @staticmethod
     def forward(ctx, x: Tensor, gain: Tensor, plain: Callable) -> Tensor:
@@ -82,6 +90,29 @@ class FixedNorm(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         return (grad * ctx.gain).to(grad.dtype), None, None
+
+
+class FixedResample(Function):
+    """Separable interpolation, its backward by two matrices, (H_out, H_in) and (W_out, W_in).
+
+    For torch's deterministic mode. On CUDA its own backward is refused there, and its way around, a gather by
+    index, is no operation that all peaks can go back through at once.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, matrices: tuple[Tensor, Tensor], plain: Callable) -> Tensor:
+        ctx.matrices = matrices
+        return plain()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return transpose_resample(grad, ctx.matrices), None, None
+
+
+def transpose_resample(grad: Tensor, matrices: tuple[Tensor, Tensor]) -> Tensor:
+    """Gradient of a resampled map (..., H_out, W_out) -> that of the map (..., H_in, W_in)."""
+    rows, cols = (matrix.to(grad.dtype) for matrix in matrices)
+    return rows.mT @ grad @ cols
 
 
 def positive_form(x: Tensor, weight: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
@@ -113,6 +144,8 @@ class RecordPositiveLayers(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.batch_norm:
             return self._batch_norm(func, args, kwargs)
+        if func is F.interpolate and torch.are_deterministic_algorithms_enabled():
+            return self._interpolate(func, args, kwargs)
         read = _READERS.get(func)
         if read is None:
             return func(*args, **kwargs)
@@ -134,6 +167,63 @@ class RecordPositiveLayers(TorchFunctionMode):
         if weight is not None:
             gain = gain * weight.detach().to(dtype)
         return FixedNorm.apply(x, gain, lambda: func(*args, **kwargs))
+
+
+    @staticmethod
+    def _interpolate(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+        bound = _INTERPOLATE.bind(*args, **kwargs)
+        bound.apply_defaults()
+        options = bound.arguments
+        x = options.pop('input')
+        if options['mode'] != 'bilinear' or options['antialias'] or not x.requires_grad:
+            return func(*args, **kwargs)
+        matrices = []
+        for axis in (0, 1):
+            unit = torch.eye(x.shape[2 + axis], device=x.device)
+            impulses = unit[None, :, :, None] if axis == 0 else unit[None, :, None, :]
+            along = {name: _pair(options[name]) for name in ('size', 'scale_factor') if options[name] is not None}
+            along = {name: (values[0], 1) if axis == 0 else (1, values[1]) for name, values in along.items()}
+            matrices.append(func(impulses, **{**options, **along}).reshape(len(unit), -1).T)
+        return FixedResample.apply(x, tuple(matrices), lambda: func(*args, **kwargs))
+
+
+_inline = threading.local()  # .active in a thread that records
+_patches = threading.Lock()
+_patched = 0  # threads that record
+_CHECKPOINT_OPTIONS = {'use_reentrant', 'preserve_rng_state', 'context_fn', 'determinism_check', 'debug', 'early_stop'}
+
+
+@contextmanager
+def checkpointed_blocks_inline() -> Iterator[None]:
+    """Blocks under ``torch.utils.checkpoint`` (``with_cp=True``) run as if they were not, in this thread.
+
+    A checkpointed block is one node that runs the block again in its backward: Eq. 1 would not be recorded in it,
+    and torch refuses ``autograd.grad`` through it. There is no public switch, so the function itself is replaced
+    while any thread records; the others' calls go to the original.
+    """
+    global _patched
+    module = torch.utils.checkpoint
+    with _patches:
+        _patched += 1
+        if _patched == 1:
+            original = module.checkpoint
+
+            @wraps(original)
+            def checkpoint(function, *args, **kwargs):
+                if not getattr(_inline, 'active', False):
+                    return original(function, *args, **kwargs)
+                return function(*args, **{key: kwargs[key] for key in kwargs if key not in _CHECKPOINT_OPTIONS})
+
+            module.checkpoint = checkpoint
+    _inline.active = True
+    try:
+        yield
+    finally:
+        _inline.active = False
+        with _patches:
+            _patched -= 1
+            if _patched == 0:
+                module.checkpoint = module.checkpoint.__wrapped__
 
 
 def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -158,7 +248,7 @@ def _read_linear(input, weight, bias=None):
     return input, weight, F.linear
 
 
-_BATCH_NORM = inspect.signature(F.batch_norm)
+_BATCH_NORM, _INTERPOLATE = inspect.signature(F.batch_norm), inspect.signature(F.interpolate)
 _READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
 
 
@@ -171,7 +261,8 @@ def warn_outside_theory(outputs: list[Tensor]) -> None:
     """Name, in one warning, the operations that Eq. 1 does not cover.
 
     Raises:
-        ValueError: If a batch normalisation used the statistics of its batch.
+        ValueError: If a batch normalization used the statistics of its batch, or a block is checkpointed by a
+            function that :func:`checkpointed_blocks_inline` does not reach.
     """
     names, seen = set(), set()
     stack = [output.grad_fn for output in outputs]
@@ -183,8 +274,11 @@ def warn_outside_theory(outputs: list[Tensor]) -> None:
         stack += [following for following, _ in node.next_functions]
         name = node_kind(node)
         if getattr(node, '_saved_training', False):
-            raise ValueError('peak back-propagation needs normalisation with fixed statistics: call .eval() on '
+            raise ValueError('peak back-propagation needs normalization with fixed statistics: call .eval() on '
                              'the network before tracing')
+        if name.startswith('CheckpointFunction'):
+            raise ValueError('peak back-propagation cannot look into a checkpointed block: set with_cp=False in the '
+                             'backbone')
         if name not in ORDINARY:
             names.add(name)
     if names:

@@ -1,7 +1,7 @@
 """All peaks in one pass: the recorded network as a tape of transposed operations.
 
 What depends on the image alone, the diagonal factors between two linear maps (shifted inputs, 1 / Z, masks of
-activations, gains of normalisation), is multiplied into one factor once per image. For each peak there remains
+activations, gains of normalization), is multiplied into one factor once per image. For each peak there remains
 one transposed convolution and one multiplication a layer, on the window in which the gradient can be non-zero.
 Peaks are processed together while their maps are small, and in chunks that stay in the cache where they are
 large.
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .graph import read_node
 from .ops import Activations, Factor, Operation, channels_last
+from .rules import node_kind
 from .window import Window, add, scale, simplify, spread
 
 # Bytes of one gradient of a chunk of peaks. On the CPU it has to stay in the last-level cache, and below the
@@ -50,10 +51,12 @@ class Tape:
         self.image_shape = tuple(images.shape)
         self.dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
         self.values: list[Value] = []
+        self.unknown: set[str] = set()  # kinds of nodes that no operation stands for
         self._index: dict[Any, int] = {}
         for node in _in_order(outputs, images):
             self._append(node, images)
         self.outputs = [self._index[output.grad_fn] if output.output_nr == 0 else None for output in outputs]
+        self.unknown |= {node_kind(output.grad_fn) for output in outputs if output.output_nr}
         self.complete = None not in self.outputs and all(value.operation for value in self.values[1:])
         self._index.clear()
 
@@ -69,6 +72,8 @@ class Tape:
         if all(number == 0 for _, number in edges.values()):
             shapes = {place: self.values[source].shape for place, source in sources.items()}
             operation = read_node(node, shape, shapes, self.dtype)
+        if operation is None:
+            self.unknown.add(node_kind(node))
         self.values.append(Value(operation, list(sources.values()), shape))
 
     def plan(self, output: int) -> Plan | None:

@@ -8,19 +8,20 @@ with input ``U`` and weights ``W`` the probability of an input is
 with ``U^`` the input shifted by its own sample's minimum, so that it is non-negative. Everything between the
 convolutions (batch norm with fixed statistics, activations, pooling, sums, resampling) is differentiated
 ordinarily. The map of a peak is the sum of the image's gradient over the colour channels, clamped at zero and
-normalised to sum 1.
+normalized to sum 1.
 
 Shapes: B images, C classes, h x w response map, H x W image, P peaks.
 """
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .rules import RecordPositiveLayers, warn_outside_theory
+from .rules import RecordPositiveLayers, checkpointed_blocks_inline, warn_outside_theory
 from .tape import Tape
 
 ENGINES = ('auto', 'autograd')
@@ -44,7 +45,7 @@ class Trace:
                              f'shape {tuple(images.shape)}')
         with torch.inference_mode(False), torch.enable_grad():
             self._images = images.detach().clone().requires_grad_()
-            with RecordPositiveLayers(len(images)):
+            with RecordPositiveLayers(len(images)), checkpointed_blocks_inline():
                 recorded = network(self._images)
         self._recorded: list[tuple[Tensor, Tensor]] = []
         self.output = self._detach(recorded)
@@ -56,6 +57,9 @@ class Trace:
         self._tape = Tape(outputs, self._images) if engine == 'auto' else None
         if self.batched:  # the autograd graph is needed no longer
             self._recorded = [(detached, detached) for detached, _ in self._recorded]
+        elif self._tape is not None:
+            warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: all '
+                          f'peaks at once do not know its {", ".join(sorted(self._tape.unknown))}', stacklevel=3)
 
     @property
     def batched(self) -> bool:
@@ -127,14 +131,14 @@ def trace(network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto'
     """Run a network once and record what its peaks' back-propagation needs.
 
     Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode
-    (its normalisation must use fixed statistics); gradients need not be enabled.
+    (its normalization must use fixed statistics); gradients need not be enabled.
 
     Args:
         network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
         images (Tensor): Normalised images, has shape (B, 3, H, W).
         engine (str): ``'autograd'`` for one ordinary backward pass a peak, slow and for any network;
             ``'auto'`` for all peaks at once wherever every operation of the network is known, and
-            ``'autograd'`` elsewhere. Defaults to ``'auto'``.
+            ``'autograd'`` elsewhere, with a warning that names what is not known. Defaults to ``'auto'``.
 
     Returns:
         Trace: Holds the output and propagates peaks back.

@@ -11,7 +11,7 @@ from mmiam.models.postprocessors.base import BasePostProcessor
 
 
 @MODELS.register_module()
-class BoxesAlone(BasePostProcessor):
+class BoxesWithoutMasks(BasePostProcessor):
     """Boxes of a file or of class maps without masks, to fractions of a pixel.
 
     Args:

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import nn
 
 from mmiam.ops.peak_backprop import peak_response_maps, trace
@@ -398,12 +399,90 @@ def test_operations_outside_the_theory_are_named_once():
     images = pictures(2, 3, 9, 9, dtype=torch.float64)
     with pytest.warns(UserWarning, match='Bmm, Softmax') as record:
         recorded = trace(network, images)
-    assert len(record) == 1 and not recorded.batched
+    slow, = [str(one.message) for one in record if 'one pass a peak' in str(one.message)]
+    assert len(record) == 2 and 'Bmm' in slow and not recorded.batched
     peaks = corners_and_middle(recorded.output)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         maps = recorded.backpropagate(recorded.output, peaks)
     assert torch.allclose(maps, slow_maps(network, images, peaks), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize('name', ['shared_gate', 'same_even', 'reflect'])
+def test_the_slow_way_says_why(name):
+    reason = dict(shared_gate='Mul', same_even='PositiveLayer', reflect='ReflectionPad2D')[name]
+    with pytest.warns(UserWarning, match=f'one pass a peak .* do not know its {reason}$'):
+        assert not trace(network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64)).batched
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        trace(network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64), engine='autograd')
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('name', ['upsampled', 'resampled'])
+def test_deterministic_mode(name, engine):
+    """Bilinear maps go back by matrices there; same maps, and still all peaks at once."""
+    network, images = network_of(name, torch.float32), pictures(2, 3, 12, 13)
+    usual = trace(network, images, engine)
+    peaks = corners_and_middle(usual.output)
+    expected = usual.backpropagate(usual.output, peaks)
+    torch.use_deterministic_algorithms(True)
+    try:
+        recorded = trace(network, images, engine)
+        maps = recorded.backpropagate(recorded.output, peaks)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert recorded.batched == usual.batched and torch.equal(recorded.output, usual.output)
+    assert torch.allclose(maps, expected, atol=1e-6)
+    assert network(images.requires_grad_()).grad_fn.name().startswith(('Upsample', 'Convolution'))  # nothing stays
+
+
+def test_torchs_own_attention_is_one_operation():
+    """Its projections are not taken apart, unlike linear layers that the network calls."""
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.after = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 4)
+
+        def forward(self, x):
+            tokens = x.flatten(2).mT
+            return self.after(self.inner(tokens, tokens, tokens)[0]).mT.reshape(x.shape)
+
+    network = settle(nn.Sequential(nn.Conv2d(3, 4, 3, 2), Attention(), nn.Conv2d(4, 5, 1)).double())
+    images = pictures(2, 3, 9, 9, dtype=torch.float64)
+    with pytest.warns(UserWarning, match='not covered'):
+        recorded = trace(network, images)
+    peaks = corners_and_middle(recorded.output)
+    maps = recorded.backpropagate(recorded.output, peaks)
+    assert torch.allclose(maps, slow_maps(network, images, peaks), rtol=1e-5, atol=1e-9)
+
+
+class Checkpointed(nn.Module):
+    """A block as mmdet's backbones have them with ``with_cp=True``."""
+
+    def __init__(self, block, function=None):
+        super().__init__()
+        self.block, self.function = block, function
+
+    def forward(self, x):
+        run = self.function or torch.utils.checkpoint.checkpoint
+        return run(self.block, x, use_reentrant=True) if x.requires_grad else self.block(x)
+
+
+def test_checkpointed_blocks_are_recorded():
+    plain, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
+    saving = nn.Sequential(plain[0], Checkpointed(plain[1:6]), *plain[6:])
+    expected = trace(plain, images)
+    recorded = trace(saving, images)
+    peaks = corners_and_middle(expected.output)
+    assert recorded.batched and torch.equal(recorded.output, expected.output)
+    maps = recorded.backpropagate(recorded.output, peaks)
+    assert torch.equal(maps, expected.backpropagate(expected.output, peaks))
+    leaf = images.clone().requires_grad_()
+    assert 'CheckpointFunction' in saving[:2](leaf).grad_fn.name()  # training saves memory as before
+    early = nn.Sequential(Checkpointed(plain, torch.utils.checkpoint.checkpoint))
+    with pytest.raises(ValueError, match='with_cp=False'):
+        trace(early, images)
 
 
 @pytest.mark.parametrize('peaks, message', [

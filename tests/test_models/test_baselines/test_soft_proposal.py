@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from mmiam.ops import soft_proposal
-from mmiam.ops.soft_proposal import edge_weights
+from mmiam.models.baselines.soft_proposal import edge_weights, soft_proposal
 
 
 def slow_walk(features, sigma_ratio, num_iters, tolerance):

@@ -13,14 +13,14 @@ from torch import Tensor
 
 
 @MODELS.register_module()
-class GivenPredictions(BaseDetector):
+class PrecomputedPredictions(BaseDetector):
     """Post-processors on images alone, for what the ground truth or another method's files say.
 
     Images arrive at original size: no Resize in the test pipeline, no normalisation.
 
     Args:
-        post_processor (dict): one that needs no cues: :class:`BoxToMask` or :class:`BoxesAlone` with boxes that need
-            none, :class:`SavedSaliencyMap`.
+        post_processor (dict): one that needs no cues: :class:`BoxToMask` or :class:`BoxesWithoutMasks` with boxes that
+            need none, :class:`SavedSaliencyMap`.
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), further post-processors whose predictions ride
             along as ``pred_instances_<name>``, as in :class:`IAMNet`.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
@@ -43,7 +43,7 @@ class GivenPredictions(BaseDetector):
             if (height, width) != tuple(sample.ori_shape[:2]):
                 raise ValueError(f'{sample.get("img_path", "an image")} came as {(height, width)} pixels and has '
                                  f'{tuple(sample.ori_shape[:2])}: no Resize in the test pipeline of '
-                                 'GivenPredictions')
+                                 'PrecomputedPredictions')
             image, nothing = image[:, :height, :width], self.no_cues(image)
             sample.pred_instances = self.post_processor(nothing, image, sample)
             for name, baseline in self.baselines.items():
@@ -59,7 +59,7 @@ class GivenPredictions(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
         """There is nothing to train."""
-        raise RuntimeError('GivenPredictions has no parameters: test it, there is nothing to train')
+        raise RuntimeError('PrecomputedPredictions has no parameters: test it, there is nothing to train')
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
         """The images themselves."""

@@ -107,7 +107,7 @@ class TestDetectionFileBoxes:
         assert found.labels.tolist() == [1, 0]
         assert found.scores.tolist() == [0.5, -2]
         assert found.bboxes.tolist() == [[1, 2, 3, 4], [0, 5.5, 8, 10]]
-        assert len(self.boxes(path, score_thr=0.).labels) == 1
+        assert len(self.boxes(path, min_score=0.).labels) == 1
         assert self.boxes(path, 'unheard of').bboxes.shape == (0, 4)
 
     @pytest.mark.parametrize('entry, message', [

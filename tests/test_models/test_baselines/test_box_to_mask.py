@@ -5,8 +5,8 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.baselines import BoxToMask, GivenPredictions, WithProposals
-from mmiam.ops import box_masks, ellipse_masks
+from mmiam.models.baselines import BoxToMask, PrecomputedPredictions, WithProposals
+from mmiam.models.baselines.box_to_mask import fill_boxes, fill_ellipses
 from mmiam.proposals import SegmentProposals
 
 SIZE = (6, 8)
@@ -29,7 +29,7 @@ def masks_of(*boxes, mask='rect', sample=None, **kwargs):
     source = dict(type='BoxesOfTheTest', boxes=list(boxes), scores=kwargs.pop('scores', None))
     post_processor = BoxToMask(source, mask, **kwargs)
     image = torch.zeros(3, *SIZE)
-    return post_processor(GivenPredictions.no_cues(image), image, sample or DetDataSample())
+    return post_processor(PrecomputedPredictions.no_cues(image), image, sample or DetDataSample())
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def with_proposals(proposals):
     return sample
 
 
-@pytest.mark.parametrize('mask, function', [('rect', box_masks), ('ellipse', ellipse_masks)])
+@pytest.mark.parametrize('mask, function', [('rect', fill_boxes), ('ellipse', fill_ellipses)])
 def test_shapes(mask, function):
     boxes = [[1, 1, 5, 4], [0, 2, 8, 6]]
     found = masks_of(*boxes, mask=mask, scores=[0.2, 0.7])
@@ -78,7 +78,7 @@ def test_duplicates_fall_unless_told_otherwise():
     source = dict(type='BoxesOfOneClass', boxes=[[0, 0, 4, 4], [0, 0, 4, 5]], scores=[0.2, 0.9])
     image = torch.zeros(3, *SIZE)
     for nms_iou, number in ((0.3, 1), (None, 2)):
-        found = BoxToMask(source, nms_iou=nms_iou)(GivenPredictions.no_cues(image), image, DetDataSample())
+        found = BoxToMask(source, nms_iou=nms_iou)(PrecomputedPredictions.no_cues(image), image, DetDataSample())
         assert len(found) == number and found.scores[0] == pytest.approx(0.9)
 
 
@@ -100,17 +100,17 @@ def test_with_proposals_shows_them_to_its_own_post_processor_only(proposals, tmp
     sample = DetDataSample(metainfo=dict(
         img_path='images/a.jpg', instances=[dict(bbox=[0, 0, 3, 6], bbox_label=4)]))
     image = torch.zeros(3, *SIZE)
-    found = post_processor(GivenPredictions.no_cues(image), image, sample)
+    found = post_processor(PrecomputedPredictions.no_cues(image), image, sample)
     assert found.masks.equal(torch.from_numpy(proposals.masks([0]))) and found.labels.tolist() == [4]
     assert 'segment_proposals' not in sample
     sample.set_metainfo(dict(img_path='images/b.jpg'))
     with pytest.raises(FileNotFoundError, match=r"'b'.*tools/proposals/generate.py"):
-        post_processor(GivenPredictions.no_cues(image), image, sample)
+        post_processor(PrecomputedPredictions.no_cues(image), image, sample)
 
 
-def test_given_predictions_evaluates_several_post_processors_on_the_image():
+def test_precomputed_predictions_evaluates_several_post_processors_on_the_image():
     rect = dict(type='BoxToMask', boxes=dict(type='GroundTruthBoxes'))
-    model = GivenPredictions(rect, dict(baselines=dict(ellipse=dict(rect, mask='ellipse'))))
+    model = PrecomputedPredictions(rect, dict(baselines=dict(ellipse=dict(rect, mask='ellipse'))))
     sample = DetDataSample(metainfo=dict(img_shape=SIZE, ori_shape=SIZE,
                                          instances=[dict(bbox=[0, 0, 4, 4], bbox_label=4)]))
     sample, = model.predict(torch.zeros(1, 3, 7, 9), [sample])  # padded
@@ -121,3 +121,37 @@ def test_given_predictions_evaluates_several_post_processors_on_the_image():
     sample.set_metainfo(dict(ori_shape=(12, 16)))
     with pytest.raises(ValueError, match='no Resize'):
         model.predict(torch.zeros(1, 3, 7, 9), [sample])
+
+
+def test_a_box_holds_the_pixels_whose_centers_it_holds():
+    masks = fill_boxes(torch.tensor([[1., 0., 3., 2.], [0.6, 0., 1.4, 9.], [0., 0., 0.5, 1.]]), (2, 4))
+    assert masks.int().tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0]],
+                                    [[0, 0, 0, 0], [0, 0, 0, 0]],  # between the centers 0.5 and 1.5
+                                    [[0, 0, 0, 0], [0, 0, 0, 0]]]  # 0.5 is not below 0.5
+
+
+def test_ellipse_by_hand():
+    # 4 x 4 box: centers at +-0.25, +-0.75 of the half axes; only the corners, .75^2 + .75^2 = 1.125, lie outside
+    masks = fill_ellipses(torch.tensor([[0., 0., 4., 4.], [2., 1., 3., 2.]]), (4, 4))
+    corners = torch.ones(4, 4, dtype=torch.bool)
+    corners[::3, ::3] = False
+    assert masks[0].equal(corners)
+    assert masks[1].nonzero().tolist() == [[1, 2]]  # one pixel fills its ellipse
+
+
+def test_masks_equal_slow_ones():
+    generator = torch.manual_seed(0)
+    low = torch.rand(8, 2, generator=generator, dtype=torch.float64) * 5
+    boxes = torch.cat([low, low + 0.1 + 6 * torch.rand(8, 2, generator=generator, dtype=torch.float64)], 1)
+    rect, ellipse = fill_boxes(boxes, (7, 9)), fill_ellipses(boxes, (7, 9))
+    for number, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+        for y in range(7):
+            for x in range(9):
+                assert rect[number, y, x] == (x1 <= x + 0.5 < x2 and y1 <= y + 0.5 < y2)
+                across, down = (x + 0.5 - (x1 + x2) / 2) / ((x2 - x1) / 2), (y + 0.5 - (y1 + y2) / 2) / ((y2 - y1) / 2)
+                assert ellipse[number, y, x] == (across**2 + down**2 <= 1)
+
+
+def test_no_boxes():
+    none = torch.zeros(0, 4)
+    assert fill_boxes(none, (2, 3)).shape == fill_ellipses(none, (2, 3)).shape == (0, 2, 3)

@@ -2,12 +2,11 @@ import math
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.models.baselines.saliency_map import SaliencyMap, saliency_map
+from mmiam.models.baselines.saliency_map import SaliencyMap, merge_saliency
 
 init_default_scope('mmdet')
 
@@ -34,7 +33,7 @@ def test_slow_reference():
                     for x in range(6)] for y in range(5)]
         low, high = min(map(min, highest)), max(map(max, highest))
         expected = [[(value - low) / (high - low) for value in row] for row in highest]
-        torch.testing.assert_close(saliency_map(maps, normalize), torch.tensor(expected))
+        torch.testing.assert_close(merge_saliency(maps, normalize), torch.tensor(expected))
 
 
 def test_maps_that_sum_to_one_are_normalized():
@@ -43,10 +42,8 @@ def test_maps_that_sum_to_one_are_normalized():
     prms[0, 0, 0], prms[1, 1] = 1., .25
     for maps, expected in (('prms', 1.), ('cams', .25)):
         sample = DetDataSample()
-        SaliencyMap(maps=maps, field='mine')(cues_of(**{maps: prms}), torch.zeros(3, 2, 4), sample)
+        SaliencyMap(map_key=maps, field='mine')(cues_of(**{maps: prms}), torch.zeros(3, 2, 4), sample)
         assert sample.mine[0, 0] == 1 and sample.mine[1, 2] == expected and sample.mine[0, 1] == 0
-    SaliencyMap(maps='prms', normalize=False)(cues_of(prms=prms), torch.zeros(3, 2, 4), sample)
-    assert sample.pred_saliency[1, 2] == .25
 
 
 def test_sigmoid_in_place_of_relu():
@@ -82,22 +79,11 @@ def test_nothing_found_is_a_map_of_zeros(maps):
     assert sample.pred_saliency.shape == (8, 9) and not sample.pred_saliency.any()
 
 
-def test_instances_besides():
-    logits = torch.full((1, 4, 6), -3.)
-    logits[0, 1, 2:4] = 3.
-    sample = DetDataSample()
-    module = MODELS.build(dict(type='SaliencyMap', post_processor=dict(type='ConvCRFPostProc', crf=None)))
-    found = module(cues_of(iams=logits), torch.zeros(3, 4, 6), sample)
-    assert found.masks.sum() == 2 and sample.pred_saliency.sum() == 2 and module.needs_iam
-
-
 def test_which_maps():
-    assert SaliencyMap().needs_iam and not SaliencyMap(maps='prms').needs_iam
-    with pytest.raises(ValueError, match='maps must be one of'):
-        SaliencyMap(maps='masks')
-    for bad in (dict(activation='tanh'), dict(activation='sigmoid', maps='prms')):
+    assert SaliencyMap().needs_iam and not SaliencyMap(map_key='prms').needs_iam
+    for bad in (dict(activation='tanh'), dict(activation='sigmoid', map_key='prms')):
         with pytest.raises(ValueError, match='activation must be one of'):
             SaliencyMap(**bad)
     with pytest.raises(ValueError, match=r"a\.jpg: its cues have no 'cams'"):
-        SaliencyMap(maps='cams')(cues_of(prms=torch.zeros(1, 2, 2)), torch.zeros(3, 2, 2),
+        SaliencyMap(map_key='cams')(cues_of(prms=torch.zeros(1, 2, 2)), torch.zeros(3, 2, 2),
                                  DetDataSample(metainfo=dict(img_path='a.jpg')))

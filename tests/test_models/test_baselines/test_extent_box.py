@@ -35,13 +35,8 @@ def test_extent_of_all_that_reaches_the_mean():
     result = run(cue(two_blobs()))
     assert result.bboxes.tolist() == [[1, 1, 9, 7]] and result.labels.tolist() == [4]
     assert result.masks[0].sum() == 18 and result.scores.tolist() == [.5]
-    torch.testing.assert_close(result.maps[0], two_blobs())
+    torch.testing.assert_close(result.score_maps[0], two_blobs())
     assert run(cue(two_blobs()), region='largest').bboxes.tolist() == [[5, 4, 9, 7]]
-
-
-def test_ratio():
-    """0.8 / 0.265 = 3.02: only the higher blob reaches three times the mean."""
-    assert run(cue(two_blobs()), ratio=3.).bboxes.tolist() == [[1, 1, 4, 3]]
 
 
 def test_relu_of_the_logits():
@@ -59,30 +54,29 @@ def test_against_a_loop():
     mean = sum(maps.flatten().tolist()) / 80
     inside = [(x, y) for y in range(8) for x in range(10) if maps[y, x] >= mean]
     xs, ys = zip(*inside)
-    assert run(cue(maps), source='prms').bboxes.tolist() == [[min(xs), min(ys), max(xs) + 1, max(ys) + 1]]
+    assert run(cue(maps), map_key='prms').bboxes.tolist() == [[min(xs), min(ys), max(xs) + 1, max(ys) + 1]]
 
 
-def test_source_and_the_highest_peak():
+def test_map_key_and_the_highest_peak():
     left, right = torch.zeros(2, 8, 10)
     left[:, :3], right[:, 6:] = 1, 1
     cues = cue(left, right, peaks=[1., 2.])
-    for source in ('iams', 'prms', 'cams'):
-        result = run(cues, source=source)
+    for map_key in ('iams', 'prms', 'cams'):
+        result = run(cues, map_key=map_key)
         assert result.bboxes.tolist() == [[6, 0, 10, 8]] and result.labels.tolist() == [5]
-    assert len(run(cues, top_only=False)) == 2
-    assert 'maps' not in cues and len(cues) == 2
+    assert 'score_maps' not in cues and len(cues) == 2
 
 
 def test_largest_component_has_corners_and_a_constant_map_is_the_image():
     diagonal = torch.eye(8, 10)
     diagonal[0, 9] = 1
     assert run(cue(diagonal), region='largest').bboxes.tolist() == [[0, 0, 8, 8]]
-    assert run(cue(torch.ones(8, 10)), source='prms').bboxes.tolist() == [[0, 0, 10, 8]]
+    assert run(cue(torch.ones(8, 10)), map_key='prms').bboxes.tolist() == [[0, 0, 10, 8]]
 
 
 def test_nothing_found():
     result = run(cue())
-    assert len(result) == 0 and result.maps.shape == (0, 8, 10) and result.masks.shape == (0, 8, 10)
+    assert len(result) == 0 and result.score_maps.shape == (0, 8, 10) and result.masks.shape == (0, 8, 10)
     assert len(run(cue(), region='largest')) == 0
 
 
@@ -99,11 +93,11 @@ def test_the_class_of_a_classifier(monkeypatch):
 def test_cues_without_the_map():
     cues = cue(two_blobs())
     del cues.iams
-    with pytest.raises(ValueError, match='the cues have no iams; the model needs a filler'):
+    with pytest.raises(ValueError, match='map_key=.iams.: the cues have cams, .*; the model needs a filler'):
         run(cues)
 
 
 def test_bad_options():
-    for options in (dict(source='masks'), dict(region='some'), dict(activation='tanh')):
+    for options in (dict(region='some'), dict(activation='tanh')):
         with pytest.raises(ValueError, match='must be'):
             ExtentBox(**options)

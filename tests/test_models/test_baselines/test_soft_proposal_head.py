@@ -3,8 +3,9 @@ from mmdet.registry import MODELS
 from torch import nn
 
 from mmiam.models.baselines import SoftProposalHead
+from mmiam.models.baselines.soft_proposal import soft_proposal
 from mmiam.models.heads import PeakStimulationHead
-from mmiam.ops import soft_proposal, trace
+from mmiam.ops import trace
 
 CONFIG = dict(num_classes=2, in_channels=3, sub_pixel=1)
 
