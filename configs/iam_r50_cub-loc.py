@@ -1,4 +1,4 @@
-# Localisation of birds on CUB-200-2011 by a model trained on VOC (Sec. 4.3, Table 3):
+# Localization of birds on CUB-200-2011 by a model trained on VOC (Sec. 4.3, Table 3):
 #     CUB_CLASSES=predictions.csv python tools/test.py configs/iam_r50_cub-loc.py work_dirs/iam_r50_voc/epoch_40.pth
 # An image's instance is that of its highest peak, whatever the class; the class is that of a file of another network's
 # predictions, csv or json. Without CUB_CLASSES the boxes alone are judged (gt_known_err). A classifier at hand says the

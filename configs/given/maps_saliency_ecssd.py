@@ -1,4 +1,4 @@
-# Table 4, methods other than ours: their maps of ECSSD as pictures, <image id>.png, grey, one folder a method:
+# Table 4, methods other than ours: their maps of ECSSD as pictures, <image id>.png, gray, one folder a method:
 #     SALIENCY_MAPS=maps/DSS/ECSSD python tools/test.py configs/given/maps_saliency_ecssd.py
 _base_ = './_base_/no_network.py'
 model = dict(post_processor=dict(type='SavedSaliencyMap', folder='{{$SALIENCY_MAPS:data/saliency_maps}}'))

@@ -15,7 +15,7 @@ def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int,
     """Resample class response maps so that each value lies over the pixels that it was computed from.
 
     With odd kernels and symmetric padding, as in the convolutional backbones of mmdet, cell i of a network of stride
-    s is centred on pixel s * i: the first cell on the first pixel, the last one up to s - 1 pixels before the last. A
+    s is centered on pixel s * i: the first cell on the first pixel, the last one up to s - 1 pixels before the last. A
     plain enlargement to the image's size puts it elsewhere, at stride 32 up to one cell to the right and down. The
     reference codes do that; our choice is to register the map, because on MobileNetV2 at 320 x 320 the highest
     response then lies on an object of its class in 54 instead of 44 % of the cases (docs/experiments.md).
@@ -27,7 +27,7 @@ def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int,
             W / columns come up to.
 
     Returns:
-        Tensor: has shape (n, H, W), bilinear; beyond the centre of the last cell its value goes on.
+        Tensor: has shape (n, H, W), bilinear; beyond the center of the last cell its value goes on.
     """
     if not len(maps):
         return maps.new_zeros((0, *size))

@@ -21,7 +21,7 @@ CAPTION_HEIGHT, MARGIN = 18, 4
 
 
 def fit_tile(tile: Any, size: int) -> np.ndarray:
-    """Fit a tile into a white square of ``size`` pixels, aspect kept, centred; uint8 (size, size, 3)."""
+    """Fit a tile into a white square of ``size`` pixels, aspect kept, centered; uint8 (size, size, 3)."""
     tile = check_image(tile)
     height, width = tile.shape[:2]
     ratio = size / max(height, width)
@@ -34,7 +34,7 @@ def fit_tile(tile: Any, size: int) -> np.ndarray:
 
 
 def write_caption(width: int, text: str) -> np.ndarray:
-    """A white strip (CAPTION_HEIGHT, width, 3) with centred text, shortened to fit; beyond ASCII is '?'."""
+    """A white strip (CAPTION_HEIGHT, width, 3) with centered text, shortened to fit; beyond ASCII is '?'."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
     text = str(text).encode('ascii', 'replace').decode()
     while len(text) > 1 and cv2.getTextSize(text, FONT, 0.4, 1)[0][0] > width - 2:

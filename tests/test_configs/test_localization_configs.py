@@ -1,4 +1,4 @@
-"""Localisation by ``tools/test.py`` as a user runs it, on miniature data sets in the published layouts."""
+"""Localization by ``tools/test.py`` as a user runs it, on miniature data sets in the published layouts."""
 import ast
 import json
 import os

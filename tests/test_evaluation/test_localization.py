@@ -17,7 +17,7 @@ def slow_iou(first, second):
 
 
 def flood(mask):
-    """Components (8 neighbours) as lists of (y, x)."""
+    """Components (8 neighbors) as lists of (y, x)."""
     left, found = {(y, x) for y, x in np.argwhere(mask)}, []
     while left:
         stack, part = [left.pop()], []

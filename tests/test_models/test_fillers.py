@@ -41,6 +41,12 @@ class TestInstanceExtentFiller:
         filler.num_steps = steps - 1
         assert not torch.allclose(filler(*inputs), default, atol=1e-6)
 
+    def test_a_side_that_was_rounded_up_is_cut_not_squeezed(self):
+        filler, decoded = make_filler(), []
+        filler.decoder.register_forward_hook(lambda module, inputs, output: decoded.append(output))
+        logits = filler(pyramid(1, 18, 13), torch.rand(2, 18, 13), torch.zeros(2, dtype=torch.long))
+        assert decoded[0].shape[-2:] == (20, 16) and logits.equal(decoded[0][:, 0, :18, :13])
+
     def test_no_steps_is_encoder_and_decoder_alone(self):
         filler = make_filler(num_steps=0)
         cue = torch.rand(1, 16, 16)

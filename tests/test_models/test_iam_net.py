@@ -87,6 +87,17 @@ def test_padded_batch_gives_each_image_its_own_size(build):
     check_contract(results[1], (50, 41))
 
 
+def test_post_processors_get_the_picture_and_not_what_the_network_reads(build):
+    """ConvCRF compares colors in units of 0 to 255."""
+    model, seen = build(), []
+    model.post_processor.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+    bgr = torch.randint(0, 256, (3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data = model.data_preprocessor(dict(inputs=[bgr], data_samples=[sample()]))
+    run_predict(model, data['inputs'], *data['data_samples'])
+    assert data['inputs'].abs().max() < 5  # normalized
+    torch.testing.assert_close(seen[0], bgr.flip(0).float(), atol=1e-3, rtol=0)
+
+
 def test_prediction_reads_no_proposal(build):
     class Untouchable:
         def __getattribute__(self, name):

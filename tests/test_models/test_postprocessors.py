@@ -78,13 +78,13 @@ class TestConvCRFPostProc:
             ConvCRFPostProc(region='largest')
 
     def test_the_two_labels_of_the_crf_tie_at_mask_thr(self):
-        # a constant map on a constant image: no neighbour disagrees, only the threshold decides
+        # a constant map on a constant image: no neighbor disagrees, only the threshold decides
         maps = torch.full((1, 8, 8), logit(0.7))
         for mask_thr, number in ((0.65, 1), (0.75, 0)):
             found = self.run(make_cues([0], iams=maps), size=(8, 8), crf={}, mask_thr=mask_thr)
             assert len(found) == number
 
-    def test_the_crf_follows_the_colours(self):
+    def test_the_crf_follows_the_colors(self):
         # the map ends one column before the edge of the image does
         image = torch.zeros(3, 16, 16)
         image[:, :, 8:] = 255

@@ -78,7 +78,7 @@ def test_masks_follow_the_image_and_nothing_else_changes(scene, form):
     (dict(bgr_to_rgb=True), [2, 1, 0]), (dict(bgr_to_rgb=False), [2, 1, 0]),
     (dict(bgr_to_rgb=True, mean=[100., 110., 120.], std=[50., 60., 70.]), [2, 1, 0])])
 def test_the_refiner_sees_the_image_as_it_was(scene, preprocessor, order, monkeypatch):
-    """Padding, normalisation and order of channels are undone, whatever the detector wants."""
+    """Padding, normalization and order of channels are undone, whatever the detector wants."""
     image, _, coarse = scene
     image = image[:, :40]
     seen = []

@@ -6,7 +6,7 @@ from mmiam.ops import class_maps_over_image
 
 
 def strided(image, layers):
-    """A network of stride 2 ** layers whose cells copy the pixel on which they are centred."""
+    """A network of stride 2 ** layers whose cells copy the pixel on which they are centered."""
     kernel = torch.zeros(1, 1, 3, 3)
     kernel[..., 1, 1] = 1
     for _ in range(layers):

@@ -16,14 +16,14 @@ KERNELS = sys.modules['mmiam.ops.conv_crf.kernels']
 def random_case(num=2, labels=2, size=(5, 6), seed=0):
     generator = torch.Generator().manual_seed(seed)
     unary = torch.randn(num, labels, *size, generator=generator, dtype=torch.float64) * 2
-    # grey levels close enough for the colour kernel to matter
+    # gray levels close enough for the color kernel to matter
     image = 120 + 15 * torch.randn(3, *size, generator=generator, dtype=torch.float64)
     return unary, image
 
 
-def kernel(positions, colours, i, j, pos_sigma=3., pos_compat=3., col_sigma=13., col_compat=10.):
+def kernel(positions, colors, i, j, pos_sigma=3., pos_compat=3., col_sigma=13., col_compat=10.):
     pos = sum((a - b)**2 for a, b in zip(positions[i], positions[j]))
-    col = sum((a - b)**2 for a, b in zip(colours[i], colours[j]))
+    col = sum((a - b)**2 for a, b in zip(colors[i], colors[j]))
     return pos_compat * math.exp(-pos / 2 / pos_sigma**2) + col_compat * math.exp(-col / 2 / col_sigma**2)
 
 
@@ -43,7 +43,7 @@ def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight=.2, unary_
                                   for r in rows], -2)
     cells = [(y, x) for y in range(h) for x in range(w)]
     positions = {(y, x): (sum(rows[y]) / len(rows[y]), sum(cols[x]) / len(cols[x])) for y, x in cells}
-    colours = {(y, x): pool(image)[:, y, x].tolist() for y, x in cells}
+    colors = {(y, x): pool(image)[:, y, x].tolist() for y, x in cells}
     logp = unary.log_softmax(1)
     q = logp if mode == 'reference' else logp.exp()
     for _ in range(num_iters):
@@ -52,7 +52,7 @@ def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight=.2, unary_
             for v, u in cells:
                 near = abs(y - v) <= span and abs(x - u) <= span
                 if near and (mode == 'reference' or (y, x) != (v, u)):
-                    message[..., y, x] += kernel(positions, colours, (y, x), (v, u), **constants) * small[..., v, u]
+                    message[..., y, x] += kernel(positions, colors, (y, x), (v, u), **constants) * small[..., v, u]
         message = F.interpolate(message, scale_factor=blur, mode='bilinear', align_corners=False)
         top, left = (math.ceil((n * blur - size) / 2) for n, size in ((h, height), (w, width)))
         message = message[..., top:top + height, left:left + width]
@@ -62,7 +62,7 @@ def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight=.2, unary_
 
 
 def test_two_pixels_by_hand():
-    # colours one sigma apart, positions one pixel apart
+    # colors one sigma apart, positions one pixel apart
     image = torch.tensor([[[100., 113.]], [[50., 50.]], [[7., 7.]]], dtype=torch.float64)
     log_odds = torch.tensor([1.5, -.25], dtype=torch.float64)
     unary = torch.stack([torch.zeros(2, dtype=torch.float64), log_odds])[None, :, None]
@@ -188,7 +188,7 @@ def test_one_filter_bank_for_all_instances_and_no_copies_of_the_window(size, mon
     assert seen[1].largest < window
 
 
-def test_smooths_within_colours_and_not_across():
+def test_smooths_within_colors_and_not_across():
     image = torch.zeros(3, 8, 16)
     image[:, :, 8:] = 200.
     unary = torch.zeros(1, 2, 8, 16)

@@ -11,7 +11,7 @@ from mmiam.ops.extent_filling import kernel as filling_kernel
 
 
 def slow_filling(features, weights, num_steps, image_index=None):
-    """Eq. (3) written out: every neighbour of every location, one shift at a time, differentiable."""
+    """Eq. (3) written out: every neighbor of every location, one shift at a time, differentiable."""
     if image_index is not None:
         weights = weights[image_index]
     num, channels, height, width = features.shape
@@ -45,7 +45,7 @@ def test_one_step_by_hand():
 
 def test_softmax_weights_by_hand():
     logits = torch.zeros(1, 9, 1, 2)
-    logits[0, 5, 0, 0] = math.log(3.)  # the left pixel's right neighbour
+    logits[0, 5, 0, 0] = math.log(3.)  # the left pixel's right neighbor
     weights = normalize_filling_weights(logits)
     assert torch.allclose(weights[0, 0, :, 0, 0], torch.tensor([0, 0, 0, 0, .25, .75, 0, 0, 0]))
     assert torch.allclose(weights[0, 0, :, 0, 1], torch.tensor([0, 0, 0, .5, .5, 0, 0, 0, 0]))
@@ -92,7 +92,7 @@ def test_equals_the_loop(num, images, index, side, size, steps):
     seed = torch.randn(fast.shape, generator=torch.Generator().manual_seed(1), dtype=fast.dtype)
     for a, b in zip(torch.autograd.grad(fast, [features, weights], seed),
                     torch.autograd.grad(slow, [features, weights], seed)):
-        # the loop's zero padding gives weights of neighbours outside a gradient of zero, too
+        # the loop's zero padding gives weights of neighbors outside a gradient of zero, too
         assert torch.allclose(a, b, rtol=1e-11, atol=1e-13)
 
 

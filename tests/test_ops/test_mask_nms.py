@@ -34,7 +34,7 @@ def test_iou_by_hand():
 
 
 def test_a_dropped_mask_drops_nothing():
-    masks = strips((0, 6), (2, 8), (4, 10))  # neighbours overlap by 4 / 8, the outer two by 2 / 10
+    masks = strips((0, 6), (2, 8), (4, 10))  # neighbors overlap by 4 / 8, the outer two by 2 / 10
     scores = torch.tensor([.9, .8, .7])
     assert mask_nms(masks, scores, .3).tolist() == [0, 2]
     assert mask_nms(masks, scores.flip(0), .3).tolist() == [2, 0]

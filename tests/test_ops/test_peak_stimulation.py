@@ -47,7 +47,7 @@ def coordinates(mask):
 
 def test_hand_made_map():
     scores, mask = peak_stimulation(MAP[None, None])
-    # Median 1: the four corners, of which each is the maximum of its in-image part, and the centre.
+    # Median 1: the four corners, of which each is the maximum of its in-image part, and the center.
     assert coordinates(mask[0, 0]) == [(0, 0), (0, 4), (2, 2), (4, 0), (4, 4)]
     assert scores.item() == pytest.approx((9 + 2 + 7 + 3 + 4) / 5)
     scores, mask = peak_stimulation(MAP[None, None], peak_filter=3.5)

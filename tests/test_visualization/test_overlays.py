@@ -26,8 +26,8 @@ def test_to_numpy_takes_tensors_of_any_type():
 
 
 def test_check_image_makes_rgb(image):
-    grey, alpha = image[..., 0], np.dstack([image, image[..., :1]])
-    assert np.array_equal(check_image(grey), np.dstack([grey] * 3))
+    gray, alpha = image[..., 0], np.dstack([image, image[..., :1]])
+    assert np.array_equal(check_image(gray), np.dstack([gray] * 3))
     assert np.array_equal(check_image(alpha), image)
 
 
@@ -37,7 +37,7 @@ def test_check_image_refuses(bad):
         check_image(bad)
 
 
-def test_heat_colours_are_the_map_and_rise_in_lightness():
+def test_heat_colors_are_the_map_and_rise_in_lightness():
     colored = color_heatmap(np.linspace(0, 1, 64)[None])
     table = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], cv2.COLORMAP_INFERNO)[..., ::-1]
     assert np.array_equal(colored[0, 0], table[0, 0]) and np.array_equal(colored[0, -1], table[0, -1])
@@ -122,7 +122,7 @@ def test_instance_errors(image, kwargs, word):
         overlay_instances(image, **{'masks': np.ones((1, 12, 20), bool), **kwargs})
 
 
-def test_instance_colours_differ():
+def test_instance_colors_differ():
     colors = instance_colors(8).astype(int)
     gaps = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(8, dtype=int)
     assert gaps.min() > 40 and instance_colors(0).shape == (0, 3)

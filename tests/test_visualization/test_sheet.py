@@ -16,7 +16,7 @@ RED = np.full((4, 8, 3), (255, 0, 0), np.uint8)
 BLUE = np.full((9, 3, 3), (0, 0, 255), np.uint8)
 
 
-def test_fit_keeps_the_aspect_and_centres():
+def test_fit_keeps_the_aspect_and_centers():
     cell = fit_tile(RED, 16)
     assert cell.shape == (16, 16, 3)
     assert (cell[4:12] == (255, 0, 0)).all() and (cell[:4] == 255).all() and (cell[12:] == 255).all()

@@ -1,7 +1,7 @@
-"""Localisation of single objects by boxes.
+"""Localization of single objects by boxes.
 
 Two rules give a box. With the rule of the paper (Sec. 4.3) the method itself decides on a threshold, and its box is
-compared. The evaluation of weakly supervised localisation of Choe et al. (CVPR 2020, "Evaluating Weakly Supervised
+compared. The evaluation of weakly supervised localization of Choe et al. (CVPR 2020, "Evaluating Weakly Supervised
 Object Localization Methods Right") compares score maps at the threshold that is best for the whole data set
 (MaxBoxAcc): an image's map is scaled to [0, 1], for each threshold the box is that of the largest contour of what lies
 above it. Ours departs from the published code in that right and lower edges of boxes are exclusive.
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 
-#: the published code quantises maps to 8 bits, so that these thresholds are all there are: above 0, …, above 254
+#: the published code quantizes maps to 8 bits, so that these thresholds are all there are: above 0, …, above 254
 LEVELS = np.arange(255)
 
 

@@ -1,4 +1,4 @@
-"""Localisation error, as an evaluator's metric."""
+"""Localization error, as an evaluator's metric."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from ..functional.records import percent
 
 @METRICS.register_module()
 class LocalizationMetric(BaseMetric):
-    """Localisation of an image's object by one box (protocols: :mod:`mmiam.evaluation.functional.localization`).
+    """Localization of an image's object by one box (protocols: :mod:`mmiam.evaluation.functional.localization`).
 
     The prediction of an image is its highest scored instance. Keys of the result, in percent of all images:
 

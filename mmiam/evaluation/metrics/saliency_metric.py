@@ -32,7 +32,7 @@ class SaliencyMetric(BaseMetric):
         void (str): ``'background'``, or ``'ignore'``: pixels of ``void_mask`` count nowhere. Saliency data sets have
             no void pixels; VOC has.
         beta2 (float): beta squared.
-        save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (grey, 0 to 255), the form in which
+        save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (gray, 0 to 255), the form in which
             saliency maps are exchanged and other toolboxes read them.
         collect_device (str): As of :class:`mmengine.evaluator.BaseMetric`.
         prefix (str, optional): Put before the keys, with a slash.
@@ -127,7 +127,7 @@ class SaliencyMetric(BaseMetric):
 
 
 def save_map(path: str, saliency: np.ndarray) -> None:
-    """Write a map in [0, 1] as a grey PNG of 8 bits, rounded to the nearest level, by a temporary name."""
+    """Write a map in [0, 1] as a gray PNG of 8 bits, rounded to the nearest level, by a temporary name."""
     import cv2
     done, encoded = cv2.imencode('.png', np.round(saliency * 255).astype(np.uint8))
     if not done:

@@ -1,4 +1,4 @@
-"""Boxes as they are, for localisation by another method (Table 3)."""
+"""Boxes as they are, for localization by another method (Table 3)."""
 from __future__ import annotations
 
 import torch

@@ -25,7 +25,7 @@ class ExtentBox(BasePostProcessor):
         map_key (str): the cue's map: ``'iams'``, or for comparison ``'prms'`` or ``'cams'``.
         activation (str): what is done to the logits of ``'iams'``: ``'sigmoid'`` (our choice; the paper does not say)
             or ``'relu'`` (as it does for saliency), whose mean is lower where most of an image is surely background.
-        region (str): ``'all'`` pixels above it, or the ``'largest'`` connected component (8 neighbours) alone.
+        region (str): ``'all'`` pixels above it, or the ``'largest'`` connected component (8 neighbors) alone.
         classifier (dict, optional): :class:`FrozenClassifier` that says the class from the whole image; None keeps the
             cue's label.
         class_evidence, temperature: of the score, see :class:`BasePostProcessor`.

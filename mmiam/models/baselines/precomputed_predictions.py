@@ -16,7 +16,7 @@ from torch import Tensor
 class PrecomputedPredictions(BaseDetector):
     """Post-processors on images alone, for what the ground truth or another method's files say.
 
-    Images arrive at original size: no Resize in the test pipeline, no normalisation.
+    Images arrive at original size: no Resize in the test pipeline, no normalization.
 
     Args:
         post_processor (dict): one that needs no cues: :class:`BoxToMask` or :class:`BoxesWithoutMasks` with boxes that

@@ -17,7 +17,7 @@ from mmiam.proposals.matching import match_proposals
 
 @MODELS.register_module()
 class ProposalRetrieval(BasePostProcessor):
-    """Retrieve for each peak the proposal S that maximises
+    """Retrieve for each peak the proposal S that maximizes
 
     ``alpha <M, S> + <M, contour(S)> - beta <B, S>``, with the Peak Response Map M and the
     background B of its class, where the class response lies below ``tau`` times its mean.

@@ -17,7 +17,7 @@ from mmiam.utils.grey_pictures import read_grey
 class SavedSaliencyMap(BasePostProcessor):
     """Write the map of ``<folder>/<image id><suffix>`` into the sample; instances there are none.
 
-    The field is a float (H0, W0) in [0, 1], the picture's grey levels over 255. Maps of other methods are exchanged in
+    The field is a float (H0, W0) in [0, 1], the picture's gray levels over 255. Maps of other methods are exchanged in
     this form; :class:`SaliencyMetric` writes ours with ``save_dir``.
 
     Args:
@@ -40,9 +40,9 @@ class SavedSaliencyMap(BasePostProcessor):
                 image.
         """
         path, size = osp.join(self.folder, f'{data_sample.img_id}{self.suffix}'), tuple(image.shape[-2:])
-        grey = read_grey(path, 'saliency map')
-        if grey.shape != size:
-            raise ValueError(f'saliency map {path} has {grey.shape} pixels, its image {size}; take maps of '
+        gray = read_grey(path, 'saliency map')
+        if gray.shape != size:
+            raise ValueError(f'saliency map {path} has {gray.shape} pixels, its image {size}; take maps of '
                              'the original size, or of this data set')
-        data_sample.set_field(torch.from_numpy(grey).to(image) / 255, self.field)
+        data_sample.set_field(torch.from_numpy(gray).to(image) / 255, self.field)
         return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))

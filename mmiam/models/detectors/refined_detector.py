@@ -19,7 +19,7 @@ class RefinedMasks:
             those of the masks count (``crf``, ``mask_thr``, ``max_side``); scores, boxes, labels and their number
             stay the detector's.
         certainty (float): probability that a pixel of a binary mask is on the right side, in (0.5, 1); 0.8, our
-            choice: the CRF can then turn a pixel whose neighbours of its colour agree. Segmenters that give
+            choice: the CRF can then turn a pixel whose neighbors of its color agree. Segmenters that give
             probabilities do not need it: mmdet's Mask R-CNN does with ``test_cfg.rcnn.mask_thr_binary=-1``.
         min_score (float): instances below keep their masks, for time; 0.05, mmdet's own least score.
         **detector: arguments of the detector.
@@ -71,7 +71,7 @@ class RefinedMasks:
         return masks / 255. if masks.dtype == torch.uint8 else masks
 
     def rgb_image(self, image: Tensor, sample: DetDataSample, size: tuple[int, int]) -> Tensor:
-        """Undo padding and normalisation: RGB in [0, 255], has shape (3, *size)."""
+        """Undo padding and normalization: RGB in [0, 255], has shape (3, *size)."""
         height, width = sample.img_shape[:2]
         preprocessor = self.data_preprocessor
         rgb = image[:, :height, :width].float()

@@ -37,7 +37,7 @@ class ConvCRFPostProc(BasePostProcessor):
             at a longer side than this; the result is enlarged. Our choice, because time
             and memory of a 12-megapixel photograph are not bounded otherwise.
         region (str): ``'all'`` of the foreground, as in the paper, or the connected region (8
-            neighbours) that holds most of the ``'cue'``. Our option, because a decoder that
+            neighbors) that holds most of the ``'cue'``. Our option, because a decoder that
             sees the image (``context_channels``) marks other objects too, which the cue has
             not reached (docs/experiments.md).
         others: see :class:`BasePostProcessor`.

@@ -4,7 +4,7 @@
     m_i(l)  = sum over j in the window of i of k(i, j) Q_j(l)
     Q_i(l)  = softmax over l of [a log P_i(l) + weight m_i(l)]
 
-with positions p in pixels, colours c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the
+with positions p in pixels, colors c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the
 public code of ConvCRF does differently from the equations is ``mode='reference'``, see :func:`conv_crf`.
 
 Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
@@ -114,10 +114,10 @@ def conv_crf(unary: Tensor,
     against 267 ms for the unfold form of each; without blur 240 ms against 5.4 s (docs/benchmarks.md).
 
     ``mode='reference'``, the public code's conventions: a = unary_weight - weight; the first step passes
-    log-probabilities instead of probabilities; a pixel is its own neighbour (the window's centre counts). That code
+    log-probabilities instead of probabilities; a pixel is its own neighbor (the window's center counts). That code
     leaves out the last softmax; it is applied here, which changes no argmax and makes the result probabilities.
     ``mode='mean_field'``, as the equations have it: a = unary_weight; the first step passes probabilities; j != i, so
-    the window's centre is left out (with blur: the own cell). In both, what lies outside the image counts as zero,
+    the window's center is left out (with blur: the own cell). In both, what lies outside the image counts as zero,
     without renormalizing.
 
     Args:
@@ -130,8 +130,8 @@ def conv_crf(unary: Tensor,
         num_iters (int): Mean-field iterations. Defaults to 5.
         pos_sigma (float): Scale of the position kernel in pixels. Defaults to 3.
         pos_compat (float): Factor of the position kernel. Defaults to 3.
-        col_sigma (float): Scale of the colour kernel in grey levels. Defaults to 13.
-        col_compat (float): Factor of the colour kernel. Defaults to 10.
+        col_sigma (float): Scale of the color kernel in gray levels. Defaults to 13.
+        col_compat (float): Factor of the color kernel. Defaults to 10.
         weight (float): Weight of the messages. Defaults to 0.2.
         unary_weight (float): Weight of the unary term. Defaults to 1.
         mode (str): 'reference' or 'mean_field'. Defaults to 'reference'.

@@ -43,7 +43,7 @@ class Cells:
         # first pixel of each cell along an axis, and of the one after the last, within the image; (h + 1,) and (w + 1,)
         edges = [(torch.arange(cells + 1) * blur - start).clamp(0, length).to(like)
                  for cells, start, length in zip(self.cells, self.start, size)]
-        self.centres = [(edge[1:] + edge[:-1] - 1) / 2 for edge in edges]  # mean positions of the pixels
+        self.centers = [(edge[1:] + edge[:-1] - 1) / 2 for edge in edges]  # mean positions of the pixels
         self.counts = edges[0].diff()[:, None] * edges[1].diff()  # pixels of the image in each cell, (h, w)
         self.valid = None
 
@@ -80,7 +80,7 @@ class Cells:
         return phases.new_empty(num, self.blur, h, w + 2), phases.new_empty(num, self.blur, self.blur, h, w)
 
     def upsample(self, planes: Tensor, scratch: tuple[Tensor, Tensor]) -> Tensor:
-        """Bilinear upsampling by b (cell centres as samples, edges repeated), (n, h, w) -> phases (n, b * b, h, w).
+        """Bilinear upsampling by b (cell centers as samples, edges repeated), (n, h, w) -> phases (n, b * b, h, w).
 
         The result lies in ``scratch``, without blur in ``planes``.
         """
@@ -90,7 +90,7 @@ class Cells:
         planes = F.pad(planes[:, None], (1, 1, 1, 1), mode='replicate')[:, 0]
         rows, phases = (memory[:num] for memory in scratch)
         for phase in range(blur):
-            place = (phase + .5) / blur + .5  # from the centre of the padded cell before this one, in cells
+            place = (phase + .5) / blur + .5  # from the center of the padded cell before this one, in cells
             first, share = int(place), place - int(place)
             torch.lerp(planes[:, first:first + h], planes[:, first + 1:first + 1 + h], share, out=rows[:, phase])
         for phase in range(blur):
@@ -103,7 +103,7 @@ class Cells:
 class Messages:
     """The kernel sum over the K x K window, for any number of planes.
 
-    k(i, j) = pos_scale * exp(-|p_i - p_j|^2 / 2) + col_scale * exp(-|c_i - c_j|^2 / 2) with positions p and colours c
+    k(i, j) = pos_scale * exp(-|p_i - p_j|^2 / 2) + col_scale * exp(-|c_i - c_j|^2 / 2) with positions p and colors c
     of the cells divided by their sigmas. As k(i, j) = k(j, i), half of the window is computed and each kernel serves
     both directions. Planes lie flat with ``margin`` zeros before and after (:meth:`flat`): a shift by (dy, dx) is a
     contiguous slice shifted by dy * w + dx; where it runs over a row's end the kernel is zero, above and below the
@@ -111,13 +111,13 @@ class Messages:
     """
 
     def __init__(self, cells: Cells, kernel_size: int, sigmas: tuple[float, float], scales: tuple[float, float],
-                 centre: bool, most_planes: int) -> None:
-        """``sigmas`` and ``scales`` of position and colour; ``most_planes`` at a time."""
+                 center: bool, most_planes: int) -> None:
+        """``sigmas`` and ``scales`` of position and color; ``most_planes`` at a time."""
         self.cells, self.sigmas, self.scales = cells, sigmas, scales
         self.size = h, w = cells.cells
         self.down, self.across = min(kernel_size // 2, h - 1), min(kernel_size // 2, w - 1)
         self.margin = (self.down + 1) * w
-        self.centre = sum(scales) if centre else 0.
+        self.center = sum(scales) if center else 0.
         height = max(1, limit_of(_STRIP_VALUES, cells.counts) // (most_planes * w))
         self.strips = [(top, min(top + height, h)) for top in range(0, h, height)]
         self.kept = None
@@ -126,11 +126,13 @@ class Messages:
         """What the kernels need of an image (channels, H, W), and the kernels themselves if they are few."""
         (h, w), cells = self.size, self.cells
         cells.prepare()
-        colours = cells.pool(cells.to_phases(image)) * (.5**.5 / self.sigmas[1])
-        self.colours = F.pad(colours.flatten(1), (self.margin, self.margin))
-        rows, cols = (centres / self.sigmas[0] for centres in cells.centres)
+        colors = cells.pool(cells.to_phases(image)) * (.5**.5 / self.sigmas[1])
+        self.colors = F.pad(colors.flatten(1), (self.margin, self.margin))
+        rows, cols = (centers / self.sigmas[0] for centers in cells.centers)
         rows = F.pad(rows, (self.down + 1, 2 * self.down + 1))
         self.row_kernels = [(rows.roll(-dy) - rows).square_().mul_(-.5).exp_()[:, None] for dy in range(self.down + 1)]
+        # A flat shift runs over a row's end into the next row. A margin at each row would stop it, but rows would no
+        # longer be one contiguous slice; so the kernel is zero where the neighbor lies in another row.
         # of each dx from -across, (2 * across + 1, 1, w); zero where i + dx lies in another row
         there = torch.arange(-self.across, self.across + 1)[:, None, None] + torch.arange(w)
         inside = ((there >= 0) & (there < w)).to(cols)
@@ -150,7 +152,8 @@ class Messages:
         values[:, :self.margin] = values[:, -self.margin:] = 0
         message = planes.flatten(1)
         values[:, self.margin:-self.margin] = message
-        message.mul_(self.centre)
+        message.mul_(self.center)
+        # Strip by strip: over whole planes each of the K * K multiply-adds would fetch everything from memory again.
         for strip in self.strips:
             kernels = self.kept[strip] if self.kept else self._kernels(strip)
             self._add(message[:, strip[0] * w:strip[1] * w], values, strip[0], kernels)
@@ -178,26 +181,28 @@ class Messages:
         """
         (top, bottom), width, above = strip, self.size[1], self.margin // self.size[1]
         length = (bottom - top) * width
-        most = min(max(1, limit_of(_RUN_VALUES, self.colours) // length), 2 * self.across + 1)
-        scratch = self.colours.new_empty(len(self.colours) * most * (length + self.margin))
+        most = min(max(1, limit_of(_RUN_VALUES, self.colors) // length), 2 * self.across + 1)
+        scratch = self.colors.new_empty(len(self.colors) * most * (length + self.margin))
         for dy, dx, num in self._runs(most):
             shift, rows = dy * width + dx, dy + 1  # so many rows more above hold all i - shift
             first, last = self.margin + (top - rows) * width, self.margin + bottom * width
             here, run = rows * width, slice(dx + self.across, dx + self.across + num)
-            there = self.colours.as_strided((len(self.colours), num, last - first), (self.colours.stride(0), 1, 1),
+            there = self.colors.as_strided((len(self.colors), num, last - first), (self.colors.stride(0), 1, 1),
                                             first + shift)
             # an overlapping operand would have its result permuted, hence out
-            colour = torch.sub(there, self.colours[:, None, first:last], out=scratch[:there.numel()].view(there.shape))
-            kernels = -colour.square_()[0]
-            for channel in colour[1:]:
+            color = torch.sub(there, self.colors[:, None, first:last], out=scratch[:there.numel()].view(there.shape))
+            kernels = -color.square_()[0]
+            for channel in color[1:]:
                 kernels.sub_(channel)
             kernels = kernels.exp_().unflatten(1, (-1, width)).mul_(self.col_scales[run])
             kernels.addcmul_(self.row_kernels[dy][top - rows + above:bottom + above], self.col_kernels[run])
+            # k(i, i - s) = k(i - s, i): the numbers computed for s, read s cells earlier. Row n holds the shift s + n,
+            # one cell farther back, hence the stride less one. No kernel is computed twice.
             back = kernels.as_strided((num, length), (kernels.stride(0) - 1, 1), here - shift)
             yield shift, kernels.flatten(1)[:, here:].unbind(0), back.unbind(0)
 
     def _runs(self, most: int) -> Iterator[tuple[int, int, int]]:
-        """Half of the window as runs of neighbouring shifts: (dy, dx of the first, number)."""
+        """Half of the window as runs of neighboring shifts: (dy, dx of the first, number)."""
         for dy in range(len(self.row_kernels)):
             for dx in range(-self.across if dy else 1, self.across + 1, most):
                 yield dy, dx, min(most, self.across + 1 - dx)

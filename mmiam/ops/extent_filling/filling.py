@@ -7,7 +7,7 @@ Eq. (3) is printed with E, the encoded cue, on its right side. Read literally ev
 Eq. (2) and Fig. 4 have G^{k-1} there, and so has this module.
 
 Legend of shapes: I instances, B images, C channels, H x W locations, r the window's side, N filling steps. N_ij are the
-r * r neighbours of (i, j), itself included; those outside the image do not exist.
+r * r neighbors of (i, j), itself included; those outside the image do not exist.
 """
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ NORMALIZE_MODES = ('softmax', 'relu_sum', 'abs_sum')
 
 
 def normalize_filling_weights(logits: Tensor, kernel_size: int = 3, mode: str = 'softmax') -> Tensor:
-    """Normalise filling weights: the Y of Eq. (3), by which the weights of a window sum to 1.
+    """Normalize filling weights: the Y of Eq. (3), by which the weights of a window sum to 1.
 
-    Neighbours outside the image are left out before normalizing, so that nothing leaks over the border. The paper does
+    Neighbors outside the image are left out before normalizing, so that nothing leaks over the border. The paper does
     not state the border; our choice, because with zero padding a constant field fades from the border inwards. Nor
     does it state how Y makes the sum 1; softmax by default, because its sum cannot be zero.
 
     Args:
         logits (Tensor): Output of the weight pyramid, has shape (B, C*r*r, H, W), channel c*r*r + k for tap k of
             channel c as in ``F.unfold``, k row-major over the window.
-        kernel_size (int): The window's side r, odd. Defaults to 3 (Fig. 5 shows eight neighbours).
+        kernel_size (int): The window's side r, odd. Defaults to 3 (Fig. 5 shows eight neighbors).
         mode (str): 'softmax' over the window; 'relu_sum': max(x, 0) over its sum; 'abs_sum': abs(x) over its sum.
-            Where such a sum is zero, the neighbours in the image share equally. Defaults to 'softmax'.
+            Where such a sum is zero, the neighbors in the image share equally. Defaults to 'softmax'.
 
     Returns:
         Tensor: Weights in [0, 1], has shape (B, C, r*r, H, W): over the third axis they sum to 1, and are exactly 0
-        for neighbours outside the image.
+        for neighbors outside the image.
 
     Raises:
         ValueError: If the mode is unknown, r is even, or the channels are not a multiple of r*r.
@@ -82,7 +82,7 @@ def _check(features: Tensor, weights: Tensor, num_steps: int, image_index: Tenso
 
 
 def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None = None) -> Tensor:
-    """Fill: ``num_steps`` times replace each value by the weighted sum of its neighbours (Eq. 2 and 3).
+    """Fill: ``num_steps`` times replace each value by the weighted sum of its neighbors (Eq. 2 and 3).
 
     The instances of an image share its weights, which are not copied per instance. Gradients flow to features and
     weights (once; a second derivative raises). For backward, if the weights need a gradient, a few of the N steps are
@@ -91,7 +91,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
 
     Args:
         features (Tensor): Encoded cues G^0, has shape (I, C, H, W).
-        weights (Tensor): Weights from :func:`normalize_filling_weights`, has shape (B, C, r*r, H, W). Neighbours
+        weights (Tensor): Weights from :func:`normalize_filling_weights`, has shape (B, C, r*r, H, W). Neighbors
             outside the image count as zero, whatever their weight.
         num_steps (int): Number of steps N; the paper takes the side of the encoded map, so that a value can reach
             every location. 0 gives the features back.

@@ -5,9 +5,9 @@ side, T = r * r taps (row-major over the window), N steps, Q = P + 2 * margin.
 
 What makes it fast and small:
 
-- A plane lies flat, with ``margin`` = (r // 2) * (W + 1) zeros before and after. Neighbour (dy, dx) of every location
+- A plane lies flat, with ``margin`` = (r // 2) * (W + 1) zeros before and after. Neighbor (dy, dx) of every location
   is then one contiguous slice, shifted by dy * W + dx, and a step is T multiply-adds in place. Slices run over the
-  row ends into the next row; the weights of neighbours outside the image are zero, so what is read there does not
+  row ends into the next row; the weights of neighbors outside the image are zero, so what is read there does not
   count.
 - No plane needs another one: planes go through all N steps in blocks of a size whose weights and values stay in
   the cache, instead of all planes going through step 1, then through step 2. Cores take whole blocks.
@@ -42,7 +42,7 @@ _HISTORY_VALUES = {'cpu': 3_000_000, 'other': 256_000_000}
 
 
 def window_inside(height: int, width: int, kernel_size: int, device: torch.device | None = None) -> Tensor:
-    """Which neighbours of each location lie in the image: bool, has shape (T, H, W), window row-major."""
+    """Which neighbors of each location lie in the image: bool, has shape (T, H, W), window row-major."""
     offsets = torch.arange(kernel_size, device=device) - kernel_size // 2
     rows = torch.arange(height, device=device) + offsets[:, None]
     cols = torch.arange(width, device=device) + offsets[:, None]
@@ -52,7 +52,7 @@ def window_inside(height: int, width: int, kernel_size: int, device: torch.devic
 
 
 class _Layout:
-    """Flat planes with margins: where a plane lies in its buffer, and where its neighbours are."""
+    """Flat planes with margins: where a plane lies in its buffer, and where its neighbors are."""
 
     def __init__(self, size: tuple[int, int], kernel_size: int, num_steps: int) -> None:
         self.size, self.kernel_size, self.num_steps = size, kernel_size, num_steps
@@ -74,82 +74,86 @@ class _Layout:
         planes, instances = blocks[0]
         values = planes.stop * instances[0].stop * self.length
         steps = _HISTORY_VALUES['cpu' if device.type == 'cpu' else 'other'] // values
+        # no shorter than sqrt(N): a shorter stretch is a shorter history, but more steps would be kept than it saves
         stretches = math.ceil(self.num_steps / max(1, steps, math.isqrt(self.num_steps)))
         return math.ceil(self.num_steps / stretches)
 
-    def centre(self, buffer: Tensor) -> Tensor:
+    def center(self, buffer: Tensor) -> Tensor:
         """The planes themselves, (..., Q) -> (..., P), a view."""
         return buffer.narrow(-1, self.margin, self.locations)
 
-    def neighbours(self, buffer: Tensor) -> Tensor:
-        """Neighbours of every location, (..., Q) -> (r, r, ..., P), a view."""
+    def neighbors(self, buffer: Tensor) -> Tensor:
+        """Neighbors of every location, (..., Q) -> (r, r, ..., P), a view."""
         return buffer.as_strided((self.kernel_size, self.kernel_size, *buffer.shape[:-1], self.locations),
                                  (self.size[1], 1, *buffer.stride()), buffer.storage_offset())
 
     def taps(self, weights: Tensor) -> Tensor:
         """Weights (M, T, P) of a block as flat planes with margins (T, M, Q), zero outside the image."""
         flat = weights.new_zeros(weights.size(1), weights.size(0), self.length)
-        torch.mul(weights.transpose(0, 1), self.inside(weights)[:, None], out=self.centre(flat))
+        torch.mul(weights.transpose(0, 1), self.inside(weights)[:, None], out=self.center(flat))
         return flat
 
     def inside(self, like: Tensor) -> Tensor:
-        """1 where a tap's neighbour lies in the image, else 0; has shape (T, P)."""
+        """1 where a tap's neighbor lies in the image, else 0; has shape (T, P)."""
         return window_inside(*self.size, self.kernel_size, like.device).flatten(1).to(like.dtype)
 
     def adjoint_taps(self, taps: Tensor) -> list[Tensor]:
-        """Views on ``taps`` with which :func:`_step` carries gradients back: tap t read at its neighbour."""
+        """Views on ``taps`` with which :func:`_step` carries gradients back: tap t read at its neighbor."""
+        # The transpose of a gather is a scatter, which adds to places that others add to as well. But what location i
+        # sends to its neighbor is what the neighbor fetches from i: a gather again, by the tap on the other side.
         return [taps[t].narrow(-1, 2 * self.margin - self.offsets[t], self.locations)
                 for t in reversed(range(len(self.offsets)))]
 
 
-def _unbind(neighbours: Tensor) -> list[Tensor]:
-    return [tap for row in neighbours.unbind(0) for tap in row.unbind(0)]
+def _unbind(neighbors: Tensor) -> list[Tensor]:
+    return [tap for row in neighbors.unbind(0) for tap in row.unbind(0)]
 
 
-def _step(out: Tensor, neighbours: list[Tensor], taps: list[Tensor]) -> None:
-    """One filling step, Eq. (3): out = sum over taps of weight times neighbour, in place."""
-    torch.mul(neighbours[0], taps[0], out=out)
-    for neighbour, tap in zip(neighbours[1:], taps[1:]):
-        out.addcmul_(neighbour, tap)
+def _step(out: Tensor, neighbors: list[Tensor], taps: list[Tensor]) -> None:
+    """One filling step, Eq. (3): out = sum over taps of weight times neighbor, in place."""
+    torch.mul(neighbors[0], taps[0], out=out)
+    for neighbor, tap in zip(neighbors[1:], taps[1:]):
+        out.addcmul_(neighbor, tap)
 
 
 def _ping_pong(layout: _Layout, start: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """Two buffers that take turns: their planes (the first filled with ``start``) and their neighbours."""
+    """Two buffers that take turns: their planes (the first filled with ``start``) and their neighbors."""
     buffers = start.new_zeros(2, *start.shape[:-1], layout.length).unbind(0)
-    centres = [layout.centre(buffer) for buffer in buffers]
-    centres[0].copy_(start)
-    return centres, [_unbind(layout.neighbours(buffer)) for buffer in buffers]
+    centers = [layout.center(buffer) for buffer in buffers]
+    centers[0].copy_(start)
+    return centers, [_unbind(layout.neighbors(buffer)) for buffer in buffers]
 
 
 def _fill_block(layout: _Layout, start: Tensor, taps: list[Tensor], kept: Tensor | None = None,
                 stretch: int = 0) -> Tensor:
     """All steps for a block, (I, M, P) -> (I, M, P); G^S, G^2S, ... into ``kept`` (..., I, M, P), if given."""
-    centres, neighbours = _ping_pong(layout, start)
+    centers, neighbors = _ping_pong(layout, start)
+    # two buffers in turn: in place a step would read neighbors that it has already replaced
     for k in range(layout.num_steps):
         if kept is not None and k and k % stretch == 0:
-            kept[k // stretch - 1] = centres[k % 2]
-        _step(centres[1 - k % 2], neighbours[k % 2], taps)
-    return centres[layout.num_steps % 2]
+            kept[k // stretch - 1] = centers[k % 2]
+        _step(centers[1 - k % 2], neighbors[k % 2], taps)
+    return centers[layout.num_steps % 2]
 
 
 class _History:
-    """Room for the steps of one stretch of a block, with views on every step's neighbours."""
+    """Room for the steps of one stretch of a block, with views on every step's neighbors."""
 
     def __init__(self, layout: _Layout, steps: int, block: Tensor) -> None:
         """``block`` (I, M, P) tells the size."""
         buffer = block.new_empty(steps, *block.shape[:2], layout.length)
         buffer[..., :layout.margin].zero_()
         buffer[..., layout.margin + layout.locations:].zero_()
-        windows = layout.neighbours(buffer)
-        self.centres = layout.centre(buffer).unbind(0)
-        self.neighbours = list(zip(*(tap.unbind(0) for tap in _unbind(windows))))
+        windows = layout.neighbors(buffer)
+        self.centers = layout.center(buffer).unbind(0)
+        self.neighbors = list(zip(*(tap.unbind(0) for tap in _unbind(windows))))
         self.windows = [step.unbind(0) for step in windows.permute(2, 3, 4, 0, 1, 5).unbind(0)]  # (M, r, r, P) each
 
     def run(self, start: Tensor, steps: int, taps: list[Tensor]) -> None:
         """Put the step ``start`` (I, M, P) and the ``steps`` - 1 steps from there."""
-        self.centres[0].copy_(start)
+        self.centers[0].copy_(start)
         for k in range(steps - 1):
-            _step(self.centres[k + 1], self.neighbours[k], taps)
+            _step(self.centers[k + 1], self.neighbors[k], taps)
 
 
 def _backward_block(layout: _Layout, grad: Tensor, taps: Tensor, starts: list[Tensor], stretch: int,
@@ -158,9 +162,9 @@ def _backward_block(layout: _Layout, grad: Tensor, taps: Tensor, starts: list[Te
 
     ``starts``: G^0, G^S, G^2S, ...
     """
-    centres, neighbours = _ping_pong(layout, grad)
-    gradients = [centre[:, :, None, None].unbind(0) for centre in centres]
-    forward_taps, adjoint_taps = layout.centre(taps).unbind(0), layout.adjoint_taps(taps)
+    centers, neighbors = _ping_pong(layout, grad)
+    gradients = [center[:, :, None, None].unbind(0) for center in centers]
+    forward_taps, adjoint_taps = layout.center(taps).unbind(0), layout.adjoint_taps(taps)
     target = grad_weights.unflatten(1, (layout.kernel_size, layout.kernel_size))
     history = _History(layout, stretch, grad)
     turn = 0
@@ -170,15 +174,15 @@ def _backward_block(layout: _Layout, grad: Tensor, taps: Tensor, starts: list[Te
         for k in reversed(range(steps)):
             for window, gradient in zip(history.windows[k], gradients[turn]):
                 target.addcmul_(window, gradient)
-            _step(centres[1 - turn], neighbours[turn], adjoint_taps)
+            _step(centers[1 - turn], neighbors[turn], adjoint_taps)
             turn = 1 - turn
-    return centres[turn]
+    return centers[turn]
 
 
 class ExtentFilling(Function):
     """N filling steps of instances that share one image's weights.
 
-    ``apply(features (I, M, H, W), weights (M, T, H, W), num_steps) -> (I, M, H, W)``; neighbours outside the image
+    ``apply(features (I, M, H, W), weights (M, T, H, W), num_steps) -> (I, M, H, W)``; neighbors outside the image
     count as zero whatever their weight. Differentiable once, in features and weights.
     """
 
@@ -194,7 +198,7 @@ class ExtentFilling(Function):
 
         def fill(part):
             planes, instances = part
-            taps = layout.centre(layout.taps(flat_weights[planes])).unbind(0)
+            taps = layout.center(layout.taps(flat_weights[planes])).unbind(0)
             for some in instances:
                 steps = None if kept is None else kept[:, some, planes]
                 flat_out[some, planes] = _fill_block(layout, flat_in[some, planes], taps, steps, stretch)
@@ -227,6 +231,7 @@ class ExtentFilling(Function):
                     result = _backward_block(layout, flat_grad[some, planes], taps, starts, stretch, target)
                 flat_out[some, planes] = result
             if kept is not None:
+                # beyond a row's end the windows hold values of the next row: no gradient of any weight
                 target.mul_(layout.inside(target))
 
         run_parts(fill_back, blocks, features.device)

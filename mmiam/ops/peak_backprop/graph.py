@@ -62,6 +62,7 @@ def _elementwise(factor_of: Callable) -> Callable:
 
 
 def _relu(node, place, shape, dtype) -> Factor:
+    # The result, not the argument: it is the next layer's input too, so that one tensor serves both.
     result = node._saved_result.detach()
 
     def factor(activations: Activations, product: Tensor | None) -> Tensor:
@@ -94,6 +95,7 @@ def _smooth(node, place, shape, dtype) -> Factor:
     """Any function of one argument: its derivative is what its backward makes of ones."""
     metadata = node._input_metadata[0]
 
+    # Once an image, not once a peak; right because each element depends on itself alone.
     def factor(activations: Activations, product: Tensor | None) -> Tensor:
         slope = node(torch.ones(shape, dtype=metadata.dtype, device=metadata.device))
         return activations.multiply(product, channels_last(activations.rows(slope).to(dtype)))
@@ -221,6 +223,7 @@ def _mean(node, shape, sources, dtype):
 
 
 def _signed(dim: int) -> int:
+    """Autograd saves negative dimensions as unsigned numbers of 64 bits."""
     return dim - 2 ** 64 if dim >= 2 ** 63 else dim
 
 

@@ -27,7 +27,7 @@ class Activations:
         dtype (torch.dtype): Of the peaks' gradients.
     """
 
-    KEPT = 4  # tensors that neighbouring layers share; more would only take memory
+    KEPT = 4  # tensors that neighboring layers share; more would only take memory
 
     def __init__(self, images: Tensor, dtype: torch.dtype) -> None:
         self.images, self.dtype = images, dtype

@@ -108,6 +108,9 @@ class Plan:
         self.steps: list[Step] = []
         if not self.complete:
             return
+        # An activation or norm multiplies the gradient by what depends on the image alone. As long as a value has one
+        # consumer these factors are put into one product, for all peaks; applied one by one they would touch the maps
+        # of every peak at every layer. Where several consumers meet, gradients are added first, so folding ends there.
         folded = set()
         for number in range(output, 0, -1):
             if number not in needed or number in folded:
@@ -133,7 +136,7 @@ class Plan:
         """Gradient of each peak's response, summed over the image's channels, (P, H, W)."""
         _, _, height, width = self.tape.image_shape
         maps = torch.zeros((len(peaks), height, width), dtype=self.tape.dtype, device=peaks.device)
-        order = peaks[:, 0].argsort(stable=True)
+        order = peaks[:, 0].argsort(stable=True)  # an image's peaks are multiplied by its factors as one slice
         if peaks.device.type == 'cpu':
             keep_freed_memory()
         with torch.no_grad():
@@ -158,6 +161,7 @@ class _Run:
     def start(self, maps: Tensor, rows: Tensor) -> None:
         """Seed a one at each peak and run; write the gradients to ``maps[rows]``."""
         shape = self.plan.tape.values[self.plan.output].shape
+        # a column of channels on a window of one pixel; a one-hot map would make the first layers work on zeros
         seed = torch.zeros((len(self.peaks), shape[1], 1, 1), dtype=maps.dtype, device=maps.device)
         seed[torch.arange(len(seed)), self.peaks[:, 1]] = 1
         window = Window(tuple(map(tuple, self.peaks[:, 2:].tolist())), (1, 1))
@@ -172,6 +176,8 @@ class _Run:
             step = steps[position]
             if step.value not in state:
                 continue
+            # Split no earlier than the maps ask for it: near the peaks all fit the cache together, and chunks from the
+            # start would run the deep layers, which have most of the weights, once a chunk.
             size = step.operation.elements(state[step.value][1]) * self.item
             fitting = max(1, self.budget // max(size, 1))
             if fitting < last - first:
@@ -214,6 +220,8 @@ class _Run:
                 grad = grad.clone()
             state[source] = grad, window
             return
+        # Branches of a block come with windows of different sizes (a 3x3 and a 1x1 path). The smaller is added into the
+        # larger one in place; only where neither holds the other is a whole map made.
         size = self.plan.tape.values[source].shape[2:]
         total, total_window = state[source]
         if total_window is None or (window is not None and total_window.contains(window)):

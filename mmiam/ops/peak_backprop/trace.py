@@ -7,7 +7,7 @@ with input ``U`` and weights ``W`` the probability of an input is
 
 with ``U^`` the input shifted by its own sample's minimum, so that it is non-negative. Everything between the
 convolutions (batch norm with fixed statistics, activations, pooling, sums, resampling) is differentiated
-ordinarily. The map of a peak is the sum of the image's gradient over the colour channels, clamped at zero and
+ordinarily. The map of a peak is the sum of the image's gradient over the color channels, clamped at zero and
 normalized to sum 1.
 
 Shapes: B images, C classes, h x w response map, H x W image, P peaks.
@@ -135,7 +135,7 @@ def trace(network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto'
 
     Args:
         network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
-        images (Tensor): Normalised images, has shape (B, 3, H, W).
+        images (Tensor): Normalized images, has shape (B, 3, H, W).
         engine (str): ``'autograd'`` for one ordinary backward pass a peak, slow and for any network;
             ``'auto'`` for all peaks at once wherever every operation of the network is known, and
             ``'autograd'`` elsewhere, with a warning that names what is not known. Defaults to ``'auto'``.
@@ -151,7 +151,7 @@ def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peak
 
     Args:
         network (Callable): Takes images (B, 3, H, W) and returns the response map (B, C, h, w).
-        images (Tensor): Normalised images, has shape (B, 3, H, W).
+        images (Tensor): Normalized images, has shape (B, 3, H, W).
         peaks (Tensor): Rows (image, class, y, x) in pixels of the response map, long, (P, 4).
 
     Returns:

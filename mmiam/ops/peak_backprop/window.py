@@ -62,6 +62,7 @@ def place(grad: Tensor, window: Window, target: Window) -> Tensor:
     """Copy gradients (P, C, h, w) into zeros of another window, cutting what lies outside of it."""
     if window == target:
         return grad
+    # torch.zeros takes no memory format, and the next convolution would convert a map of another one
     moved = torch.empty((*grad.shape[:2], *target.size), dtype=grad.dtype, device=grad.device,
                         memory_format=torch.channels_last).zero_()
     for peak in range(len(grad)):
@@ -96,11 +97,13 @@ def scale(grad: Tensor, factor: Tensor, image: list[int], window: Window | None,
         for first, last, row in runs(image):
             torch.mul(grad[first:last], factor[row:row + 1], out=out[first:last])
         return out
+    # Peak by peak, as windows lie at different places: to gather each peak's part of the factor would copy it first.
     outline = whole(len(grad), factor.shape[2:])
     for peak, row in enumerate(image):
         row = row if len(factor) > 1 else 0
         inside, on_map = window.overlaps(peak, outline)
         torch.mul(grad[(peak, ..., *inside)], factor[(row, ..., *on_map)], out=out[(peak, ..., *inside)])
+        # what sticks out was padding in the forward pass; left in, the next layer would take it for pixels
         _clear_around(out[peak], inside)
     return out
 

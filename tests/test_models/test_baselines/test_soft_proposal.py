@@ -39,7 +39,7 @@ def test_distance_weakens_an_edge():
     features = torch.tensor([1., 0., 0., 1.], dtype=torch.float64).view(1, 1, 2, 2)
     weights = edge_weights(features, sigma_ratio=0.5)[0]  # sigma = 0.5 * 2 = 1
     expected = torch.zeros(4, 4, dtype=torch.float64)
-    for p, q in ((0, 1), (0, 2), (1, 3), (2, 3)):  # neighbours that differ; the diagonals are equal
+    for p, q in ((0, 1), (0, 2), (1, 3), (2, 3)):  # neighbors that differ; the diagonals are equal
         expected[p, q] = expected[q, p] = math.exp(-1 / 2)
     torch.testing.assert_close(weights, expected)
 

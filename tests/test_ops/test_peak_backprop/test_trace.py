@@ -65,7 +65,7 @@ def slow_maps(network, images, peaks):
 
 
 def settle(network, seed=0):
-    """Eval mode, weights and normalisation statistics away from their defaults."""
+    """Eval mode, weights and normalization statistics away from their defaults."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         for name in ('weight', 'bias'):
@@ -217,7 +217,7 @@ def test_by_hand(engine):
 @pytest.mark.parametrize('engine', ENGINES)
 @pytest.mark.parametrize('name', ['groups', 'depthwise', 'dilation', 'upsampled'])
 def test_mass_is_conserved(name, engine, monkeypatch):
-    """Without normalisation layers the shares of one peak sum to one before any normalising."""
+    """Without normalization layers the shares of one peak sum to one before any normalizing."""
     monkeypatch.setattr('mmiam.ops.peak_backprop.trace.normalize_maps', lambda maps: maps)
     network = NETWORKS[name]().double()
     for module in network.modules():
