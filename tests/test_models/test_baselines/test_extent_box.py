@@ -93,7 +93,7 @@ def test_the_class_of_a_classifier(monkeypatch):
 def test_cues_without_the_map():
     cues = cue(two_blobs())
     del cues.iams
-    with pytest.raises(ValueError, match='map_key=.iams.: the cues have cams, .*; the model needs a filler'):
+    with pytest.raises(ValueError, match=r'map_key=.iams.\): the cues have cams, .*; the model needs a filler'):
         run(cues)
 
 
