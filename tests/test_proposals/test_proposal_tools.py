@@ -152,12 +152,6 @@ def test_settings_of_the_generator_can_be_compared(voc):
     assert 'one tree' in compare.table(result)
 
 
-def test_matching_benchmark_compares_like_with_like():
-    result = tool('benchmark_ops_matching', 'analysis_tools').benchmark_matching(60, 2, 96, repeats=1)
-    assert result['max_rel_error'] < 1e-6 and result['memory_ratio'] > 1
-    assert result['speedup'] == pytest.approx(result['dense_ms'] / result['matching_ms'])
-
-
 def test_progress_in_a_log_file(capsys):
     """A line each tenth, after the thing was done; one for each of a few, none for none."""
     done = []

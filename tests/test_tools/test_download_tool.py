@@ -66,4 +66,4 @@ def test_the_projects_own_index(capsys):
     spec.loader.exec_module(module)
     assert module.main(['--list']) == 0
     printed = capsys.readouterr().out
-    assert 'iam_r50_voc' in printed and 'voc_table1_prm_proposal-retrieval' in printed
+    assert 'iam_r50_voc' in printed and 'voc_table1_iam_r50' in printed

@@ -1,7 +1,7 @@
-"""Table 1 from end to end: real row configs on a tiny backbone, random weights, two images."""
+"""Table 1 from end to end: the real passes on a tiny backbone, random weights, two images."""
+import importlib.util
 import json
-import runpy
-import sys
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,189 +11,193 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmiam.engine.table1_rows import load_rows, pass_config, plan_passes, prepare
-from mmiam.evaluation.table1 import FIGURES, PAPER
 from mmiam.proposals import SegmentProposals
 
 ROOT = Path(__file__).parents[2]
-ROWS = ['cam_rect', 'cam_proposal', 'gt-box_rect', 'gt-box_proposal', 'melm_rect', 'prm_proposal-retrieval', 'spn_rect',
-        'iam-s5', 'iam-s5_wo-crf', 'iam-s9']
+PASSES = ('gt-box', 'melm', 'iam_r50', 'iam_mbv2', 'iam-plus_r50', 'iam-plus_mbv2', 'spn_r50', 'spn_mbv2')
 NETWORK = """
 model = dict(
     backbone=dict(depth=18, base_channels=8, init_cfg=None),
     peak_head=dict(in_channels=64, sub_pixel=2, peak_thr=-1e9, class_thr=-1e9, max_peaks=5){filler})
-"""
-LOADER = """
-test_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=[
-    dict(type='LoadImageFromFile'), {resize}dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]))
-default_hooks = dict(logger=dict(interval=1000))
+scale = (64, 64)
 """
 
 
-@pytest.fixture(autouse=True)
-def plain_config_text(monkeypatch):
-    """Logs hold configs unformatted: formatting them takes longer than all the rest."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: str(cfg._cfg_dict)))
+def load_tool():
+    spec = importlib.util.spec_from_file_location('table1', ROOT / 'tools/analysis_tools/table1.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+table1 = load_tool()
+FIGURES, PAPER = table1.FIGURES, table1.PAPER
+
+
+def figures(*values):
+    return dict(zip(FIGURES, values))
 
 
 @pytest.fixture
-def configs(tmp_path):
-    """Folder with the row configs on a tiny backbone at 64 x 64."""
-    folder = tmp_path / 'rows'
+def configs(tmp_path, monkeypatch):
+    """Folder with the passes on a tiny backbone at 64 x 64; logs hold configs unformatted, which is slow."""
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: str(cfg._cfg_dict)))
+    init_default_scope('mmdet')
+    folder = tmp_path / 'configs'
     folder.mkdir()
-    for stem in ROWS:
-        given = stem.startswith(('gt-box', 'melm'))
-        filler = ', filler=dict(in_channels=(8, 16, 32), channels=2)' if stem.startswith('iam') else ''
-        resize = '' if given else "dict(type='Resize', scale=(64, 64), keep_ratio=False), "
-        (folder / f'{stem}.py').write_text(
-            f"_base_ = '{ROOT}/configs/voc_table1/{stem}.py'\n"
-            + ('' if given else NETWORK.replace('{filler}', filler)) + LOADER.replace('{resize}', resize))
+    for stem in ('gt-box', 'melm', 'iam_r50', 'spn_r50'):
+        text = (f"_base_ = '{ROOT}/configs/voc_table1/{stem}.py'\n"
+                'test_dataloader = dict(num_workers=0, persistent_workers=False)')
+        if stem.endswith('r50'):
+            filler = ', filler=dict(in_channels=(8, 16, 32), channels=2)' if stem == 'iam_r50' else ''
+            text += NETWORK.replace('{filler}', filler)
+        (folder / f'{stem}.py').write_text(text)
     return folder
 
 
 @pytest.fixture
-def data(mini_voc, tmp_path):
-    """Miniature VOC, and proposals of its two val images: left, right, upper and lower half."""
+def data(mini_voc, tmp_path, monkeypatch):
+    """Miniature VOC; proposals of its two val images (left, right, upper and lower half); detections of one of them."""
     root, folder = mini_voc(), tmp_path / 'proposals'
     folder.mkdir()
     labels = (np.arange(24)[:, None] // 12) * 2 + np.arange(32)[None] // 16
     members = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], bool)
     for name in ('v0', 'v1'):
         SegmentProposals([labels], [members]).save(folder / f'{name}.npz')
-    return root, folder
+    entry = {'image_id': 'v0', 'class': 'dog', 'score': 3.5, 'bbox': [5, 5, 19, 19]}  # its mask without the void border
+    (tmp_path / 'melm.json').write_text(json.dumps(dict(detections=[entry])))
+    for name, path in dict(VOC_ROOT=root, VOC_PROPOSALS=folder, MELM_DETECTIONS=tmp_path / 'melm.json').items():
+        monkeypatch.setenv(name, str(path))
+    return folder
 
 
 @pytest.fixture
 def checkpoint(configs, tmp_path):
-    """``checkpoint(name, stem, seed)`` -> file of a random model of that row."""
-    def call(name, stem, seed=0):
-        init_default_scope('mmdet')
-        torch.manual_seed(seed)
+    """``checkpoint(name, stem, batches=1)`` -> file of a random model whose filler has seen so many batches."""
+    def call(name, stem, batches=1, **meta):
+        torch.manual_seed(len(name))
         state = MODELS.build(Config.fromfile(configs / f'{stem}.py').model).state_dict()
         for key in state:
             if key.endswith('num_batches_tracked'):
-                state[key].fill_(1)
-        path = tmp_path / f'{name}_{seed}.pth'
-        torch.save(dict(state_dict=state, meta={}), path)
-        return str(path)
+                state[key].fill_(batches)
+        torch.save(dict(state_dict=state, meta=meta), tmp_path / f'{name}.pth')
+        return str(tmp_path / f'{name}.pth')
     return call
 
 
 @pytest.fixture
-def detections(tmp_path):
-    """The ground truth of v0 as detections: its object without the void border."""
-    path = tmp_path / 'melm.json'
-    entry = {'image_id': 'v0', 'class': 'dog', 'score': 3.5, 'bbox': [5, 5, 19, 19]}
-    path.write_text(json.dumps(dict(detections=[entry])))
-    return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path, configs):
+def run(capsys, tmp_path, configs, data):
     """``run(*arguments)`` -> exit status, what was printed, content of the json file or None."""
     def call(*arguments):
         out = tmp_path / 'out/table1.json'
-        tool = str(ROOT / 'tools/analysis_tools/table1.py')
-        monkeypatch.setattr(sys, 'argv', [tool, '--configs', str(configs), '--work-dir', str(tmp_path / 'work'),
-                                          '--json', str(out), *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(tool, run_name='__main__')
+        out.unlink(missing_ok=True)
+        status = table1.main(['--configs', str(configs), '--work-dir', str(tmp_path / 'work'), '--json', str(out),
+                              *map(str, arguments)])
         captured = capsys.readouterr()
-        return end.value.code, captured.out + captured.err, json.loads(out.read_text()) if out.exists() else None
+        return status, captured.out + captured.err, json.loads(out.read_text()) if out.exists() else None
     return call
 
 
-def test_the_whole_table(run, data, checkpoint, detections, tmp_path):
-    root, proposals = data
+@pytest.mark.slow
+def test_the_whole_table(run, checkpoint, tmp_path):
     for seed in (3, 4):
-        checkpoint('s5', 'iam-s5', seed)
-    status, printed, table = run(
-        '--data-root', root, '--proposal-root', proposals, '--detections', detections, '--seeds', 3, 4, '--checkpoints',
-        f'iam-s5={tmp_path}/s5_{{seed}}.pth', f'spn={checkpoint("spn", "spn_rect")}')
+        checkpoint(f's5_{seed}', 'iam_r50')
+    untrained = checkpoint('untrained', 'iam_r50', batches=0)
+    status, printed, table = run('--seeds', 3, 4, '--iam-s5', f'{tmp_path}/s5_{{seed}}.pth', '--iam-s1', untrained,
+                                 '--spn', checkpoint('spn', 'spn_r50'))
     assert status == 0, printed
-    assert '4 passes for 14 results' in printed  # 3 without network, 2 seeds of 5 rows with S5's weights, SPN
-    assert list(table['runs']['PRM']) == list(table['runs']['IAM-S5']) == ['3', '4']
+    assert list(table['runs']['PRM']) == list(table['runs']['IAM-S5']) == ['3', '4'] == table['seeds']
     assert list(table['runs']['CAM Rect']) == ['3', '4'] and list(table['runs']['SPN Rect']) == ['3']
     # the boxes of the miniature data set are its masks
     assert table['rows']['Ground Truth Box Rect'] == dict.fromkeys(FIGURES, 100.)
     assert table['rows']['MELM Rect'] == dict.fromkeys(FIGURES, 33.33)  # one class of three
-    assert table['notes']['MELM Rect'] == ['detections on 1 of 2 images']
     assert 0 < table['rows']['Ground Truth Box Proposal']['ABO'] < 100
-    for name, figures in table['rows'].items():
-        assert set(figures) == set(FIGURES) and all(0 <= value <= 100 for value in figures.values()), name
+    assert all(set(row) == set(FIGURES) and all(0 <= value <= 100 for value in row.values())
+               for row in table['rows'].values())
     assert table['std']['SPN Rect'] == dict.fromkeys(FIGURES)
     assert all(value is not None for value in table['std']['IAM-S5'].values())
-    assert table['not_run']['IAM-S9'] == 'no checkpoint: --checkpoints iam-s9=PATH'
-    assert set(table['rows']) | set(table['not_run']) == {*PAPER, 'IAM-S5 without ConvCRF'}
-    assert 'IAM-S9: not run: no checkpoint' in printed and 'CAM Ellipse: not run: no config' in printed
-    assert table['seeds'] == ['3', '4'] and table['images'] == 2 and table['complete'] is True
+    assert set(table['rows']) == {*PAPER, 'IAM-S5 without ConvCRF'} - {'IAM-S1', 'IAM-S9'}
+    assert 'never trained' in table['not_run']['IAM-S1'] and 'never trained' in printed
+    assert table['not_run']['IAM-S9 without ConvCRF'] == 'no checkpoint: --iam-s9 PATH'
+    assert table['images'] == 2 and table['complete'] is True
     assert table['classes_present'] == ['cat', 'dog', 'person'] and table['num_classes'] == 20
     assert table['command'].startswith('python tools/analysis_tools/table1.py --configs')
     assert table['margin']['mean'].keys() == set(FIGURES)
 
 
-def test_iam_alone_needs_no_proposal_and_gives_the_same(run, data, checkpoint):
-    root, proposals = data
-    path = checkpoint('s5', 'iam-s5')
-    shared = run('--data-root', root, '--proposal-root', proposals, '--checkpoints', f'iam-s5={path}',
-                 '--rows', 'iam-s5', 'PRM')[2]
-    status, printed, alone = run('--data-root', root, '--proposal-root', root / 'nowhere', '--checkpoints',
-                                 f'iam-s5={path}', '--rows', 'IAM-S5', 'prm_proposal-retrieval')
+def test_iam_alone_needs_no_proposal_and_gives_the_same(run, checkpoint, monkeypatch, tmp_path):
+    asked = ['--iam-s5', checkpoint('s5', 'iam_r50'), '--rows', 'IAM-S5', 'PRM']
+    shared = run(*asked)[2]
+    monkeypatch.setenv('VOC_PROPOSALS', str(tmp_path / 'nowhere'))
+    status, printed, alone = run(*asked)
     assert status == 0, printed
+    assert set(shared['rows']) == {'IAM-S5', 'PRM'}
     assert alone['rows'] == {'IAM-S5': shared['rows']['IAM-S5']}
-    assert alone['not_run'] == {'PRM': f'no proposals of 2 of 2 images in {root}/nowhere'}
+    assert alone['not_run'] == {'PRM': f'no proposals of 2 of 2 images in {tmp_path}/nowhere'}
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--rows', 'unheard'], "['unheard'] not among"), (['--checkpoints', 'iam-s7=a.pth'], "no row uses ['iam-s7']"),
-    (['--checkpoints', 'iam-s5={seed}.pth'], '--seeds'), (['--ann-file', 'none.txt'], 'none.txt does not exist')])
-def test_errors_are_sentences(run, data, arguments, message):
-    status, printed, table = run('--data-root', data[0], *arguments)
-    assert status == 1 and table is None
-    assert message in printed and 'Traceback' not in printed
+def test_errors_are_sentences(run, data, monkeypatch):
+    status, printed, table = run('--iam-s5', '{seed}.pth')
+    assert status == 2 and table is None and 'and --seeds' in printed
+    status, printed, table = run('--cfg-options', 'test_dataloader.dataset.ann_file=none.txt')
+    assert status == 2 and 'none.txt does not exist' in printed
 
 
-def test_rows_share_passes_where_only_the_post_processor_differs(configs, data, checkpoint):
-    init_default_scope('mmdet')
-    rows = load_rows(str(configs), proposal_root=str(data[1]))
-    path, other = checkpoint('s5', 'iam-s5'), checkpoint('prm', 'iam-s5', 1)
-    given = {'iam-s5': {'0': path}, 'iam-s9': {'0': path}, 'cam_rect': {'0': other}}
-    for row in rows:
-        prepare(row, given, ['v0', 'v1'])
-    passes = plan_passes(rows)
-    members = [(one.checkpoint, {row.stem for row, _ in one.members}) for one in passes]
-    assert (path, {'iam-s5', 'iam-s5_wo-crf', 'iam-s9', 'cam_proposal', 'prm_proposal-retrieval'}) in members
-    assert (other, {'cam_rect'}) in members  # a checkpoint given for a config goes before that of its weights
-    assert (None, {'gt-box_rect', 'gt-box_proposal'}) in members and len(members) == 3
-    cfg = pass_config(next(one for one in passes if one.checkpoint == path))
-    assert cfg.model.filler and cfg.model.sampler is None
-    fields = {metric['prefix']: metric['pred_field'] for metric in cfg.test_evaluator}
-    assert list(fields.values()).count('pred_instances') == 1
-    assert {f'pred_instances_{name}' for name in cfg.model.test_cfg.baselines} | {'pred_instances'} == set(
-        fields.values())
+def test_paths_of_an_option_are_its_seeds():
+    assert table1.by_seed(['x.pth', 'y.pth'], []) == {'0': 'x.pth', '1': 'y.pth'}
+    assert table1.by_seed(['x.pth'], ['7', '9']) == {'7': 'x.pth'}
+    assert table1.by_seed(['run_{seed}/x_{seed}.pth'], ['1', '2']) == {'1': 'run_1/x_1.pth', '2': 'run_2/x_2.pth'}
+    with pytest.raises(ValueError, match='more checkpoints than seeds'):
+        table1.by_seed(['x.pth', 'y.pth'], ['1'])
 
 
-def test_spn_trains_and_its_checkpoint_serves_its_row(run, configs, data, tmp_path):
-    from mmengine.runner import Runner
-    init_default_scope('mmdet')
-    cfg = Config.fromfile(configs / 'spn_rect.py')
-    cfg.merge_from_dict({
-        'work_dir': str(tmp_path / 'spn'), 'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 9,
-        'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
-        'train_dataloader.persistent_workers': False, 'train_dataloader.dataset.data_root': str(data[0]),
-        'train_dataloader.dataset.ann_file': 'ImageSets/Segmentation/train.txt',
-        'val_dataloader': dict(cfg.test_dataloader, dataset=dict(cfg.test_dataloader.dataset, data_root=str(data[0])))})
-    Runner.from_cfg(cfg).train()
-    status, printed, table = run('--data-root', data[0], '--rows', 'SPN Rect', '--checkpoints',
-                                 f'spn={tmp_path}/spn/epoch_1.pth')
-    assert status == 0, printed
-    assert set(table['rows']) == {'SPN Rect'} and table['notes'] == {}
+def test_problems_of_checkpoints_are_told(configs, checkpoint, tmp_path):
+    iam, spn = (Config.fromfile(configs / f'{stem}.py').model for stem in ('iam_r50', 'spn_r50'))
+    fitting = checkpoint('s5', 'iam_r50', cfg='head PeakStimulationHead')
+    assert table1.checkpoint_problem(fitting, iam) is None
+    assert 'without soft proposals' in table1.checkpoint_problem(fitting, spn)  # its classifier has the same weights
+    assert 'are not there' in table1.checkpoint_problem(checkpoint('spn', 'spn_r50'), iam)
+    assert 'does not exist' in table1.checkpoint_problem(str(tmp_path / 'none.pth'), iam)
 
 
-@pytest.mark.parametrize('text, message', [('', 'must set row'), ("row = 'IAM-S5'\nweights = ()", 'another row')])
-def test_a_config_that_is_no_row_of_its_own(configs, text, message):
-    (configs / 'zz.py').write_text(text)
-    with pytest.raises(ValueError, match=message):
-        load_rows(str(configs))
-    with pytest.raises(FileNotFoundError, match='no row'):
-        load_rows(str(configs / 'none'))
+@pytest.mark.parametrize('stem', PASSES)
+def test_a_pass_has_its_rows_and_a_row_reads_no_more_than_it_needs(stem):
+    name = 'IAM-S5' if stem.startswith('iam') else None
+    cfg, rows = table1.load_pass(ROOT / f'configs/voc_table1/{stem}.py', name, None)
+    first = {'gt-box': 'Ground Truth Box', 'melm': 'MELM', 'spn': 'SPN'}.get(stem.partition('_')[0])
+    expected = {row for row in PAPER if row.startswith(first or ('CAM', 'PRM', 'IAM-S5'))}
+    assert set(rows) == expected | ({'IAM-S5 without ConvCRF'} if name else set())
+    for row, processor in rows.items():
+        shape = row.split()[-1].lower()
+        assert processor.get('mask', shape) == shape
+        assert table1.reads_proposals(processor) == (row == 'PRM' or shape == 'proposal')
+    if name:
+        assert rows['IAM-S5'].get('crf', '') is not None and rows['IAM-S5 without ConvCRF'].crf is None
+    table1.keep_rows(cfg, rows, {row for row in rows if not table1.reads_proposals(rows[row])})
+    assert all(step.type != 'LoadSegmentProposals' for step in cfg.test_dataloader.dataset.pipeline)
+
+
+def test_the_paper_says_what_its_text_says():
+    # Sec. 4.1: margins of 1.6, 2.0, 2.9 and 4.3 of IAM-S5 over PRM
+    margin = [a - b for a, b in zip(PAPER['IAM-S5'], PAPER['PRM'])]
+    assert margin == pytest.approx([1.6, 2.0, 2.9, 4.3])
+    assert len(PAPER) == 16 and all(len(values) == 4 for values in PAPER.values())
+
+
+def test_summary_and_table():
+    runs = {'PRM': {'0': figures(40, 20, 5, 30), '1': figures(42, 20, 5, 30), '2': figures(0, 0, 0, 0)},
+            'IAM-S5': {'0': figures(43, 24, 7, 38), '1': figures(43.017, 22, float('nan'), 40)}}
+    summary = table1.summarize(runs, {'MELM Rect': 'no file'})
+    assert list(summary['rows']) == ['PRM', 'IAM-S5']
+    assert summary['rows']['PRM'] == figures(27.33, 13.33, 3.33, 20.)
+    assert summary['rows']['IAM-S5'] == figures(43.01, 23., None, 39.)  # NaN has no place in json
+    assert summary['std']['IAM-S5'] == figures(0.01, round(math.sqrt(2), 2), None, round(math.sqrt(2), 2))
+    assert summary['margin']['mean'] == figures(2.01, 3., None, 9.)  # seeds 0 and 1: 3 and 1.017, 4 and 2, 8 and 10
+    assert summary['margin']['paper'] == figures(1.6, 2., 2.9, 4.3)
+    assert 'margin' not in table1.summarize({'PRM': runs['PRM']}, {})
+    lines = [[cell.strip() for cell in line.split('|')[1:-1]]
+             for line in table1.table(dict(summary, images=2)).splitlines() if line.startswith('|')]
+    assert [line[0] for line in lines] == ['', 'MELM Rect', 'PRM', 'IAM-S5', 'IAM-S5 - PRM']
+    assert lines[1][1:] == ['not run', '- (36.0)', '- (14.6)', '- (1.9)', '- (26.4)']  # never a number
+    assert lines[3][1:] == ['2', '43.0 ±0.0 (45.9)', '23.0 ±1.4 (28.8)', '- (11.9)', '39.0 ±1.4 (41.9)']
+    assert lines[4][2:4] == ['+2.0 ±1.4 (+1.6)', '+3.0 ±1.4 (+2.0)']

@@ -79,9 +79,9 @@ def main(argv=None) -> int:
     sheet = osp.join(args.work_dir, 'sheet.png')
     run_tool('analysis_tools/draw_maps.py', CONFIG, checkpoint, '--out', sheet, '--num', '12')
     print_table(summary)
-    minutes = (time.time() - started) / 60
-    print(f'{minutes:.1f} minutes; figures in {osp.join(args.work_dir, "summary.json")}, pictures:')
-    print(sheet)
+    used = sum(os.times()[:4]) / 60  # of this process and those that it waited for
+    print(f'{(time.time() - started) / 60:.1f} minutes, {used:.1f} of the processor; figures in '
+          f'{osp.join(args.work_dir, "summary.json")}, pictures:\n{sheet}')
     return 0
 
 

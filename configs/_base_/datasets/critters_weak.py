@@ -20,7 +20,8 @@ test_pipeline = [
     dict(type='PackWeakInputs')
 ]
 train_dataloader = dict(
-    num_workers=1,
+    num_workers=0,
+    persistent_workers=False,
     dataset=dict(
         data_root=data_root, ann_file='ImageSets/Segmentation/train.txt', metainfo=metainfo, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False,

@@ -10,10 +10,9 @@ from .proposal_retrieval import ProposalRetrieval
 from .saliency_map import SaliencyMap
 from .saved_saliency_map import SavedSaliencyMap
 from .soft_proposal_head import SoftProposalHead
-from .with_proposals import WithProposals
 
 __all__ = [
     'BoxToMask', 'BoxesWithoutMasks', 'ClassMapBoxes', 'ClassMapThreshold', 'DetectionFileBoxes', 'ExtentBox',
     'GroundTruthBoxes', 'PrecomputedPredictions', 'ProposalRetrieval', 'SaliencyMap', 'SavedSaliencyMap',
-    'SoftProposalHead', 'WithProposals', 'load_detections'
+    'SoftProposalHead', 'load_detections'
 ]

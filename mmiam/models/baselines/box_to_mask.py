@@ -60,8 +60,8 @@ class BoxToMask(BasePostProcessor):
         """
         proposals, name = data_sample.get('segment_proposals'), data_sample.get('img_path', 'this image')
         if proposals is None:
-            raise ValueError(f'{name}: BoxToMask(mask="proposal") needs segment proposals, and none are loaded. Put '
-                             'it into dict(type="WithProposals", proposal_root=..., post_processor=...)')
+            raise ValueError(f'{name}: BoxToMask(mask="proposal") needs segment proposals, and none are loaded. Add '
+                             'dict(type="LoadSegmentProposals", proposal_root=...) to the test pipeline')
         if tuple(proposals.size) != size:
             raise ValueError(f'{name}: proposals are {tuple(proposals.size)}, the image is {size} (height, width). '
                              'At test time keep them at original size')

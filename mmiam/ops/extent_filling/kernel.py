@@ -21,7 +21,7 @@ of a busy machine: forward 54 ms (0.50 s); with backward 0.26 s (1.23 s); on two
 41 MiB (935 MiB). What is left is traffic between cache and core: each multiply-add reads three planes and writes one.
 All taps as one product and one sum move as much and took a fifth longer on one core; ``torch._foreach_addcmul_`` gained
 nothing.
-``tools/analysis_tools/benchmark_ops.py`` measures again.
+``tools/analysis_tools/benchmark.py ops`` measures again.
 """
 from __future__ import annotations
 

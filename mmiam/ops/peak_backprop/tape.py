@@ -6,7 +6,7 @@ one transposed convolution and one multiplication a layer, on the window in whic
 Peaks are processed together while their maps are small, and in chunks that stay in the cache where they are
 large.
 
-Measured with ``tools/analysis_tools/benchmark_ops_prm.py`` (448 x 448, 8 peaks, forward pass included) against one
+Measured with ``tools/analysis_tools/benchmark.py ops`` (448 x 448, 8 peaks, forward pass included) against one
 backward pass a peak on a retained graph: ResNet-50 2.2 to 2.3 times as fast, MobileNetV2 2.1 to 3.4
 times; against a forward and a backward pass a peak about 4 and 5 times. Maps differ by less than 5e-7 of their maximum.
 On one core 85% of ResNet-50's time are convolutions, as fast as a dense product of matrices (docs/benchmarks.md).

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.registry import TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
-from mmiam.models.baselines import BoxToMask, PrecomputedPredictions, WithProposals
+from mmiam.models.baselines import BoxToMask, PrecomputedPredictions
 from mmiam.models.baselines.box_to_mask import fill_boxes, fill_ellipses
 from mmiam.proposals import SegmentProposals
 
@@ -83,29 +83,13 @@ def test_duplicates_fall_unless_told_otherwise():
 
 
 def test_errors(proposals):
-    with pytest.raises(ValueError, match='WithProposals'):
+    with pytest.raises(ValueError, match='LoadSegmentProposals'):
         masks_of([0, 0, 3, 3], mask='proposal')
     with pytest.raises(ValueError, match=r'\(12, 16\).*\(6, 8\)'):
         masks_of([0, 0, 3, 3], mask='proposal', sample=with_proposals(proposals.resize((12, 16))))
     with pytest.raises(ValueError, match='mask must be'):
         BoxToMask(dict(type='GroundTruthBoxes'), mask='oval')
 
-
-def test_with_proposals_shows_them_to_its_own_post_processor_only(proposals, tmp_path):
-    proposals.save(tmp_path / 'a.npz')
-    post_processor = MODELS.build(dict(
-        type='WithProposals', proposal_root=str(tmp_path), post_processor=dict(
-            type='BoxToMask', mask='proposal', boxes=dict(type='GroundTruthBoxes'))))
-    assert isinstance(post_processor, WithProposals) and not post_processor.needs_iam
-    sample = DetDataSample(metainfo=dict(
-        img_path='images/a.jpg', instances=[dict(bbox=[0, 0, 3, 6], bbox_label=4)]))
-    image = torch.zeros(3, *SIZE)
-    found = post_processor(PrecomputedPredictions.no_cues(image), image, sample)
-    assert found.masks.equal(torch.from_numpy(proposals.masks([0]))) and found.labels.tolist() == [4]
-    assert 'segment_proposals' not in sample
-    sample.set_metainfo(dict(img_path='images/b.jpg'))
-    with pytest.raises(FileNotFoundError, match=r"'b'.*tools/proposals/generate.py"):
-        post_processor(PrecomputedPredictions.no_cues(image), image, sample)
 
 
 def test_precomputed_predictions_evaluates_several_post_processors_on_the_image():

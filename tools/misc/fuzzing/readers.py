@@ -25,7 +25,6 @@ from mmiam.datasets.voc_localization import object_box
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.engine.model_zoo import load_models
 from mmiam.engine.safe_loading import read_checkpoint
-from mmiam.engine.table1_checkpoints import parse_checkpoints
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.class_predictions import load_class_predictions
 from mmiam.evaluation.functional.records import evaluate_records
@@ -256,8 +255,6 @@ READERS: dict[str, Reader] = {
                                 lambda path: load_class_predictions(str(path), CLASSES)),
     'part_files': Reader({'0000000.json': _PART}, _parts, ('info.json', 'merged.out')),
     'dumps': Reader({'dump.json': _dump_sample()}, _dump),
-    'table1_checkpoints': Reader({'all.json': _text({'iam-s5': {'0': 'a.pth', '1': 'b_{seed}.pth'}, 'spn': ['c.pth']})},
-                                 lambda path: parse_checkpoints([str(path)], ['0', '1'])),
     'model_index': Reader({'model-index.yml': b'Import:\n  - metafile.yml\n',
                            'metafile.yml': b'Models:\n  - Name: a\n    Config: a.py\n    Metadata: {SHA256: 0}'},
                           lambda path: _model_index(path), ('model-index.yml', 'metafile.yml')),

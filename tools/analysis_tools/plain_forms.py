@@ -1,15 +1,17 @@
-"""The usual ways of computing the filling and the ConvCRF, to which benchmark_ops.py compares the package's own.
+"""The usual ways of computing the operators, with which ``benchmark.py ops`` compares the package's own.
 
 Legend of shapes: I instances, C channels, L labels, H x W locations or pixels, h x w cells, T = r * r taps, K the
-window's side.
+window's side, P peaks or proposals, n maps.
 """
 from __future__ import annotations
 
 import math
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def unfold_filling(features: Tensor, weights: Tensor, num_steps: int) -> Tensor:
@@ -69,3 +71,75 @@ def unfold_conv_crf(unary: Tensor, image: Tensor, kernel_size: int = 7, blur: in
 def unfold_conv_crf_each(unary: Tensor, image: Tensor, **settings) -> Tensor:
     """:func:`unfold_conv_crf` for one instance after the other, (I, L, H, W) -> (I, L, H, W)."""
     return torch.cat([unfold_conv_crf(one[None], image, **settings) for one in unary])
+
+
+def dense_matching(prms: Tensor, proposals, alpha: float = 0.8, chunk: int = 50) -> Tensor:
+    """alpha <M, S> + <M, contour(S)> with every mask expanded, in chunks: 1,500 float masks do not fit. -> (n, P)"""
+    flat, parts = prms.flatten(1), []
+    for start in range(0, len(proposals), chunk):
+        masks = proposals.masks(range(start, min(start + chunk, len(proposals))))
+        contours = np.stack([cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+                             for mask in masks.astype(np.uint8)])
+        masks, contours = (torch.from_numpy(one).to(prms.device) for one in (masks, contours))
+        parts.append(flat @ (alpha * masks.flatten(1).to(flat) + contours.flatten(1).to(flat)).T)
+    return torch.cat(parts, 1)
+
+
+class _ShiftHook(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, offset):
+        ctx.save_for_backward(x, offset)
+        return x - offset
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, offset = ctx.saved_tensors
+        return (x - offset) * grad, None
+
+
+class _ShareHook(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, z):
+        ctx.save_for_backward(z)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        z, = ctx.saved_tensors
+        share = grad / (z.abs() + 1e-10)
+        share.masked_fill_(z < 1e-10, 0)
+        return None, share
+
+
+def _probed_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """The value once, and once, differentiably, Z of Eq. 1."""
+    value = conv._conv_forward(x, conv.weight, conv.bias).detach()
+    z = conv._conv_forward(_ShiftHook.apply(x, x.detach().min()), conv.weight.detach().relu(), None)
+    return _ShareHook.apply(value, z)
+
+
+def peak_by_peak(network: nn.Module, images: Tensor, peaks: Tensor, retain: bool = True) -> Tensor:
+    """Peak Response Maps of one image by a backward pass a peak, (P, H, W).
+
+    Differs from the public way in nothing that takes time. ``retain``: with the graph of one forward pass, or with a
+    forward pass a peak.
+    """
+    convs = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    for conv in convs:
+        conv.forward = lambda x, conv=conv: _probed_conv(conv, x)
+    try:
+        maps, response = [], None
+        for peak in peaks.tolist():
+            if response is None or not retain:
+                leaf = images.clone().requires_grad_()
+                response = network(leaf)
+            leaf.grad = None
+            seed = torch.zeros_like(response)
+            seed[tuple(peak)] = 1
+            response.backward(seed, retain_graph=retain)
+            prm = leaf.grad[0].sum(0).clamp(min=0)
+            maps.append(prm / prm.sum())
+        return torch.stack(maps)
+    finally:
+        for conv in convs:
+            del conv.forward

@@ -1,5 +1,0 @@
-_base_ = ['./_base_/classifier_r50.py', './_base_/cam.py']
-row = 'CAM Rect'
-model = dict(
-    post_processor=dict(
-        _delete_=True, type='BoxToMask', mask='rect', boxes={{_base_.boxes}}, nms_iou={{_base_.nms_iou}}))

@@ -1,4 +1,0 @@
-_base_ = '../iam_r50_voc.py'
-row = 'IAM-S1'
-weights = ('iam-s1', )
-model = dict(sampler=dict(num_candidates=1))

@@ -1,4 +1,0 @@
-_base_ = '../iam_r50_voc.py'
-row = 'IAM-S9'
-weights = ('iam-s9', )
-model = dict(sampler=dict(num_candidates=9))

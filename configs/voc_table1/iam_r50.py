@@ -1,0 +1,12 @@
+# Table 1 from a checkpoint of iam_r50_voc.py, whatever its k: CAM, PRM and IAM from the same peaks in one pass.
+_base_ = ['../iam_r50_voc.py', './_base_/rows.py']
+model = dict(test_cfg=dict(baselines={{_base_.peak_rows}}))
+test_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadSegmentProposals', proposal_root={{_base_.proposal_root}}),
+        dict(type='Resize', scale={{_base_.scale}}, keep_ratio=False),
+        dict(type='LoadVOCInstances'),
+        dict(type='PackWeakInputs')
+    ]))
+test_evaluator = {{_base_.peak_metrics}}

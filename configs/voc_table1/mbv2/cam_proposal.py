@@ -1,8 +1,0 @@
-_base_ = ['../_base_/classifier_mbv2.py', '../_base_/cam.py']
-row = 'CAM Proposal'
-model = dict(
-    post_processor=dict(
-        _delete_=True,
-        type='WithProposals',
-        proposal_root={{_base_.proposal_root}},
-        post_processor=dict(type='BoxToMask', mask='proposal', boxes={{_base_.boxes}}, nms_iou={{_base_.nms_iou}})))

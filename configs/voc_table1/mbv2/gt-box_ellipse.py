@@ -1,1 +1,0 @@
-_base_ = '../gt-box_ellipse.py'

@@ -1,0 +1,435 @@
+"""Speed and quality beside the usual way of doing the same thing, both measured in one run.
+
+    python tools/analysis_tools/benchmark.py ops [--only filling conv_crf matching prm]
+    python tools/analysis_tools/benchmark.py stages CONFIG [CHECKPOINT] --images DIR --num 6
+    python tools/analysis_tools/benchmark.py prompts CONFIG CHECKPOINT --images DIR --num 6
+    python tools/analysis_tools/benchmark.py crf CONFIG CHECKPOINT --num 60
+
+ops: each operator against its plain form (plain_forms.py), equality checked first. stages: the columns of the paper's
+Table 2, IAM and PRM with retrieval; both share the cue, reading and resizing are not counted, without a checkpoint
+weights are random. prompts: opening an image, and nine clicks on it. crf: ConvCRF beside a dense CRF of the usual
+settings on the same maps; masks are read for this comparison alone. Figures are medians; --json writes all of them;
+--threads and --device say on what.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+import mmcv
+import numpy as np
+import plain_forms
+import torch
+import torch.nn.functional as F
+from mmcv.transforms import Compose
+from mmdet.models import MobileNetV2, ResNet
+from mmdet.registry import DATASETS, MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from rich.progress import track
+from terminaltables import AsciiTable
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+
+from mmiam.apis import PromptSession, image_files, init_model
+from mmiam.apis.options import given_config
+from mmiam.ops.conv_crf import conv_crf
+from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
+from mmiam.ops.peak_backprop import trace
+from mmiam.proposals import match_proposals
+from mmiam.proposals.generators import SelectiveMerging
+from mmiam.utils.files import write_json
+from mmiam.utils.rle import decode_masks
+
+#: seconds an image, Table 2 of the paper: networks and CRF on a Tesla P100, retrieval by public code on a CPU
+PAPER = {
+    'PRM with retrieval (paper)': dict(cue=0.05, retrieval=3.0, proposals=8.1, total=11.15),
+    'IAM (paper)': dict(filling='0.070 with the cue', crf=0.3, total=0.37),
+}
+METHODS = {'PRM with retrieval': ('cue', 'proposals', 'retrieval'), 'IAM': ('cue', 'filling', 'crf')}
+# Largest difference over largest value at which two results still count as equal in float32. The CRF's iterations
+# enlarge differences of rounding where labels are undecided.
+TOLERANCE = dict(filling=1e-5, conv_crf=1e-3, matching=1e-5, prm=1e-5)
+
+
+class Meter:
+    """Time and peak memory of a call: ``meter(function, *args)`` -> (result, seconds, MiB).
+
+    Memory is what the call adds to what was held before: on CUDA the allocator's peak; on the CPU the peak of resident
+    memory, which Linux lets a process reset (elsewhere NaN). Memory that the allocator had kept from an earlier call is
+    not seen as new, so that the figure of the CPU is a lower bound.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.cuda = torch.device(device).type == 'cuda'
+
+    def __call__(self, function: Callable, *args) -> tuple[Any, float, float]:
+        before = self._reset()
+        start = time.perf_counter()
+        result = function(*args)
+        if self.cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        peak = torch.cuda.max_memory_allocated() if self.cuda else self._resident('VmHWM')
+        return result, seconds, (peak - before) / 2**20
+
+    def _reset(self) -> float:
+        if self.cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            return torch.cuda.memory_allocated()
+        try:
+            Path('/proc/self/clear_refs').write_text('5')
+        except OSError:
+            return float('nan')
+        return self._resident('VmRSS')
+
+    @staticmethod
+    def _resident(key: str) -> float:
+        try:
+            lines = Path('/proc/self/status').read_text().splitlines()
+        except OSError:
+            return float('nan')
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+
+
+# -- ops --------------------------------------------------------------------------------------------------------------
+def filling_case(num: int, backward: bool, device: str, size: int = 112, channels: int = 16) -> list[Callable]:
+    """The paper's size: ``num`` instances, C = 16, r = 3, N = 112 steps on 112 x 112; ours and the plain form."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(num, channels, size, size, generator=generator)
+    weights = normalize_filling_weights(torch.randn(1, channels * 9, size, size, generator=generator))
+    features, weights, seed = (one.to(device) for one in (features, weights, features - .5))
+
+    def run(fill: Callable) -> list[Tensor]:
+        if not backward:
+            with torch.no_grad():
+                return [fill(features, weights, size)]
+        inputs = [features.detach().requires_grad_(), weights.detach().requires_grad_()]
+        filled = fill(*inputs, size)
+        return [filled.detach(), *torch.autograd.grad(filled, inputs, seed)]
+
+    return [lambda: run(extent_filling), lambda: run(plain_forms.unfold_filling)]
+
+
+def conv_crf_case(blur: int, device: str, num: int = 5, size: tuple[int, int] = (375, 500)) -> list[Callable]:
+    """``num`` instances with two labels on a smooth random image, K = 7, 5 iterations."""
+    generator = torch.Generator().manual_seed(0)
+
+    def smooth(channels: int, cell: int) -> Tensor:
+        coarse = torch.randn(1, channels, *(max(2, n // cell) for n in size), generator=generator)
+        return F.interpolate(coarse, size=size, mode='bicubic')[0].to(device)
+
+    image = (smooth(3, 25) * 50 + 128 + smooth(3, 2) * 5).clamp(0, 255)
+    logits = 3 * smooth(num, 40) - 1
+    unary = torch.stack([-logits, logits], 1) / 2
+    return [lambda: [conv_crf(unary, image, blur=blur)],
+            lambda: [plain_forms.unfold_conv_crf_each(unary, image, blur=blur)]]
+
+
+def matching_case(device: str, count: int = 1500, num: int = 5, size: int = 448) -> list[Callable]:
+    """``count`` proposals of a random image of texture patches, with about as many superpixels as a photograph."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, 120, (size // 24 + 1, size // 24 + 1, 3)).repeat(24, 0).repeat(24, 1)[:size, :size]
+    image = (cells + rng.integers(0, 30, (size, size, 3))).astype(np.uint8)
+    proposals = SelectiveMerging(area_range=(1e-4, 0.98), duplicate_iou=0.999, max_proposals=count)(image)
+    prms = torch.rand(num, size, size, generator=torch.Generator().manual_seed(0))**8
+    prms = (prms / prms.sum((1, 2), keepdim=True)).to(device)
+
+    def ours() -> list[Tensor]:
+        proposals.cache.clear()  # nothing is kept from the call before
+        return [match_proposals(prms, proposals)[0]]
+
+    return [ours, lambda: [plain_forms.dense_matching(prms, proposals)]]
+
+
+class ClassResponse(nn.Module):
+    """An mmdet backbone with random weights and statistics, a 1x1 head and bilinear upsampling."""
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone = ResNet(50) if backbone == 'ResNet-50' else MobileNetV2()
+        self.head = nn.Conv2d(2048 if backbone == 'ResNet-50' else 1280, 20, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=(2 / module.weight[0].numel())**.5)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.running_mean, std=.2)
+                nn.init.uniform_(module.running_var, .5, 1.5)
+                nn.init.uniform_(module.weight, .3, 1.3)
+                nn.init.normal_(module.bias, std=.2)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        response = self.head(self.backbone(images)[-1])
+        return F.interpolate(response, scale_factor=8, mode='bilinear', align_corners=True)
+
+
+def prm_case(backbone: str, device: str, retain: bool = True, size: int = 448, num: int = 8) -> list[Callable]:
+    """Peak Response Maps of ``num`` peaks, against a backward pass a peak; forward passes count on both sides."""
+    network = ClassResponse(backbone).to(device)
+    generator = torch.Generator().manual_seed(1)
+    side = -(-size // 32) * 8
+    peaks = torch.stack([torch.zeros(num, dtype=torch.long), torch.randint(20, (num, ), generator=generator),
+                         *torch.randint(side, (2, num), generator=generator)], 1).to(device)
+    images = torch.randn(1, 3, size, size, generator=generator).to(device)
+
+    def ours() -> list[Tensor]:
+        recorded = trace(network, images)
+        return [recorded.backpropagate(recorded.output, peaks)]
+
+    return [ours, lambda: [plain_forms.peak_by_peak(network, images, peaks, retain)]]
+
+
+CASES = {
+    'filling': {f'{"forward and backward" if backward else "forward"}, {num} instance{"s" * (num > 1)}':
+                (filling_case, dict(num=num, backward=backward)) for num in (1, 8) for backward in (False, True)},
+    'conv_crf': {f'500x375, K=7, blur {blur}, 5 instances': (conv_crf_case, dict(blur=blur)) for blur in (4, 1)},
+    'matching': {'1500 proposals, 5 maps, 448x448': (matching_case, {})},
+    'prm': {f'{backbone}, 8 peaks, {"graph retained" if retain else "a forward pass a peak"}':
+            (prm_case, dict(backbone=backbone, retain=retain))
+            for backbone in ('ResNet-50', 'MobileNetV2') for retain in (True, False)},
+}
+
+
+def run_ops(args: argparse.Namespace) -> tuple[dict, list]:
+    """Each case: equality, then seconds and MiB of both sides and the ratios."""
+    rows, clock = [], dict(timer=time.process_time) if args.cpu_time else {}
+    meter = Meter(args.device)
+    for name in args.only:
+        for case, (make, settings) in CASES[name].items():
+            sides = make(**settings, device=args.device)
+            (ours, _, our_mib), (plain, _, plain_mib) = (meter(side) for side in sides)
+            error = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(ours, plain))
+            if not error <= TOLERANCE[name]:
+                raise ValueError(f'{name}, {case}: results differ by {error:.1e}')
+            timers = [Timer('side()', globals=dict(side=side), num_threads=torch.get_num_threads(), **clock)
+                      for side in sides]
+            seconds = [timer.blocked_autorange(min_run_time=args.seconds).median for timer in timers]
+            rows.append(dict(operator=name, case=case, plain_seconds=seconds[1], seconds=seconds[0],
+                             speedup=seconds[1] / seconds[0], plain_mib=plain_mib, mib=our_mib, max_rel_error=error))
+            print(f'{name}, {case}: {rows[-1]["speedup"]:.1f} times', file=sys.stderr, flush=True)
+    head = ['operator', 'case', 'plain s', 'ours s', 'speed-up', 'plain MiB', 'ours MiB', 'error']
+    return dict(cases=rows), [head, *(
+        [row['operator'], row['case'], f'{row["plain_seconds"]:.3f}', f'{row["seconds"]:.3f}', f'{row["speedup"]:.1f}',
+         f'{row["plain_mib"]:.0f}', f'{row["mib"]:.0f}', f'{row["max_rel_error"]:.0e}'] for row in rows)]
+
+
+# -- a model on images ------------------------------------------------------------------------------------------------
+def spread(paths: list, number: int | None) -> list:
+    """``number`` of them, evenly spread; all for None."""
+    step = max(len(paths) / max(number or len(paths), 1), 1)
+    return [paths[int(i * step)] for i in range(min(number or len(paths), len(paths)))]
+
+
+def build_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
+    """Model and config; with random weights, and five peaks an image, if there is no checkpoint."""
+    config = given_config(args)
+    peaks = getattr(args, 'peaks', None) or (None if args.checkpoint else 5)
+    if peaks:
+        config.model.peak_head.update(class_thr=-float('inf'), peak_thr=-float('inf'), relative_peak_thr=0.,
+                                      max_peaks=peaks)
+    if args.checkpoint:
+        return init_model(config, args.checkpoint, args.device), config
+    init_default_scope('mmdet')
+    config.model.backbone.init_cfg = None
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    return model.to(args.device).eval(), config
+
+
+def batch_of(model: nn.Module, packed: dict) -> tuple[Tensor, list[DetDataSample]]:
+    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    return data['inputs'], data['data_samples']
+
+
+@torch.no_grad()
+def time_stages(model: nn.Module, pipeline: Compose, path: str, meter: Meter) -> dict[str, tuple[float, float]]:
+    """(seconds, MiB) of each stage of an image; ``forward``, the class response alone, is a part of ``cue``."""
+    used = {}
+
+    def stage(name: str, function: Callable, *args):
+        result, *used[name] = meter(function, *args)
+        return result
+
+    inputs, samples = batch_of(model, pipeline(dict(img_path=path, img_id=Path(path).stem)))
+    stage('forward', model._forward, inputs)
+    feats, _, (cue, ) = stage('cue', model.find_cues, inputs, samples)
+    used['peaks'] = len(cue), 0
+    cue.iams, = stage('filling', model.fill, feats, [cue])
+    image, cue = model.to_original(inputs[0], cue, samples[0])
+    stage('crf', model.post_processor, cue, image, samples[0])
+    equipped = DetDataSample(metainfo=samples[0].metainfo)
+    picture = mmcv.imread(path, channel_order='rgb')
+    equipped.set_field(stage('proposals', SelectiveMerging(), picture), 'segment_proposals')
+    stage('retrieval', MODELS.build(dict(type='ProposalRetrieval')), cue, image, equipped)
+    return used
+
+
+def run_stages(args: argparse.Namespace) -> tuple[dict, list]:
+    """Table 2: medians over images of each stage's median over repeats, so that the columns need not add up."""
+    paths = spread(image_files(args.images), args.num)
+    model, config = build_model(args)
+    if model.filler is None:
+        raise ValueError('the config has no filler: model.filler = None stops at the Peak Response Maps')
+    steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] != 'LoadVOCInstances']
+    pipeline, meter = Compose(steps), Meter(args.device)
+    time_stages(model, pipeline, paths[0], meter)  # warm-up
+    runs = [[time_stages(model, pipeline, path, meter) for _ in range(args.repeats)] for path in paths]
+    images = [{name: median(run[name][0] for run in one) for name in one[0]} for one in runs]
+    memory = {name: max(run[name][1] for one in runs for run in one) for name in images[0]}
+    methods = {method: dict({name: median(image[name] for image in images) for name in names},
+                            total=median(sum(image[name] for name in names) for image in images),
+                            peak_mib=max(memory[name] for name in names)) for method, names in METHODS.items()}
+    prm, iam = ([sum(image[name] for name in names) for image in images] for names in METHODS.values())
+    result = dict(
+        methods=methods, forward=median(image['forward'] for image in images), paper=PAPER,
+        filling_and_crf_over_cue=median((image['filling'] + image['crf']) / image['cue'] for image in images),
+        iam_over_prm_total=median(a / b for a, b in zip(iam, prm)),
+        images=[dict(path=path, **image) for path, image in zip(paths, images)])
+    columns = ('cue', 'filling', 'proposals', 'retrieval', 'crf', 'total', 'peak_mib')
+    rows = [[name, *(f'{row[column]:.3f}' if isinstance(row.get(column), float) else row.get(column, '-')
+                     for column in columns)] for name, row in {**methods, **PAPER}.items()]
+    notes = [f'{name}: {result[name]:.3f}' for name in ('forward', 'filling_and_crf_over_cue', 'iam_over_prm_total')]
+    return result, [['s an image', *columns], *rows, [', '.join(notes)]]
+
+
+def run_prompts(args: argparse.Namespace) -> tuple[dict, list]:
+    """What a user waits for: opening an image (reading, backbone), then a click on each cell of a grid of 3 x 3."""
+    paths = spread(image_files(args.images), args.num)
+    model, meter, images = build_model(args)[0], Meter(args.device), []
+    for path in [paths[0], *paths]:
+        session, opening, _ = meter(PromptSession, model, path)
+        height, width = mmcv.imread(path).shape[:2]
+        points = [((column + .5) * width / 3, (row + .5) * height / 3) for row in range(3) for column in range(3)]
+        clicks = [meter(session, [dict(point=point)])[1] for point in points]
+        images.append(dict(path=path, size=[height, width], opening=opening, clicks=clicks))
+    images = images[1:]  # the first time was the warm-up
+    clicks = [seconds for image in images for seconds in image['clicks']]
+    result = dict(opening_ms=1e3 * median(image['opening'] for image in images), click_ms=1e3 * median(clicks),
+                  slowest_click_ms=1e3 * max(clicks), clicks=len(clicks), images=images)
+    return result, [['images', 'opening an image, ms', 'a click, ms', 'slowest, ms'],
+                    [len(images), *(f'{result[key]:.0f}' for key in ('opening_ms', 'click_ms', 'slowest_click_ms'))]]
+
+
+# -- quality beside time ----------------------------------------------------------------------------------------------
+def dense_crf(logits: Tensor, image: Tensor) -> np.ndarray:
+    """Foreground of each map (n, H, W), bool, by the dense CRF of Kraehenbuehl and Koltun (2011), one map at a time,
+    with the usual settings of DeepLab: sxy 3 and compat 3; sxy 80, srgb 13 and compat 10; five iterations."""
+    from pydensecrf.densecrf import DenseCRF2D
+    colors = np.ascontiguousarray(image.permute(1, 2, 0).round().byte().numpy())
+    masks = np.zeros(tuple(logits.shape), bool)
+    for mask, one in zip(masks, logits):
+        crf = DenseCRF2D(colors.shape[1], colors.shape[0], 2)
+        energy = -torch.stack([F.logsigmoid(-one), F.logsigmoid(one)]).flatten(1)
+        crf.setUnaryEnergy(np.ascontiguousarray(energy.numpy().astype(np.float32)))
+        crf.addPairwiseGaussian(sxy=3, compat=3)
+        crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=colors, compat=10)
+        mask[:] = np.array(crf.inference(5)).argmax(0).reshape(mask.shape)
+    return masks
+
+
+def best_overlaps(masks: np.ndarray, labels: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> list[float]:
+    """Best IoU of each instance (g, H, W) with a mask (n, H, W) of its class, 0 where there is none."""
+    result = []
+    for instance, label in zip(truth, classes):
+        same = masks[labels == label]
+        union = (same | instance).sum((1, 2))
+        result.append(float(((same & instance).sum((1, 2)) / np.maximum(union, 1)).max(initial=0)))
+    return result
+
+
+@torch.no_grad()
+def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
+    """Mean over instances of the best IoU, and time, of the same maps unrefined, by ConvCRF and by a dense CRF."""
+    try:
+        import pydensecrf  # noqa: F401
+    except ImportError as error:
+        raise ValueError('the comparison needs a dense CRF: pip install pydensecrf2') from error
+    model, config = build_model(args)
+    post = model.post_processor
+    if getattr(post, 'crf', None) is None:
+        raise ValueError('the config needs a ConvCRFPostProc whose crf is not None')
+    dataset, meter, shift = DATASETS.build(config.test_dataloader.dataset), Meter('cpu'), float(
+        torch.logit(torch.tensor(post.mask_thr)))
+    refinements = {'none': lambda logits, image: (logits > shift).numpy(),
+                   'ConvCRF': lambda logits, image: post.foreground(logits, image).numpy(),
+                   'dense CRF': lambda logits, image: dense_crf(logits - shift, image)}
+    overlaps, seconds, count = {name: [] for name in refinements}, dict.fromkeys(refinements, 0.), 0
+    for index in track(spread(range(len(dataset)), args.num), 'images'):
+        inputs, samples = batch_of(model, dataset[index])
+        feats, _, cues = model.find_cues(inputs, samples)
+        cues[0].iams = model.fill(feats, cues)[0]
+        image, cue = model.to_original(inputs[0], cues[0], samples[0])
+        size = tuple(image.shape[-2:])
+        logits = post.resize_maps(cue.iams, size).cpu()
+        truth = decode_masks([one['mask'] for one in samples[0].instances], size)
+        classes = np.array([one['bbox_label'] for one in samples[0].instances])
+        count += len(logits)
+        for name, refine in refinements.items():
+            masks, taken, _ = meter(refine, logits, image.cpu())
+            seconds[name] += taken
+            overlaps[name] += best_overlaps(masks, cue.labels.cpu().numpy(), truth, classes)
+    result = {name: dict(best_overlap=float(np.mean(overlaps[name])), ms_a_map=1e3 * seconds[name] / max(1, count),
+                         instances=len(overlaps[name]), maps=count) for name in refinements}
+    return result, [[f'{count} maps', f'best overlap of {len(overlaps["none"])} instances (%)', 'ms a map'], *(
+        [name, f'{100 * row["best_overlap"]:.1f}', f'{row["ms_a_map"]:.1f}'] for name, row in result.items())]
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest='command', required=True)
+    found = {}
+    for name, run in dict(ops=run_ops, stages=run_stages, prompts=run_prompts, crf=run_crf).items():
+        one = found[name] = commands.add_parser(name, help=run.__doc__)
+        one.set_defaults(run=run)
+        one.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+        one.add_argument('--threads', type=int, help="of torch on the CPU; default: its own choice")
+        one.add_argument('--json', type=Path, help='write the figures to this file')
+        if name in ('stages', 'prompts', 'crf'):
+            one.add_argument('config')
+            one.add_argument('checkpoint', nargs='?' if name == 'stages' else None)
+            one.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+        if name in ('stages', 'prompts'):
+            one.add_argument('--images', required=True, help='folder of images, an image, or a text file of paths')
+        if name != 'ops':
+            one.add_argument('--num', type=int, default=6 if name in ('stages', 'prompts') else None,
+                             help='images, evenly spread; default of crf: all')
+    found['ops'].add_argument('--only', nargs='+', choices=CASES, default=list(CASES))
+    found['ops'].add_argument('--seconds', type=float, default=1., help='least time of measuring a side')
+    found['ops'].add_argument('--cpu-time', action='store_true', help="the processor's time, for a busy machine")
+    found['stages'].add_argument('--repeats', type=int, default=3)
+    found['stages'].add_argument('--peaks', type=int, help='exactly so many peaks an image where it has them')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        result, rows = args.run(args)
+    except (OSError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    where = dict(command=args.command, device=args.device, threads=torch.get_num_threads(), torch=torch.__version__)
+    print(AsciiTable(rows, f'{args.device}, {where["threads"]} threads').table)
+    if args.json:
+        write_json(args.json, {**where, **result})
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
