@@ -2,22 +2,25 @@
 
 mim and ``tools/misc/download.py`` look for configs, tools and the model index in ``mmiam/.mim``: links to the
 checkout in an editable install, copies in a wheel or sdist.
+
+Two files go beside the package into site-packages. ``light_stack.pth`` lets mmdet be imported before mmiam where mmcv is
+``mmcv-lite`` (mmiam/compat/light_mmcv.py). An editable install gets an ``.egg-link`` with the path of the checkout: mim
+asks pkg_resources where the package is, and without the link the answer is site-packages.
 """
+from __future__ import annotations
+
 import os
 import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
-from setuptools.command.develop import develop
-
-try:
-    from setuptools.command.editable_wheel import editable_wheel
-except ImportError:  # before PEP 660
-    editable_wheel = None
+from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).parent
 MIM = ('configs', 'demo', 'tools', 'model-index.yml')
+DATA = ('.pth', '.safetensors', '.json', '.yml', '.md')  # published weights and what describes them
+SITE_PACKAGES = '../purelib'  # as data_files see it: they are laid out beside the wheel's other schemes
 
 
 def version() -> str:
@@ -71,36 +74,30 @@ class BuildWithMim(build_py):
             copy(ROOT / name, folder / name)
 
 
-class DevelopWithMim(develop):
-    """``python setup.py develop``."""
+class EditableWithMim(editable_wheel):
+    """``pip install -e .``."""
 
     def run(self) -> None:
         link_mim()
+        link = ROOT / 'build' / '__editable__.mmiam.egg-link'  # sorts, and so is found, before the .dist-info
+        link.parent.mkdir(exist_ok=True)
+        link.write_text(f'{ROOT}\n')
+        self.distribution.data_files.append((SITE_PACKAGES, [str(link)]))
         super().run()
 
-
-commands = dict(build_py=BuildWithMim, develop=DevelopWithMim)
-if editable_wheel is not None:
-
-    class EditableWithMim(editable_wheel):
-        """``pip install -e .``."""
-
-        def run(self) -> None:
-            link_mim()
-            super().run()
-
-    commands['editable_wheel'] = EditableWithMim
 
 setup(
     name='mmiam',
     version=version(),
     description='Weakly supervised instance segmentation with Instance Activation Maps, for MMDetection',
-    long_description=(ROOT / 'README.md').read_text() if (ROOT / 'README.md').exists() else '',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.11',
+    python_requires='>=3.9',
     packages=find_packages(include=['mmiam', 'mmiam.*']),
+    package_data={'mmiam': ['py.typed', *(f'**/*{suffix}' for suffix in DATA)]},
+    data_files=[(SITE_PACKAGES, ['mmiam/compat/light_stack.pth'])],
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('light', 'tests', 'optional')},
-    cmdclass=commands,
+    extras_require={name: requirements(name) for name in ('light', 'lite', 'tests', 'docs', 'optional')},
+    cmdclass=dict(build_py=BuildWithMim, editable_wheel=EditableWithMim),
     zip_safe=False)

@@ -1,4 +1,4 @@
-from .light_mmcv import LIGHT_STACK_MESSAGE, install_mmcv_stand_in
+from .light_mmcv import install_light_stack, is_light
 from .versions import check_versions, environment_problems
 
-__all__ = ['LIGHT_STACK_MESSAGE', 'install_mmcv_stand_in', 'check_versions', 'environment_problems']
+__all__ = ['install_light_stack', 'is_light', 'check_versions', 'environment_problems']

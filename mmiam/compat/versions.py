@@ -4,6 +4,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 #: distribution -> (accepted versions, command that installs a fitting one)
 SUPPORTED = {
@@ -12,6 +13,7 @@ SUPPORTED = {
     'mmcv': ('>=2.0.0rc4,<2.2.0', 'pip install "mmcv-lite==2.1.0" (or the compiled "mmcv>=2.0.0rc4,<2.2.0")'),
     'mmdet': ('>=3.3,<3.4', 'pip install "mmdet>=3.3,<3.4"'),
     'pycocotools': ('>=2.0.5', 'pip install "pycocotools>=2.0.5"'),
+    'numpy': ('>=1.26', 'pip install "numpy>=1.26"'),
     'terminaltables': ('>=3.1', 'pip install "terminaltables>=3.1"'),
 }
 
@@ -35,6 +37,10 @@ def environment_problems() -> list[str]:
             problems.append(f'{name} is not installed; mmiam needs {name}{wanted}. Fix: {remedy}')
         elif not SpecifierSet(wanted).contains(found.split('+')[0], prereleases=True):
             problems.append(f'{name} {found} is installed, but mmiam needs {name}{wanted}. Fix: {remedy}')
+    torch, numpy = installed_version('torch'), installed_version('numpy')
+    if torch and numpy and Version(torch) < Version('2.3') and Version(numpy) >= Version('2'):
+        problems.append(f'torch {torch} was built for NumPy 1, and numpy {numpy} is installed. '
+                        'Fix: pip install "numpy<2" "opencv-python<4.11"')
     return problems
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
+from mmiam.utils.errors import add_note
 from mmiam.utils.images import check_image_file, image_size
 
 from .voc_palette import class_palette
@@ -124,6 +125,6 @@ class ImageLevelDataset(BaseDetDataset):
         try:
             return self.pipeline(entry)
         except Exception as error:
-            error.add_note(f"while preparing image {entry['img_id']!r} of {self.source_name()} "
-                           f"({entry['img_path']}); if the file is damaged, download it again")
+            add_note(error, f"while preparing image {entry['img_id']!r} of {self.source_name()} "
+                            f"({entry['img_path']}); if the file is damaged, download it again")
             raise

@@ -8,6 +8,7 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from mmiam.utils.errors import add_note
 from mmiam.utils.images import check_image_file
 
 from .image_labels import read_lines
@@ -141,8 +142,8 @@ class SaliencyDataset(BaseDetDataset):
         try:
             return self.pipeline(entry)
         except Exception as error:
-            error.add_note(f"while preparing image {entry['img_id']!r} ({entry['img_path']}); if the file is damaged, "
-                           'download it again')
+            add_note(error, f"while preparing image {entry['img_id']!r} ({entry['img_path']}); if the file is damaged, "
+                            'download it again')
             raise
 
 

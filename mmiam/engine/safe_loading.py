@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-_REFUSED = re.compile(r'GLOBAL ([\w.]+)')
+_REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # the second before torch 2.4
 _SWITCHES = ('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_WEIGHTS_ONLY_LOAD')
 _REMOTE = ('http://', 'https://')
 

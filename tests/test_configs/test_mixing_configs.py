@@ -11,11 +11,11 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
-from mmiam.compat import install_mmcv_stand_in
+from mmiam.compat import is_light
 
 FOLDER = Path(__file__).parents[2] / 'configs/mixing'
 needs_operators = pytest.mark.skipif(
-    install_mmcv_stand_in(), reason='mmcv-lite has no RoIAlign and no NMS; install the full mmcv')
+    is_light(), reason='mmcv-lite has no RoIAlign and no NMS; install the full mmcv')
 
 
 @pytest.fixture(autouse=True)

@@ -16,14 +16,14 @@ from PIL import Image
 
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import image_part, merge_parts
-from mmiam.compat import install_mmcv_stand_in
+from mmiam.compat import is_light
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.rle import decode_masks
 
 FOLDER = Path(__file__).parents[2] / 'configs/retrain'
 FILES = sorted(FOLDER.glob('*.py'))
-LITE = install_mmcv_stand_in()
+LITE = is_light()
 NEEDS = 'mmcv-lite has no RoIAlign and no NMS; install the full mmcv'
 
 

@@ -39,7 +39,7 @@ def test_folders(tmp_path):
     'file,tags\na.jpg, dog ,cat,dog\nsub/b.png,\n\n"c, d.jpg",cat\n',
     '\ufefffilename;tag;tag\r\na.jpg;dog;cat\r\nsub\\b.png\r\n"c, d.jpg";cat\r\n'])
 def test_csv(tmp_path, text):
-    (tmp_path / 'tags.csv').write_text(text, encoding='utf-8', newline='')
+    (tmp_path / 'tags.csv').write_bytes(text.encode())
     tagged = read_csv(str(tmp_path / 'tags.csv'))
     assert tags(tagged) == {'a.jpg': ['dog', 'cat'], 'sub/b.png': [], 'c, d.jpg': ['cat']}
     assert tagged.classes == ('cat', 'dog')

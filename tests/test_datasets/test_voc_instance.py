@@ -130,7 +130,7 @@ def test_boxes_and_masks_never_reach_training(mini_voc, monkeypatch):
         assert not [path for path in opened if 'Segmentation' in path]
         return result
 
-    for a, b in zip(samples(first), samples(second), strict=True):
+    for a, b in zip(samples(first), samples(second)):
         torch.testing.assert_close(a['inputs'], b['inputs'], rtol=0, atol=0)
         left, right = a['data_samples'].to_dict(), b['data_samples'].to_dict()
         left.pop('img_path'), right.pop('img_path')

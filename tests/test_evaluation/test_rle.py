@@ -21,7 +21,7 @@ from mmiam.utils.rle import (
 def test_same_bytes_as_pycocotools(size, density):
     masks = np.random.default_rng(0).random((4, *size)) < density
     encoded = encode_masks(masks)
-    for mask, rle in zip(masks, encoded, strict=True):
+    for mask, rle in zip(masks, encoded):
         expected = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
         assert rle == dict(size=list(size), counts=expected['counts'].decode())
     np.testing.assert_array_equal(decode_masks(encoded, size), masks)

@@ -18,6 +18,7 @@ from mmiam.version import __version__
 ROOT = Path(__file__).parents[2]
 PARTS = ('mmiam', 'configs', 'tools', 'demo', 'requirements', 'setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in',
          'model-index.yml', 'LICENSE')
+PACKAGE_FILES = ('.py', '.pth', '.safetensors', '.json', '.yml', '.md')
 
 
 @pytest.fixture
@@ -31,30 +32,49 @@ def checkout(tmp_path):
         source = ROOT / name
         shutil.copytree(source, folder / name, ignore=ignore) if source.is_dir() else shutil.copy(source, folder)
     (folder / 'mmiam' / '__pycache__').mkdir()
+    (folder / 'mmiam' / 'zoo').mkdir(exist_ok=True)
+    (folder / 'mmiam' / 'zoo' / 'weights.safetensors').write_bytes(b'')
     (folder / 'tools' / '__pycache__').mkdir()
     (folder / 'tools' / '__pycache__' / 'left.pyc').write_bytes(b'')
     return folder
 
 
 def python(*arguments, cwd):
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300)
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=300,
+                          env=environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
-def test_wheel(checkout, tmp_path):
+def install(wheel, site):
+    python('-m', 'pip', 'install', '--no-deps', '--no-index', '--target', str(site), str(wheel), cwd=site.parent)
+
+
+#: a process with the installed package in a site-packages of its own, and without the checkout
+START = 'import site, sys; site.addsitedir(sys.argv[1]); sys.path.insert(0, sys.argv[1])\n'
+
+
+@pytest.fixture
+def wheel(checkout, tmp_path):
     python('-m', 'pip', 'wheel', str(checkout), '--no-build-isolation', '--no-deps', '--no-index', '--wheel-dir',
            str(tmp_path / 'out'), cwd=tmp_path)
     path, = (tmp_path / 'out').iterdir()
-    assert path.name == f'mmiam-{__version__}-py3-none-any.whl'
-    with zipfile.ZipFile(path) as wheel:
-        names = set(wheel.namelist())
-        wheel.extractall(tmp_path / 'site')
-    for folder, suffixes in (('mmiam', ('.py', )), ('configs', ('.py', '.yml')), ('tools', ('.py', '.sh'))):
+    return path
+
+
+def test_wheel(checkout, wheel, tmp_path):
+    assert wheel.name == f'mmiam-{__version__}-py3-none-any.whl'
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for folder, suffixes in (('mmiam', PACKAGE_FILES), ('configs', ('.py', '.yml')), ('tools', ('.py', '.sh'))):
         for source in (ROOT / folder).rglob('*'):
             relative = source.relative_to(ROOT).as_posix()
             if source.suffix in suffixes and '.mim' not in source.parts and '__pycache__' not in source.parts:
                 assert (relative if folder == 'mmiam' else f'mmiam/.mim/{relative}') in names
+    assert 'mmiam/py.typed' in names
+    assert 'mmiam/zoo/weights.safetensors' in names
     assert not [name for name in names if name.endswith('.pyc') or name.startswith(('tests', 'configs', 'tools'))]
+    install(wheel, tmp_path / 'site')
     index = tmp_path / 'site' / 'mmiam' / '.mim' / 'model-index.yml'
     models = load_models(index)
     assert models == load_models(ROOT / 'model-index.yml')
@@ -64,7 +84,17 @@ def test_wheel(checkout, tmp_path):
     python('-c', found, cwd=tmp_path / 'site')
 
 
-def test_editable_install(checkout):
+def test_mmdet_before_mmiam(wheel, tmp_path):
+    """Nothing but the installation: on mmcv-lite, mmdet's models can be imported by who has never heard of mmiam."""
+    install(wheel, tmp_path / 'site')
+    order = START + ('from mmdet.utils import register_all_modules; register_all_modules()\n'
+                     'from mmdet.apis import init_detector\nimport mmiam')
+    python('-c', order, str(tmp_path / 'site'), cwd=tmp_path)
+    quiet = START + 'assert not [name for name in sys.modules if name.split(".")[0] in ("torch", "mmcv", "mmdet", "mmiam")]'
+    python('-c', quiet, str(tmp_path / 'site'), cwd=tmp_path)
+
+
+def test_editable_install(checkout, tmp_path):
     """The links are made by the PEP 660 hook that ``pip install -e`` calls, and made again over old ones."""
     (checkout / 'mmiam' / '.mim' / 'configs').mkdir(parents=True)
     build = 'from setuptools.build_meta import build_editable; build_editable("out")'
@@ -73,8 +103,15 @@ def test_editable_install(checkout):
         mim = checkout / 'mmiam' / '.mim'
         assert sorted(path.name for path in mim.iterdir()) == ['configs', 'demo', 'model-index.yml', 'tools']
         assert all(path.is_symlink() and path.resolve() == checkout / path.name for path in mim.iterdir())
-    with zipfile.ZipFile(next((checkout / 'out').iterdir())) as wheel:
-        assert not [name for name in wheel.namelist() if '.mim' in name]
+    wheel, = (checkout / 'out').iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if '.mim' in name]
+    install(wheel, tmp_path / 'site')
+    # what mim does to find the index of a package
+    mim = START + ('from pkg_resources import get_distribution\nfrom pathlib import Path\n'
+                   'assert (Path(get_distribution("mmiam").location) / "mmiam/.mim/model-index.yml").is_file()\n'
+                   'import mmdet.models, mmiam\nassert mmiam.__file__.startswith(sys.argv[2]), mmiam.__file__')
+    python('-W', 'ignore', '-c', mim, str(tmp_path / 'site'), str(checkout), cwd=tmp_path)
 
 
 @pytest.fixture
@@ -102,8 +139,7 @@ def test_mim_download(checkout, published, tmp_path):
     metafile.write_text(metafile.read_text().replace(entry, f'{entry}    Weights: {address}\n'))
     python('-m', 'pip', 'wheel', str(checkout), '--no-build-isolation', '--no-deps', '--no-index', '--wheel-dir',
            str(tmp_path / 'out'), cwd=tmp_path)
-    with zipfile.ZipFile(next((tmp_path / 'out').iterdir())) as wheel:
-        wheel.extractall(tmp_path / 'site')
+    install(next((tmp_path / 'out').iterdir()), tmp_path / 'site')
     done = subprocess.run(
         [sys.executable, '-m', 'mim', 'download', 'mmiam', '--config', 'iam-plus_mbv2_own', '--dest', 'here'],
         env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')), cwd=tmp_path, capture_output=True, text=True,

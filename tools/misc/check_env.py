@@ -44,7 +44,7 @@ def import_problems() -> list[str]:
     except ImportError as error:
         return [f'import mmiam fails: {error}. Fix: pip install -e . in the checkout']
     import torch
-    light = mmiam.compat.install_mmcv_stand_in()
+    light = mmiam.compat.is_light()
     print('mmcv            ' + ('light: compiled operators are not there, mmiam needs none' if light
                                 else 'full build, used as it is'))
     print(f'CUDA            {torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none, the CPU is used"}')

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +58,7 @@ class Activations:
 
 
 # A diagonal factor: multiplies the product so far (None: one) by itself, (I, ...) or (1, ...) for all images.
-Factor = Callable[[Activations, Tensor | None], Tensor]
+Factor = Callable[[Activations, Optional[Tensor]], Tensor]
 
 
 class Operation:

@@ -54,12 +54,15 @@ class Trace:
                              'returned no such tensor, or it switches gradients off inside')
         outputs = [tensor for _, tensor in self._recorded]
         warn_outside_theory(outputs)
-        self._tape = Tape(outputs, self._images) if engine == 'auto' else None
+        readable = hasattr(outputs[0].grad_fn, '_input_metadata')  # since torch 2.2
+        self._tape = Tape(outputs, self._images) if engine == 'auto' and readable else None
         if self.batched:  # the autograd graph is needed no longer
             self._recorded = [(detached, detached) for detached, _ in self._recorded]
-        elif self._tape is not None:
-            warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: all '
-                          f'peaks at once do not know its {", ".join(sorted(self._tape.unknown))}', stacklevel=3)
+        elif engine == 'auto':
+            cause = (f'all peaks at once do not know its {", ".join(sorted(self._tape.unknown))}' if readable else
+                     f'torch {torch.__version__} does not tell the shapes in a graph, 2.2 and later do')
+            warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
+                          + cause, stacklevel=3)
 
     @property
     def batched(self) -> bool:
