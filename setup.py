@@ -1,11 +1,10 @@
 """Packaging of mmiam; metadata only, the package needs no compiler.
 
-mim and ``tools/misc/download.py`` look for configs, tools and the model index in ``mmiam/.mim``: links to the
-checkout in an editable install, copies in a wheel or sdist.
+``tools/misc/download.py`` looks for configs, tools and the model index in ``.mim`` of the package, which in an editable
+install has links to the checkout. mim looks in ``site-packages/mmiam/.mim``, whatever the install; there are copies.
 
-Two files go beside the package into site-packages. ``light_stack.pth`` lets mmdet be imported before mmiam where mmcv is
-``mmcv-lite`` (mmiam/compat/light_mmcv.py). An editable install gets an ``.egg-link`` with the path of the checkout: mim
-asks pkg_resources where the package is, and without the link the answer is site-packages.
+``light_stack.pth`` goes beside the package into site-packages: it lets mmdet be imported before mmiam where mmcv is
+``mmcv-lite`` (mmiam/compat/light_mmcv.py).
 """
 from __future__ import annotations
 
@@ -20,7 +19,6 @@ from setuptools.command.editable_wheel import editable_wheel
 ROOT = Path(__file__).parent
 MIM = ('configs', 'demo', 'tools', 'model-index.yml')
 DATA = ('.pth', '.safetensors', '.json', '.yml', '.md')  # published weights and what describes them
-SITE_PACKAGES = '../purelib'  # as data_files see it: they are laid out beside the wheel's other schemes
 
 
 def version() -> str:
@@ -61,13 +59,14 @@ def copy(source: Path, target: Path) -> None:
 
 
 class BuildWithMim(build_py):
-    """Puts ``.mim`` into the built package, wherever that is; an editable install has the links instead."""
+    """Puts ``.mim`` and ``light_stack.pth`` into site-packages, of an editable install too."""
 
     def run(self) -> None:
         super().run()
-        if getattr(self, 'editable_mode', False):
-            return
-        folder = Path(self.build_lib) / 'mmiam' / '.mim'
+        editable = getattr(self, 'editable_mode', False)
+        site_packages = Path(self.get_finalized_command('install').install_lib if editable else self.build_lib)
+        shutil.copy(ROOT / 'mmiam' / 'compat' / 'light_stack.pth', site_packages)
+        folder = site_packages / 'mmiam' / '.mim'
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name in MIM:
@@ -79,10 +78,6 @@ class EditableWithMim(editable_wheel):
 
     def run(self) -> None:
         link_mim()
-        link = ROOT / 'build' / '__editable__.mmiam.egg-link'  # sorts, and so is found, before the .dist-info
-        link.parent.mkdir(exist_ok=True)
-        link.write_text(f'{ROOT}\n')
-        self.distribution.data_files.append((SITE_PACKAGES, [str(link)]))
         super().run()
 
 
@@ -95,8 +90,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.9',
     packages=find_packages(include=['mmiam', 'mmiam.*']),
+    # said so that an editable install is a path in a .pth: beside the folder with mim's copies in site-packages Python
+    # finds the package by its path alone
+    package_dir={'': '.'},
     package_data={'mmiam': ['py.typed', *(f'**/*{suffix}' for suffix in DATA)]},
-    data_files=[(SITE_PACKAGES, ['mmiam/compat/light_stack.pth'])],
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in ('light', 'lite', 'tests', 'docs', 'optional')},
     cmdclass=dict(build_py=BuildWithMim, editable_wheel=EditableWithMim),

@@ -100,7 +100,8 @@ def test_old_torch_with_new_numpy_is_named(monkeypatch, torch, numpy, fits):
     original, faked = versions.installed_version, dict(torch=torch, numpy=numpy)
     monkeypatch.setattr(versions, 'installed_version', lambda asked: faked.get(asked) or original(asked))
     assert versions.environment_problems() == ([] if fits else [
-        'torch 2.2.2 was built for NumPy 1, and numpy 2.0.0 is installed. Fix: pip install "numpy<2" "opencv-python<4.11"'])
+        'torch 2.2.2 was built for NumPy 1, and numpy 2.0.0 is installed. '
+        'Fix: pip install "numpy<2" "opencv-python<4.11"'])
 
 
 def test_missing_package_is_named(monkeypatch):
