@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int, int],
+                          offset: tuple[int, int] = (0, 0)) -> Tensor:
     """Resample class response maps so that each value lies over the pixels that it was computed from.
 
     With odd kernels and symmetric padding, as in the convolutional backbones of mmdet, cell i of a network of stride
@@ -25,21 +26,43 @@ def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int,
         cells (tuple[int, int]): rows and columns of the feature map.
         size (tuple[int, int]): (H, W) of the network's input. The stride is taken as the power of two that H / rows and
             W / columns come up to.
+        offset (tuple[int, int]): (y, x) of the pixel on which the first cell is centered: (0, 0) for symmetric padding,
+            else the backbone's ``cell_offset`` (:class:`EfficientNetLite`).
 
     Returns:
         Tensor: has shape (n, H, W), bilinear; beyond the center of the last cell its value goes on.
     """
     if not len(maps):
         return maps.new_zeros((0, *size))
-    axes = [_normalized_positions(side, count).to(maps) for side, count in zip(size, cells)]
+    axes = [_normalized_positions(*axis).to(maps) for axis in zip(size, cells, offset)]
     y, x = torch.meshgrid(*axes, indexing='ij')
     grid = torch.stack([x, y], dim=-1)[None]
     return F.grid_sample(maps[None], grid, mode='bilinear', padding_mode='border', align_corners=True)[0]
 
 
-def _normalized_positions(side: int, cells: int) -> Tensor:
+def cell_stride(side: int, cells: int) -> int:
+    """Pixels from cell to cell along an axis: the power of two that ``side / cells`` comes up to."""
+    return 2 ** math.ceil(math.log2(side / cells) - 0.1)  # a last cell may be cut; 0.1 lets a backbone drop it
+
+
+def _normalized_positions(side: int, cells: int, offset: int) -> Tensor:
     """Where the pixels of one axis lie between the first (-1) and the last cell (1); has shape (side, )."""
     if cells == 1:
         return torch.zeros(side)
-    stride = 2 ** math.ceil(math.log2(side / cells) - 0.1)  # a last cell may be cut; 0.1 lets a backbone drop it
-    return 2 * torch.arange(side) / stride / (cells - 1) - 1
+    return 2 * (torch.arange(side) - offset) / cell_stride(side, cells) / (cells - 1) - 1
+
+
+def pixel_positions(places: Tensor, map_size: tuple[int, int], cells: tuple[int, int], size: tuple[int, int],
+                    offset: tuple[int, int] = (0, 0)) -> Tensor:
+    """Where places (y, x) of a response map lie in the image: (n, 2), long -> (n, 2), float, in pixels.
+
+    Args:
+        places (Tensor): rows and columns of a map of ``map_size``, has shape (n, 2).
+        map_size (tuple[int, int]): (h, w), equal to ``cells`` or enlarged from it with ``align_corners``.
+        cells, size, offset: see :func:`class_maps_over_image`.
+    """
+    columns = []
+    for place, side, count, length, start in zip(places.T, map_size, cells, size, offset):
+        cell = place * ((count - 1) / max(side - 1, 1))
+        columns.append((cell * cell_stride(length, count) + start).clamp(0, length - 1))
+    return torch.stack(columns, dim=1)

@@ -131,21 +131,3 @@ def to_input(centre: list[float], sigma: list[float], box: list[float], sample: 
             centre[axis] = side - centre[axis]
             box[axis], box[axis + 2] = side - box[axis + 2], side - box[axis]
     return centre, sigma, box
-
-
-def gaussian(centre: list[float], sigma: list[float], box: list[float], like: Tensor) -> Tensor:
-    """Gaussian with maximum 1 at the pixel next to ``centre``, zero outside of ``box``: (H, W) for (..., H, W).
-
-    Widths below half a pixel are half a pixel; where the box holds no pixel's centre, the nearest pixel is taken.
-    """
-    rows, columns = like.shape[-2:]
-    factors = []
-    for axis, side in ((1, rows), (0, columns)):
-        places = torch.arange(side, dtype=torch.float32, device=like.device) + 0.5
-        exponent = -0.5 * ((places - centre[axis]) / max(sigma[axis], 0.5)).square()
-        inside = (places >= box[axis]) & (places < box[axis + 2])
-        if not inside.any():
-            inside[int((places - centre[axis]).abs().argmin())] = True
-        exponent = exponent.masked_fill(~inside, -torch.inf)
-        factors.append((exponent - exponent.max()).exp())
-    return (factors[0][:, None] * factors[1]).to(like.dtype)

@@ -1,0 +1,25 @@
+"""Gaussians that stand for an object: at a peak, at a click, in a box."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[float], like: Tensor) -> Tensor:
+    """Gaussian with maximum 1 at the pixel next to ``center``, zero outside of ``box``: (H, W) for (..., H, W).
+
+    Widths below half a pixel are half a pixel; where the box holds no pixel's center, the nearest pixel is taken.
+    """
+    rows, columns = like.shape[-2:]
+    factors = []
+    for axis, side in ((1, rows), (0, columns)):
+        places = torch.arange(side, dtype=torch.float32, device=like.device) + 0.5
+        exponent = -0.5 * ((places - center[axis]) / max(sigma[axis], 0.5)).square()
+        inside = (places >= box[axis]) & (places < box[axis + 2])
+        if not inside.any():
+            inside[int((places - center[axis]).abs().argmin())] = True
+        exponent = exponent.masked_fill(~inside, -torch.inf)
+        factors.append((exponent - exponent.max()).exp())
+    return (factors[0][:, None] * factors[1]).to(like.dtype)
