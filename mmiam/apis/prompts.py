@@ -61,7 +61,7 @@ class PromptSession:
         """
         sample = self.sample.clone()
         sample.set_field(list(prompts), self.cue.field, field_type='metainfo')
-        cues = self.cue(self.images, [sample])
+        cues = [self.cue.cues_of(sample, self.images)]
         cues[0].prompt_index = torch.arange(len(cues[0]), device=self.images.device)
         result, = self.model.fill_and_refine(self.images, self.feats, cues, [sample])
         return result.pred_instances

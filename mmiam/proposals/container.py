@@ -8,6 +8,7 @@ membership table over the labels of that level, so that 1,500 proposals of a 500
 """
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,6 +80,16 @@ class SegmentProposals:
         self.seconds = seconds
         self.cache: dict = {}  # what matching derives from the label maps; never saved
         self._check(label_maps)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of everything that masks, order and scores depend on; computed once."""
+        if 'fingerprint' not in self.cache:
+            digest = hashlib.sha256(repr((self.size, self.num_labels)).encode())
+            for array in (*self.label_maps, *self.members, self.level, self.row, self.scores):
+                digest.update(b'-' if array is None else np.ascontiguousarray(array))
+            self.cache['fingerprint'] = digest.hexdigest()
+        return self.cache['fingerprint']
 
     def _check(self, given_maps: Sequence[np.ndarray]) -> None:
         for l, (given, k, table) in enumerate(zip(given_maps, self.num_labels, self.members)):

@@ -1,3 +1,4 @@
 from .efficientnet_lite import EfficientNetLite
+from .geometry import cell_offset
 
-__all__ = ['EfficientNetLite']
+__all__ = ['EfficientNetLite', 'cell_offset']

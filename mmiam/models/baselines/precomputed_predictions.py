@@ -55,7 +55,7 @@ class PrecomputedPredictions(BaseDetector):
         """Cues of an image in which nothing was found."""
         empty = image.new_zeros(0)
         return InstanceData(labels=empty.long(), class_scores=empty, peak_scores=empty,
-                            prms=image.new_zeros((0, *image.shape[-2:])), cams=image.new_zeros((0, *image.shape[-2:])))
+                            maps=image.new_zeros((0, *image.shape[-2:])), cams=image.new_zeros((0, *image.shape[-2:])))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
         """There is nothing to train."""

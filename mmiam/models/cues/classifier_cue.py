@@ -1,10 +1,10 @@
-"""Cues from a classifier, this network's or another: peak responses or class response maps.
+"""Cues from a classifier, this network's or another, whose classes need not be those of the data set.
 
 Legend: B images, S classes of the classifier, T of the data set, n cues of one image, H x W network input size.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from mmdet.registry import MODELS
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from ..heads import SoftmaxHead, group_sums
 from .class_groups import target_labels
-from .peak_response import class_map_cues, peak_response_cues
-
-RESPONSES = dict(prm=peak_response_cues, cam=class_map_cues)
+from .peak_cues import FoundCues
 
 
 @MODELS.register_module()
@@ -26,78 +24,60 @@ class ClassifierCue(BaseModule):
 
     Args:
         classifier (dict, optional): :class:`FrozenClassifier`. None takes backbone and head of the network that the cue
-            is part of (``ClassifierCue(response='cam')``: CAM in place of its Peak Response Maps).
-        response (str): ``'prm'``, Peak Response Maps (Eq. 1), one cue a peak; or ``'cam'``, class response maps,
-            one cue a class, without back-propagation.
+            is part of.
+        response (dict, optional): the cue that the classifier gives, by default :class:`PeakResponseCue`.
         groups (str | Mapping, optional): how the classifier's classes become those of the data set: None as they are;
             ``'agnostic'`` all become 0; a mapping target label -> list of the classifier's classes, or
             ``dict(classes=names, offset=...)`` for ImageNet and names of VOC (:func:`imagenet_groups`). Classes that
             stand for none give no cue.
-        use_image_labels (bool): admit only the data set's classes in the sample's ``image_labels``.
     """
 
-    def __init__(self, classifier: dict | None = None, response: str = 'prm', groups: str | Mapping | None = None,
-                 use_image_labels: bool = False) -> None:
+    def __init__(self, classifier: dict | None = None, response: dict | None = None,
+                 groups: str | Mapping | None = None) -> None:
         super().__init__()
-        if response not in RESPONSES:
-            raise ValueError(f'response must be one of {tuple(RESPONSES)}, got {response!r}')
         self.classifier = MODELS.build(classifier) if classifier else None
-        self.respond = RESPONSES[response]
+        self.response = MODELS.build(response or dict(type='PeakResponseCue'))
         self.groups = groups
-        self.use_image_labels = use_image_labels
         if self.classifier is not None:
             targets = target_labels(groups, self.classifier.head.num_classes)  # a wrong mapping is reported now
             if isinstance(groups, Mapping) and isinstance(self.classifier.head, SoftmaxHead):
                 self.classifier.head.targets = targets
 
-    @property
-    def needs_network(self) -> bool:
-        """Whether :meth:`from_network` is to be called: no classifier of its own."""
-        return self.classifier is None
-
-    def forward(self, images: Tensor, data_samples: list[DetDataSample]) -> list[InstanceData]:
-        """Cues from the cue's own classifier.
+    def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
+                image_labels: list[list[int]] | None = None) -> FoundCues:
+        """Find cues among the classes that stand for one of the data set's, and name them by it.
 
         Args:
-            images (Tensor): RGB in [0, 255] at input size, has shape (B, 3, H, W).
-            data_samples (list[DetDataSample]): B samples.
+            network (IAMNet): the network that the cue is part of.
+            images (Tensor): its normalized images, has shape (B, 3, H, W).
+            data_samples (list[DetDataSample], optional): their ``img_shape``.
+            image_labels (list[list[int]], optional): the data set's classes that may have cues, an image.
 
         Returns:
-            list[InstanceData]: the cues of each image, form: :mod:`mmiam.models.cues.peak_response`.
-
-        Raises:
-            KeyError: with ``use_image_labels``, for a sample without them.
+            FoundCues: features and class scores are those of ``network``.
         """
-        labels = None
-        if self.use_image_labels:
-            missing = next((sample for sample in data_samples if 'image_labels' not in sample), None)
-            if missing is not None:
-                raise KeyError(f'{missing.get("img_path", "a sample")} has no image_labels, which '
-                               'ClassifierCue(use_image_labels=True) asks for')
-            labels = [sample.image_labels for sample in data_samples]
-        inputs = self.classifier.normalize(images, data_samples)
-        return self.cues(self.classifier.extract_feat, self.classifier.head, inputs, labels)[2]
-
-    def from_network(self, extract: Callable[[Tensor], tuple], head, images: Tensor,
-                     image_labels: list[list[int]] | None = None) -> tuple[tuple, Tensor, list[InstanceData]]:
-        """Cues from the network around it: arguments and result of :func:`peak_response_cues`."""
-        return self.cues(extract, head, images, image_labels)
-
-    def cues(self, extract, head, inputs: Tensor, image_labels: list[list[int]] | None
-             ) -> tuple[tuple, Tensor, list[InstanceData]]:
-        """Find cues among the classes that stand for one of the data set's, and name them by it."""
-        targets = target_labels(self.groups, head.num_classes).to(inputs.device)
+        source, inputs = network, images
+        if self.classifier is not None:
+            source, inputs = self.classifier, self.classifier.normalize(network.to_rgb(images), data_samples or ())
+        head = source.peak_head
+        targets = target_labels(self.groups, head.num_classes).to(images.device)
         allowed = None if image_labels is None else [
             torch.isin(targets, torch.tensor(list(labels), dtype=torch.long, device=targets.device)).nonzero().flatten()
             .tolist() for labels in image_labels]
-        feats, scores, found = self.respond(extract, head, inputs, allowed)
+        feats, scores, cues = self.response(source, inputs, data_samples, allowed)
         if isinstance(head, SoftmaxHead):  # the evidence for a class is that for all of the classifier's that it has
             evidence = torch.logit(group_sums(head.probabilities(scores), targets), eps=1e-6)
-            for row, cue in zip(evidence, found):
+            for row, cue in zip(evidence, cues):
                 cue.class_scores = row[targets[cue.labels]]
         renamed = []
-        for cue in found:
+        for cue in cues:
             cue = cue[targets[cue.labels] >= 0]
             cue.labels = targets[cue.labels]
             renamed.append(cue)
-        return feats, scores, renamed
+        if source is not network:
+            feats, scores = network.classify(images)
+        return FoundCues(feats, scores, renamed)
+
+    def draw(self, cue: InstanceData, images: Tensor) -> None:
+        """As of ``response``."""
+        self.response.draw(cue, images)

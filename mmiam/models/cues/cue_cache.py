@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import os.path as osp
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,23 +23,21 @@ from torch import nn
 from mmiam.proposals.storage import read_arrays
 from mmiam.utils.files import atomic_write
 
-FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
+FIELDS = ('labels', 'peaks', 'places', 'peak_scores', 'class_scores')
 
 
 class CueCache:
     """A folder with one npz a view of an image.
 
-    Maps are kept as half floats relative to their maximum, which is what the filler
-    reads. The folder's name holds a fingerprint of weights and settings and the file's
-    name one of the view, its image-level labels and its proposals, so that nothing stale is ever read. A broken
-    or missing file is computed again.
+    Maps are kept as half floats relative to their maximum, which is what the filler reads. What a file was made from is
+    in its name: the folder's has a fingerprint of weights and settings, the file's one of the image's path, size and
+    date, the view, its image-level labels and its proposals. A broken or missing file is computed again.
 
     Args:
         root (str): folder for all caches of a run.
         modules (list[nn.Module]): whatever the cues depend on.
         settings (str): further settings that cues and candidates depend on.
-        max_gb (float): no more is written after this much; the rest is computed anew
-            in each epoch.
+        max_gb (float): what ``root`` may grow to, older caches included; beyond, cues are computed anew in each epoch.
         processes (int): that share the folder and what is left of ``max_gb``.
     """
 
@@ -51,29 +50,31 @@ class CueCache:
                 digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
         self.folder = osp.join(root, digest.hexdigest()[:16])
         os.makedirs(self.folder, exist_ok=True)
-        kept = [name for name in os.listdir(self.folder) if name.endswith('.npz')]
-        self.bytes_left = (max_gb * 2**30 - sum(osp.getsize(osp.join(self.folder, name)) for name in kept)) / processes
+        used = sum(path.stat().st_size for path in Path(root).rglob('*.npz'))
+        self.bytes_left = (max_gb * 2**30 - used) / processes
         self.hits = self.misses = 0
 
     def _path(self, sample: DetDataSample) -> str:
         flip = sample.get('flip_direction') if sample.get('flip') else None
-        digest = hashlib.sha256(f'{sample.img_path}|{flip}|{sample.img_shape}|{sample.batch_input_shape}|'
-                                f'{sorted(map(int, sample.get("image_labels", ())))}'.encode())
-        for array in (*sample.segment_proposals.label_maps, *sample.segment_proposals.members):
-            digest.update(np.ascontiguousarray(array))
-        return osp.join(self.folder, digest.hexdigest()[:24] + '.npz')
+        file = os.stat(sample.img_path) if osp.isfile(sample.img_path) else None
+        view = (sample.img_path, file and (file.st_size, file.st_mtime_ns), flip, sample.img_shape,
+                sample.batch_input_shape, sorted(map(int, sample.get('image_labels', ()))),
+                sample.segment_proposals.fingerprint)
+        return osp.join(self.folder, hashlib.sha256(repr(view).encode()).hexdigest()[:24] + '.npz')
 
     def has(self, sample: DetDataSample) -> bool:
         """Whether there is a file for a view of an image."""
         return osp.isfile(self._path(sample))
 
     def get(self, sample: DetDataSample, device: torch.device) -> InstanceData | None:
-        """The cues of a view of an image: ``prms`` (n, H, W) that sum to one, ``candidates``; or None."""
+        """The cues of a view of an image with their ``candidates``, ``prms`` (n, H, W) of sum one where they were
+        given, else ``maps``; or None."""
         try:
             stored = read_arrays(self._path(sample))
             cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in FIELDS})
-            prms = torch.from_numpy(stored['prms']).to(device).float()
-            cues.prms = prms / prms.sum((1, 2), keepdim=True)
+            field = 'prms' if 'prms' in stored else 'maps'
+            maps = torch.from_numpy(stored[field]).to(device).float()
+            cues.set_field(maps / maps.sum((1, 2), keepdim=True) if field == 'prms' else maps, field)
             candidates = np.split(stored['candidates'], np.cumsum(stored['counts'])[:-1])
             cues.candidates = candidates if len(cues) else []
             if len({len(value) for value in cues.values()}) > 1:  # InstanceData lets any follow an empty one
@@ -86,9 +87,11 @@ class CueCache:
 
     def put(self, sample: DetDataSample, cues: InstanceData) -> None:
         """Store the cues of a view of an image, unless the cache is full."""
-        prms = cues.prms / cues.prms.amax((1, 2), keepdim=True) if len(cues) else cues.prms
+        field = 'prms' if 'prms' in cues else 'maps'
+        maps = cues.get(field)
+        maps = maps / maps.amax((1, 2), keepdim=True) if len(cues) else maps
         arrays = {name: cues[name].cpu().numpy() for name in FIELDS}
-        arrays['prms'] = prms.half().cpu().numpy()
+        arrays[field] = maps.half().cpu().numpy()
         arrays['counts'] = np.array([len(chosen) for chosen in cues.candidates], np.int64)
         arrays['candidates'] = np.concatenate([np.zeros(0, np.int64), *cues.candidates])
         buffer = io.BytesIO()

@@ -13,6 +13,7 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ..backbones import cell_offset
 from .classifier_weights import load_classifier
 
 
@@ -48,6 +49,15 @@ class FrozenClassifier(BaseModule):
         self.register_load_state_dict_post_hook(_expect_no_weights)
         self.requires_grad_(False)
         self.eval()
+
+    @property
+    def peak_head(self) -> BaseModule:
+        """The head, under the name by which cues ask for it."""
+        return self.head
+
+    def cell_offset(self, size: tuple[int, int]) -> tuple[int, int]:
+        """As of :meth:`IAMNet.cell_offset`."""
+        return cell_offset(self.backbone, size)
 
     def load(self) -> None:
         """Read the checkpoint, once."""

@@ -118,7 +118,8 @@ class PeakGaussianCue(PeakResponseCue):
         """Set ``maps`` (n, H, W), maximum 1, of the cues of one image of the batch ``images``."""
         size = tuple(images.shape[-2:])
         reach = [self.sigma * (size[0] * size[1])**0.5] * 2
-        blobs = [gaussian(center, reach, (0, 0, size[1], size[0]), images) for center in cue.places.flip(1).tolist()]
+        centers = (cue.places.flip(1) + 0.5).tolist()  # (x, y), from the corner of the image
+        blobs = [gaussian(center, reach, (0, 0, size[1], size[0]), images) for center in centers]
         cue.maps = torch.stack(blobs) if blobs else images.new_zeros((0, *size))
 
 
@@ -146,7 +147,7 @@ class ClassMapCue(BaseModule):
 
 def add_class_maps(cues: list[InstanceData], response: Tensor, feats: tuple[Tensor, ...], images: Tensor,
                    network) -> None:
-    """Set ``cams`` (n, H, W) and ``places`` (n, 2), the peaks as (y, x) in pixels of the input, of each image's cues."""
+    """Set each image's ``cams`` (n, H, W) and ``places`` (n, 2), the peaks as (y, x) in pixels of the input."""
     cells, size = tuple(feats[-1].shape[-2:]), tuple(images.shape[-2:])
     offset = network.cell_offset(size)
     for image, cue in enumerate(cues):

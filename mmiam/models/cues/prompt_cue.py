@@ -17,12 +17,16 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .blobs import gaussian
+from .peak_cues import FoundCues
+
 
 @MODELS.register_module()
 class PromptCue(BaseModule):
     """A blob of response at each prompt; no classifier, no back-propagation, one filling pass.
 
-    Widths are our choice: a Peak Response Map, which the filling module was trained on, marks a part of an object.
+    No part of the paper. A filling module answers prompts as well as it was trained to: with :class:`PeakGaussianCue`
+    of the same width, and with ``train_cfg.prompt_ratio`` of :class:`IAMNet`.
 
     Args:
         field (str): field of the data sample that holds the prompts.
@@ -41,26 +45,30 @@ class PromptCue(BaseModule):
         self.box_sigma = box_sigma
         self.logit = logit
 
-    @torch.no_grad()
-    def forward(self, images: Tensor, data_samples: list[DetDataSample]) -> list[InstanceData]:
+    def forward(self, network, images: Tensor, data_samples: list[DetDataSample],
+                image_labels: list[list[int]] | None = None) -> FoundCues:
         """Cues of the prompts of each sample, in their order.
 
         Args:
-            images (Tensor): has shape (B, 3, H, W); gives size and device only.
+            network (IAMNet): gives features and class scores.
+            images (Tensor): normalized images, has shape (B, 3, H, W).
             data_samples (list[DetDataSample]): with prompts, ``ori_shape`` and ``img_shape``.
-
-        Returns:
-            list[InstanceData]: ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks`` (n, 2) as (y, x) in pixels
-            of the input, ``prms`` (n, H, W) that sum to one, ``cams``, the same maps with maximum 1.
+            image_labels (list[list[int]], optional): not looked at.
 
         Raises:
             KeyError: if a sample has no prompts.
             ValueError: for a prompt that is none, or lies outside of its image; both name the image.
         """
-        return [self.cues_of(sample, images) for sample in data_samples]
+        cues = [self.cues_of(sample, images) for sample in data_samples]
+        return FoundCues(*network.classify(images), cues)
 
     def cues_of(self, sample: DetDataSample, images: Tensor) -> InstanceData:
-        """Cues of one sample."""
+        """Cues of one sample of a batch of images (B, 3, H, W), which gives size and device only.
+
+        Returns:
+            InstanceData: ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks`` (n, 2) as (y, x) in pixels of
+            the input, ``maps`` and ``cams`` (n, H, W) with maximum 1.
+        """
         name = sample.get('img_path', 'a sample')
         if self.field not in sample:
             raise KeyError(f'{name} has no {self.field!r}: use mmiam.apis.PromptSession, or let the data set give them '
@@ -68,11 +76,11 @@ class PromptCue(BaseModule):
         maps, peaks, labels = [], [], []
         for position, prompt in enumerate(sample.get(self.field)):
             try:
-                centre, sigma, limits = self.geometry(prompt, sample.ori_shape[:2])
+                center, sigma, limits = self.geometry(prompt, sample.ori_shape[:2])
             except ValueError as error:
                 raise ValueError(f'{name}: prompt {position}: {error}') from None
-            centre, sigma, limits = to_input(centre, sigma, limits, sample)
-            blob = gaussian(centre, sigma, limits, images)
+            center, sigma, limits = to_input(center, sigma, limits, sample)
+            blob = gaussian(center, sigma, limits, images)
             maps.append(blob)
             peaks.append(torch.stack([index[0] for index in (blob == blob.max()).nonzero(as_tuple=True)]))
             labels.append(int(prompt.get('label', 0)))
@@ -81,11 +89,11 @@ class PromptCue(BaseModule):
         evidence = images.new_full((len(maps), ), self.logit)
         return InstanceData(
             labels=torch.tensor(labels, dtype=torch.long, device=images.device), class_scores=evidence,
-            peak_scores=evidence.clone(), cams=cams, prms=cams / cams.sum((1, 2), keepdim=True),
+            peak_scores=evidence.clone(), cams=cams, maps=cams,
             peaks=torch.stack(peaks) if peaks else torch.zeros((0, 2), dtype=torch.long, device=images.device))
 
     def geometry(self, prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
-        """(x, y) of the centre, its two widths and the box outside of which the cue is zero, in pixels of the image.
+        """(x, y) of the center, its two widths and the box outside of which the cue is zero, in pixels of the image.
 
         Raises:
             ValueError: saying what is wrong with the prompt.
@@ -94,12 +102,12 @@ class PromptCue(BaseModule):
             raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
         height, width = size
         if 'point' in prompt:
-            x, y = numbers(prompt['point'], 2)
+            x, y = finite_numbers(prompt['point'], 2)
             if not (0 <= x <= width and 0 <= y <= height):
                 raise ValueError(f'point {(x, y)} lies outside of the image, {width} x {height} (width, height)')
             reach = self.point_sigma * (height * width)**0.5
             return [x, y], [reach, reach], [0., 0., width, height]
-        x1, y1, x2, y2 = numbers(prompt['box'], 4)
+        x1, y1, x2, y2 = finite_numbers(prompt['box'], 4)
         box = [max(x1, 0.), max(y1, 0.), min(x2, float(width)), min(y2, float(height))]
         if not (box[0] < box[2] and box[1] < box[3]):
             raise ValueError(f'box {(x1, y1, x2, y2)} is empty inside the image, {width} x {height} (width, height); '
@@ -108,7 +116,7 @@ class PromptCue(BaseModule):
         return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [self.box_sigma * side for side in sides], box)
 
 
-def numbers(values: object, count: int) -> list[float]:
+def finite_numbers(values: object, count: int) -> list[float]:
     """``values`` as ``count`` floats."""
     values = list(values) if isinstance(values, Sequence) or hasattr(values, 'tolist') else [values]
     values = [value.item() if hasattr(value, 'item') else value for value in values]
@@ -117,17 +125,44 @@ def numbers(values: object, count: int) -> list[float]:
     return [float(value) for value in values]
 
 
-def to_input(centre: list[float], sigma: list[float], box: list[float], sample: DetDataSample
+def to_input(center: list[float], sigma: list[float], box: list[float], sample: DetDataSample
              ) -> tuple[list[float], list[float], list[float]]:
     """From pixels of the original image to pixels of the network's input: resized, and mirrored if the sample is."""
     scale = [new / old for new, old in zip(sample.img_shape[1::-1], sample.ori_shape[1::-1])]
-    centre = [value * factor for value, factor in zip(centre, scale)]
+    center = [value * factor for value, factor in zip(center, scale)]
     sigma = [value * factor for value, factor in zip(sigma, scale)]
     box = [value * factor for value, factor in zip(box, scale * 2)]
     direction = sample.get('flip_direction') if sample.get('flip') else None
     for axis, name in enumerate(('horizontal', 'vertical')):
         if direction in (name, 'diagonal'):
             side = sample.img_shape[1 - axis]
-            centre[axis] = side - centre[axis]
+            center[axis] = side - center[axis]
             box[axis], box[axis + 2] = side - box[axis + 2], side - box[axis]
-    return centre, sigma, box
+    return center, sigma, box
+
+
+def simulate_prompts(masks: Tensor, point_sigma: float = 0.04, box_sigma: float = 0.25,
+                     box_ratio: float = 0.3) -> Tensor:
+    """Maps of prompts that a user might give for masks: a random point inside, or sometimes the box around.
+
+    Args:
+        masks (Tensor): bool, none empty, has shape (n, H, W).
+        point_sigma, box_sigma (float): as of :class:`PromptCue`.
+        box_ratio (float): share of boxes.
+
+    Returns:
+        Tensor: maps with maximum 1, float, has shape (n, H, W). Random choices are from torch's global generator.
+    """
+    height, width = masks.shape[-2:]
+    like, maps = masks.new_zeros((height, width), dtype=torch.float32), []
+    for mask in masks:
+        places = mask.nonzero()
+        if torch.rand(()) < box_ratio:
+            (y1, x1), (y2, x2) = places.amin(0).tolist(), (places.amax(0) + 1).tolist()
+            maps.append(gaussian(((x1 + x2) / 2, (y1 + y2) / 2), (box_sigma * (x2 - x1), box_sigma * (y2 - y1)),
+                                 (x1, y1, x2, y2), like))
+        else:
+            y, x = places[torch.randint(len(places), ())].tolist()
+            maps.append(gaussian((x + 0.5, y + 0.5), [point_sigma * (height * width)**0.5] * 2, (0, 0, width, height),
+                                 like))
+    return torch.stack(maps)

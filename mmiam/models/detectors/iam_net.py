@@ -13,9 +13,21 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.models.cues import CueCache, peak_response_cues
+from mmiam.models.backbones import cell_offset
+from mmiam.models.cues import CueCache, FoundCues, PromptCue, simulate_prompts
 
 STAGES = ('classify', 'fill')
+MAPS = ('maps', 'prms', 'cams', 'iams')
+TRAIN_CFG = dict(max_instances=48, cue_batch=4, prompt_ratio=0.)
+TEST_CFG = dict(baselines={}, return_maps=False, use_image_labels=False)
+
+
+def merge_known(defaults: dict, given: dict | None, name: str) -> dict:
+    """``defaults`` overridden by ``given``, whose keys must be among them."""
+    unknown = sorted(set(given or {}) - set(defaults))
+    if unknown:
+        raise ValueError(f'IAMNet: {name} has no {unknown[0]!r}; its keys are {", ".join(defaults)}')
+    return {**defaults, **(given or {})}
 
 
 @MODELS.register_module()
@@ -30,17 +42,20 @@ class IAMNet(BaseDetector):
             Response Maps (the PRM baseline).
         sampler (dict, optional): :class:`ProposalPseudoGTSampler`, for training only.
         post_processor (dict): maps -> masks, e.g. :class:`ConvCRFPostProc`.
-        cue (dict, optional): a module ``(images, data_samples) -> list[InstanceData]``
-            that gives the cues in place of this network's own peaks (docs/cues.md); its
-            images are RGB in [0, 255]. None uses the peaks.
+        cue (dict, optional): what gives the cues (docs/cues.md); by default :class:`PeakResponseCue`, the paper's.
         train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
             batch that are filled, a random subset is taken (default 48), ``cue_batch`` (int)
             the images whose cues are computed at a time (default 4); both bound the memory.
+            ``prompt_ratio`` (float): share of the instances that are filled from a point or a box of
+            their pseudo mask, as a user gives them, in place of their cue (default 0).
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
             predictions ride along as ``pred_instances_<name>``; ``return_maps`` (bool)
-            keeps ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
+            keeps ``maps``, ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
             input size; ``use_image_labels`` (bool) admits only the classes of the image.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
+
+    Raises:
+        ValueError: for parts that do not go together, or an unknown key of ``train_cfg`` or ``test_cfg``.
     """
 
     def __init__(self, backbone, peak_head=None, filler=None, sampler=None, post_processor=None, cue=None,
@@ -51,17 +66,18 @@ class IAMNet(BaseDetector):
         self.filler = MODELS.build(filler) if filler else None
         self.sampler = TASK_UTILS.build(sampler) if sampler else None
         self.post_processor = MODELS.build(post_processor) if post_processor else None
-        self.cue = MODELS.build(cue) if cue else None
-        self.train_cfg = dict(max_instances=48, cue_batch=4) | dict(train_cfg or {})
-        self.test_cfg = dict(baselines={}, return_maps=False, use_image_labels=False) | dict(test_cfg or {})
+        self.cue = MODELS.build(cue or dict(type='PeakResponseCue'))
+        self.train_cfg = merge_known(TRAIN_CFG, train_cfg, 'train_cfg')
+        self.test_cfg = merge_known(TEST_CFG, test_cfg, 'test_cfg')
         self.baselines = torch.nn.ModuleDict(
             {name: MODELS.build(config) for name, config in self.test_cfg['baselines'].items()})
         if filler is None and getattr(self.post_processor, 'needs_iam', False):
             raise ValueError(f'{type(self.post_processor).__name__} refines Instance Activation Maps: '
                              'give the model a filler, or a post_processor that reads Peak Response Maps')
-        if peak_head is None and (filler is None or self.cue is None or getattr(self.cue, 'needs_network', False)):
+        if peak_head is None and (filler is None or not isinstance(self.cue, PromptCue)
+                                  and getattr(self.cue, 'classifier', None) is None):
             raise ValueError('without peak_head the model needs a filler and a cue that brings its own classifier or '
-                             'none, such as PromptCue')
+                             'needs none: ClassifierCue, PromptCue')
         self.stage = 'fill' if filler else 'classify'
         self.cue_cache: CueCache | None = None
         self._frozen: list[torch.nn.Parameter] = []  # what stage 'fill' froze, for stage 'classify' to train again
@@ -71,38 +87,27 @@ class IAMNet(BaseDetector):
         """Feature maps of the backbone, from shallow to deep."""
         return self.backbone(batch_inputs)
 
-    def find_cues(self, images: Tensor, data_samples: list[DetDataSample], image_labels=None):
-        """1. Cue: incomplete responses, one an instance.
-
-        Returns:
-            tuple: feature maps, class scores (B, C) as raw logits (None without a
-            peak_head), and for each image an InstanceData (see :func:`peak_response_cues`).
-        """
-        if self.cue is None:
-            return peak_response_cues(self.extract_feat, self.peak_head, images, image_labels)
-        if getattr(self.cue, 'needs_network', False):  # a cue made of this network's own responses
-            return self.cue.from_network(self.extract_feat, self.peak_head, images, image_labels)
-        feats = self.extract_feat(images)
-        scores = self.peak_head.find_cues(self.peak_head(feats))[0] if self.peak_head is not None else None
-        return feats, scores, self.cue(self.to_rgb(images), data_samples)
+    def find_cues(self, images: Tensor, data_samples: list[DetDataSample], image_labels=None) -> FoundCues:
+        """1. Cue: incomplete responses, one an instance."""
+        return self.cue(self, images, data_samples, image_labels)
 
     def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
         """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
         counts = [len(cue) for cue in cues]
         image_index = torch.arange(len(cues), device=feats[0].device).repeat_interleave(
             torch.tensor(counts, device=feats[0].device))
-        logits = self.filler(feats, torch.cat([cue.prms for cue in cues]), image_index)
+        logits = self.filler(feats, torch.cat([cue.maps for cue in cues]), image_index)
         return list(logits.split(counts))
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Cue, fill, refine: ``pred_instances`` at original size and ``pred_class_scores`` (C,)."""
-        if self.stage == 'classify' and self.filler is not None:  # the filler is not trained yet
-            return self.predict_classes(batch_inputs, batch_data_samples)
         labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
-        feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels)
+        filling = self.filler is None or self.stage == 'fill'  # before, masks would mean nothing
+        feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels) if filling else (
+            *self.classify(batch_inputs), None)
         for score, sample in zip(scores if scores is not None else (), batch_data_samples):
             sample.set_field(score, 'pred_class_scores')
-        return self.fill_and_refine(batch_inputs, feats, cues, batch_data_samples)
+        return self.fill_and_refine(batch_inputs, feats, cues, batch_data_samples) if filling else batch_data_samples
 
     def fill_and_refine(self, batch_inputs: Tensor, feats: tuple[Tensor, ...], cues: list[InstanceData],
                         batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
@@ -112,9 +117,9 @@ class IAMNet(BaseDetector):
                 cue.iams = iams
         for image, cue, sample in zip(batch_inputs, cues, batch_data_samples):
             image, cue = self.to_original(image, cue, sample)
-            sample.pred_instances = self.strip(self.post_processor(cue, image, sample))
+            sample.pred_instances = self.drop_maps(self.post_processor(cue, image, sample))
             for name, baseline in self.baselines.items():
-                sample.set_field(self.strip(baseline(cue, image, sample)), f'pred_instances_{name}')
+                sample.set_field(self.drop_maps(baseline(cue, image, sample)), f'pred_instances_{name}')
         return batch_data_samples
 
     # ---------------------------------------------------------------- training
@@ -139,6 +144,8 @@ class IAMNet(BaseDetector):
         cues = self.draw_instances(cues, counts)
         if not any(map(len, cues)):  # keeps the graph, so that a process without instances stays in step with others
             return dict(loss_fill=sum(p.sum() for p in self.filler.parameters()) * 0, **report)
+        if self.train_cfg['prompt_ratio']:
+            self.replace_by_prompts(cues, batch_data_samples)
         iams = self.fill(feats, cues)
         drawn = [self.sampler.draw(cue.candidates, sample.segment_proposals, batch_inputs.device, logits)
                  for cue, sample, logits in zip(cues, batch_data_samples, iams)]
@@ -155,7 +162,16 @@ class IAMNet(BaseDetector):
         images = [(image, i) for image, one in enumerate(counts) for i, count in enumerate(one) if count]
         chosen = torch.randperm(len(images))[:self.train_cfg['max_instances']].tolist()
         kept = [sorted(images[c][1] for c in chosen if images[c][0] == image) for image in range(len(cues))]
-        return [cue[torch.tensor(index, dtype=torch.long, device=cue.prms.device)] for cue, index in zip(cues, kept)]
+        return [cue[torch.tensor(index, dtype=torch.long, device=cue.maps.device)] for cue, index in zip(cues, kept)]
+
+    def replace_by_prompts(self, cues: list[InstanceData], data_samples: list[DetDataSample]) -> None:
+        """Give a share of the instances the map of a click or a box on their best candidate mask."""
+        for cue, sample in zip(cues, data_samples):
+            chosen = (torch.rand(len(cue)) < self.train_cfg['prompt_ratio']).nonzero().flatten().tolist()
+            if chosen:
+                masks = sample.segment_proposals.masks([int(cue.candidates[i][0]) for i in chosen])
+                cue.maps = cue.maps.clone()  # those of the paper's cue are its Peak Response Maps
+                cue.maps[chosen] = simulate_prompts(torch.as_tensor(masks, device=cue.maps.device)).to(cue.maps)
 
     @torch.no_grad()
     def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):
@@ -165,17 +181,22 @@ class IAMNet(BaseDetector):
         cues = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
                 for sample in batch_data_samples]
         new = [i for i, cue in enumerate(cues) if cue is None]
-        for start in range(0, len(new), self.train_cfg['cue_batch']):
-            part = new[start:start + self.train_cfg['cue_batch']]
-            _, _, found = self.find_cues(batch_inputs[part], [batch_data_samples[i] for i in part],
-                                         [labels[i] for i in part])
-            for i, cue in zip(part, found):
+        feats = None if new else self.extract_feat(batch_inputs)
+        parts = [new[i:i + self.train_cfg['cue_batch']] for i in range(0, len(new), self.train_cfg['cue_batch'])]
+        for part in parts:
+            found = self.find_cues(batch_inputs[part], [batch_data_samples[i] for i in part], [labels[i] for i in part])
+            for i, cue in zip(part, found.cues):
                 sample = batch_data_samples[i]
-                cue.candidates = self.sampler.candidates(cue.prms, sample.segment_proposals, cue.get('cams'))
+                cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)
                 if self.cue_cache is not None:
                     self.cue_cache.put(sample, cue)
                 cues[i] = cue
-        return self.extract_feat(batch_inputs), cues
+            if len(part) == len(batch_inputs):
+                feats = found.feats  # the backbone has just run over all of them
+        for cue in cues:
+            if 'maps' not in cue:
+                self.cue.draw(cue, batch_inputs)
+        return self.extract_feat(batch_inputs) if feats is None else feats, cues
 
     def set_stage(self, stage: str) -> None:
         """'classify' trains backbone and head, 'fill' the filler on a frozen backbone."""
@@ -207,12 +228,14 @@ class IAMNet(BaseDetector):
         """What stage 'classify' trains: backbone and, where there is one, peak_head."""
         return [part for part in (self.backbone, self.peak_head) if part is not None]
 
-    def predict_classes(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """Class scores alone, raw logits."""
-        scores, _ = self.peak_head.find_cues(self.peak_head(self.extract_feat(batch_inputs)))
-        for score, sample in zip(scores, batch_data_samples):
-            sample.set_field(score, 'pred_class_scores')
-        return batch_data_samples
+    def classify(self, batch_inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Feature maps, and class scores (B, C) as raw logits (None without a peak_head); no cues."""
+        feats = self.extract_feat(batch_inputs)
+        return feats, None if self.peak_head is None else self.peak_head.find_cues(self.peak_head(feats))[0]
+
+    def cell_offset(self, size: tuple[int, int]) -> tuple[int, int]:
+        """As of :func:`mmiam.models.backbones.cell_offset`."""
+        return cell_offset(self.backbone, size)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples=None) -> Tensor:
         """Class response maps, has shape (B, C, h, w); feature maps without a peak_head."""
@@ -233,18 +256,18 @@ class IAMNet(BaseDetector):
         size = tuple(sample.ori_shape[:2])
         rgb = F.interpolate(rgb[None], size=size, mode='bilinear', align_corners=False, antialias=True)[0]
         cropped = cue[:]
-        for name in ('prms', 'cams', 'iams'):
+        for name in MAPS:
             if name in cropped:
                 cropped.set_field(cropped.get(name)[:, :height, :width], name)
         return rgb.clamp(0, 255), cropped
 
-    def strip(self, results: InstanceData) -> InstanceData:
+    def drop_maps(self, results: InstanceData) -> InstanceData:
         """Leave out the maps unless asked for; IAMs leave as probabilities."""
         if self.test_cfg['return_maps']:
             if 'iams' in results:
                 results.iams = results.iams.sigmoid()
             return results
-        for name in ('prms', 'cams', 'iams'):
+        for name in MAPS:
             results.pop(name, None)
         return results
 

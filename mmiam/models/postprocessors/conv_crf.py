@@ -62,7 +62,7 @@ class ConvCRFPostProc(BasePostProcessor):
         logits = self.resize_maps(cues.iams, size)
         masks = self.foreground(logits, image)
         if self.region == 'cue':
-            masks = cue_region(masks, self.resize_maps(cues.prms, size))
+            masks = cue_region(masks, self.resize_maps(cues.maps, size))
         scores = self.class_probability(cues) * self.mean_inside(logits.sigmoid(), masks)
         return self.finalize(cues, masks, scores)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
@@ -89,18 +90,19 @@ class ProposalPseudoGTSampler:
             k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range,
             min_score=min_score)
 
-    def candidates(self, prms: Tensor, proposals: SegmentProposals, cams: Tensor | None = None) -> list[np.ndarray]:
-        """Indices of the candidates of each map, best first.
+    def candidates(self, cues: InstanceData, proposals: SegmentProposals) -> list[np.ndarray]:
+        """Indices of the candidates of each cue, best first.
 
         Args:
-            prms (Tensor): sum-normalised maps, has shape (n, H, W).
+            cues (InstanceData): n cues with ``prms`` (n, H, W), else ``maps``; ``cams`` (n, H, W), raw logits, are
+                needed by ``class_map_weight`` alone.
             proposals (SegmentProposals): of the same size (H, W).
-            cams (Tensor, optional): class response map of each map's class, raw logits,
-                has shape (n, H, W); needed by ``class_map_weight`` alone.
 
         Raises:
             ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
         """
+        maps, cams = cues.get('prms', cues.get('maps')), cues.get('cams')
+        prms = maps / maps.sum((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
