@@ -9,7 +9,7 @@ from mmiam.datasets.tag_files import class_names  # noqa: E402
 classes = '{{$OWN_CLASSES:all}}'
 classes = class_names(_base_.img_root, _base_.ann_file, () if classes == 'all' else classes)
 fill_begin = 6
-agree_begin = 8
+select_begin = 8
 max_epochs = 12
 
 model = dict(peak_head=dict(num_classes=max(1, len(classes))), train_cfg=dict(max_instances=24))
@@ -20,7 +20,7 @@ if classes:
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
 # the second hook refuses a model whose number of classes is not that of the data
 custom_hooks = [
-    dict(type='TrainingStageHook', fill_begin=fill_begin, agree_begin=agree_begin),
+    dict(type='TrainingStageHook', fill_begin=fill_begin, select_begin=select_begin),
     dict(type='NumClassCheckHook')
 ]
 # as in iam-plus_mbv2_voc.py

@@ -5,7 +5,7 @@ _base_ = [
     './_base_/default_runtime.py'
 ]
 fill_begin = 6
-agree_begin = 8
+select_begin = 8
 max_epochs = 12
 scale = (320, 320)
 
@@ -33,7 +33,7 @@ test_pipeline = [
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
-custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin, agree_begin=agree_begin)]
+custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin, select_begin=select_begin)]
 # AdamW, because it gets further than SGD in six epochs on a few hundred images; the backbone hardly moves, because a
 # faster one forgets what it knows (docs/experiments.md). The paper's SGD is in iam_r50_voc.py.
 optim_wrapper = dict(

@@ -20,7 +20,7 @@ from mmiam.models.cues import CueCache
 from .safe_loading import read_checkpoint, safe_loader
 
 #: what the cues depend on beside the weights, among the keys of ``model``
-_SETTINGS = ('peak_head', 'cue', 'data_preprocessor', 'sampler')
+_SETTINGS = ('backbone', 'peak_head', 'cue', 'data_preprocessor')
 
 
 def open_cue_cache(model: torch.nn.Module, cfg: Config, work_dir: str, max_gb: float, processes: int = 1) -> CueCache:
@@ -33,12 +33,22 @@ def open_cue_cache(model: torch.nn.Module, cfg: Config, work_dir: str, max_gb: f
         max_gb (float): what all processes together may fill.
         processes (int): that write into it at the same time.
     """
-    parts = model.classifier_parts() + ([model.cue] if model.cue else [])
     settings = {key: cfg.model.get(key) for key in _SETTINGS}
-    sampler = dict(settings['sampler'] or {})
-    sampler.pop('keep_ratio', None)  # says which candidates teach, not which there are
-    settings = json.dumps(settings | dict(sampler=sampler), sort_keys=True, default=repr)
+    # where the weights came from does not matter: they are part of the fingerprint themselves
+    settings['backbone'] = {key: value for key, value in settings['backbone'].items() if key != 'init_cfg'}
+    settings.update(candidates=model.sampler.candidate_fingerprint(),
+                    pipelines=find_pipelines(cfg.get('train_dataloader')))
+    settings = json.dumps(settings, sort_keys=True, default=repr)
+    parts = [*model.classifier_parts(), model.cue]
     return CueCache(osp.join(work_dir, 'cue_cache'), parts, settings, max_gb, processes)
+
+
+def find_pipelines(config: object) -> list:
+    """Pipelines of a data set and of those that it wraps."""
+    if isinstance(config, dict):
+        own = [config['pipeline']] if config.get('pipeline') else []
+        return own + [found for key, value in config.items() if key != 'pipeline' for found in find_pipelines(value)]
+    return [found for one in config for found in find_pipelines(one)] if isinstance(config, (list, tuple)) else []
 
 
 def load_classifier_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu') -> torch.nn.Module:

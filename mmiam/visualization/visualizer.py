@@ -36,7 +36,7 @@ class IAMVisualizer(DetLocalVisualizer):
                        out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
         """Draw a sample and hand it to a window, to a file, or to all backends; arguments are mmdet's."""
         predicted = getattr(data_sample, 'pred_instances', None)
-        if not draw_pred or predicted is None or 'prms' not in predicted:
+        if not draw_pred or predicted is None or not {'prms', 'iams'} & set(predicted.keys()):
             super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time, out_file,
                                    pred_score_thr, step)
             return

@@ -94,7 +94,8 @@ def test_nothing_is_added_to_the_paper(stem, elsewhere):
     model = MODELS.build(cfg.model)
     assert model.filler.context is None and model.filler.aux_loss is None and not model.filler.balance
     assert model.sampler.prior == dict(rank_weight=0., class_map_weight=0.)
-    assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None and model.sampler.keep_ratio == 1
+    assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None
+    assert model.sampler.trusted_fraction == 1
     assert model.filler.stride == 1 and model.post_processor.region == 'all'
 
 

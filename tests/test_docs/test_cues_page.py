@@ -44,14 +44,16 @@ def test_the_cue_of_ones_own(network):
     images[0, 0, 8:12, 20:30] = 200.
     sizes = [(32, 48), (24, 40)]
     samples = [DetDataSample(metainfo=dict(img_path='a', img_shape=size, ori_shape=size)) for size in sizes]
-    first, second = model.cue(images, samples)
-    expected = torch.zeros(32, 48)
-    expected[8:12, 20:30] = 1 / 40
-    torch.testing.assert_close(first.prms, expected[None])
-    assert first.peaks.tolist() == [[8, 20]] and len(second) == 0 and second.prms.shape == (0, 32, 48)
-    normalised = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
+    normalized = (images - model.data_preprocessor.mean) / model.data_preprocessor.std
     with torch.no_grad():
-        results = model.predict(normalised, samples)
+        feats, scores, (first, second) = model.cue(model, normalized, samples)
+    assert len(feats) == 4 and scores is None
+    expected = torch.zeros(32, 48)
+    expected[8:12, 20:30] = 100 - 1
+    torch.testing.assert_close(first.maps, expected[None], rtol=1e-4, atol=1e-3)
+    assert first.peaks.tolist() == [[8, 20]] and len(second) == 0 and second.maps.shape == (0, 32, 48)
+    with torch.no_grad():
+        results = model.predict(normalized, samples)
     assert len(results[0].pred_instances) == 1 and len(results[1].pred_instances) == 0
 
 
@@ -59,10 +61,11 @@ def test_the_imagenet_cue_builds(network, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = {}
     exec(block("type='ClassifierCue'"), content)
-    cue = network(content['cue']).cue
+    model = network(content['cue'])
+    cue = model.cue
     assert cue.classifier.head.num_classes == 1001 and cue.classifier.head.ignore == (0, )
     with pytest.raises(FileNotFoundError, match='weights/mobilenet_v2_imagenet_fc1001.pth'):
-        cue(torch.zeros(1, 3, 32, 32), [DetDataSample(metainfo=dict(img_shape=(32, 32)))])
+        cue(model, torch.zeros(1, 3, 32, 32), [DetDataSample(metainfo=dict(img_shape=(32, 32)))])
 
 
 def test_the_page_of_prompts(tiny_config, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """What the cache of cues depends on when the cue is a part of its own."""
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
+from mmiam.engine.cue_mining import open_cue_cache
 from mmiam.engine.hooks import TrainingStageHook
 
 
@@ -34,25 +36,70 @@ def cache_folder(tiny_config, tmp_path):
     return make
 
 
-def test_agreement_begins_with_its_epoch(tiny_config, tmp_path):
+def test_self_selection_begins_with_its_epoch(tiny_config, tmp_path):
     init_default_scope('mmdet')
     cfg = Config(dict(model=tiny_config().model))
     model = MODELS.build(cfg.model)
     runner = SimpleNamespace(model=model, max_epochs=6, cfg=cfg, work_dir=str(tmp_path),
                              logger=MMLogger.get_current_instance())
     for hook, expected in ((TrainingStageHook(2), [False] * 6),
-                           (TrainingStageHook(2, agree_begin=4), [False] * 4 + [True] * 2)):
+                           (TrainingStageHook(2, select_begin=4), [False] * 4 + [True] * 2)):
         found = []
         for runner.epoch in range(6):
             hook.before_train_epoch(runner)
-            found.append(model.sampler.agreeing)
+            found.append(model.sampler.self_selecting)
         assert found == expected
     runner.epoch = 5  # resumed there
-    model.sampler.agreeing = False
-    TrainingStageHook(2, agree_begin=4).before_train_epoch(runner)
-    assert model.sampler.agreeing
-    with pytest.raises(ValueError, match='agree_begin=1 lies before fill_begin=2'):
-        TrainingStageHook(2, agree_begin=1)
+    model.sampler.self_selecting = False
+    TrainingStageHook(2, select_begin=4).before_train_epoch(runner)
+    assert model.sampler.self_selecting
+    with pytest.raises(ValueError, match='select_begin=1 lies before fill_begin=2'):
+        TrainingStageHook(2, select_begin=1)
+
+
+@pytest.fixture
+def folder_of(tiny_config, tmp_path, mini_voc):
+    """``folder_of(change)`` -> the cache's folder of a config after ``change(config)``, with the same weights."""
+    root = mini_voc()
+
+    def make(change=lambda cfg: None):
+        init_default_scope('mmdet')
+        cfg = tiny_config(root)
+        change(cfg)
+        torch.manual_seed(0)
+        return Path(open_cue_cache(MODELS.build(Config(dict(model=cfg.model)).model), cfg, str(tmp_path), 1.).folder)
+
+    return make
+
+
+@pytest.mark.parametrize('key, value', [
+    ('model.backbone.strides', (1, 2, 2, 1)), ('model.peak_head.peak_thr', 1.), ('model.peak_head.win_size', 5),
+    ('model.cue', dict(type='ClassMapCue')), ('model.data_preprocessor.std', [57., 57., 57.]),
+    ('model.sampler.alpha', .3), ('model.sampler.num_candidates', 2),
+    ('train_dataloader.dataset.pipeline.2.interpolation', 'nearest'),
+    ('train_dataloader.dataset.pipeline.2.scale', (96, 96)),
+    ('train_dataloader.dataset.pipeline.0.imdecode_backend', 'pillow')])
+def test_settings_that_cues_depend_on_are_part_of_the_fingerprint(folder_of, key, value):
+    assert folder_of(lambda cfg: cfg.merge_from_dict({key: value})) != folder_of()
+
+
+def test_a_wrapped_data_set_has_the_pipeline_of_the_one_inside(folder_of):
+    def wrap(cfg):
+        cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
+
+    def wrap_another(cfg):
+        cfg.train_dataloader.dataset.pipeline[2].interpolation = 'nearest'
+        wrap(cfg)
+
+    assert folder_of(wrap) == folder_of() != folder_of(wrap_another)
+
+
+def test_what_cues_do_not_depend_on_is_not(folder_of):
+    plain = folder_of()
+    for key, value in (('model.sampler.trusted_fraction', .3), ('model.filler.num_steps', 3),
+                       ('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='elsewhere.pth')),
+                       ('train_dataloader.batch_size', 7)):
+        assert folder_of(lambda cfg: cfg.merge_from_dict({key: value})) == plain, key  # noqa: B023
 
 
 def test_weights_of_the_cue_are_part_of_the_fingerprint(cache_folder):

@@ -1,12 +1,15 @@
 """Cues from classifiers, alone and inside of IAMNet."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 
-from mmiam.models.cues import class_map_cues, peak_response_cues
+from mmiam.models.cues import ClassMapCue, PeakResponseCue
 
+CLASS_MAPS = dict(type='ClassMapCue')
 IMAGENET = dict(mean=(127.5, ) * 3, std=(127.5, ) * 3)
 
 
@@ -41,30 +44,49 @@ def samples(count=2, size=(64, 96), **meta):
                                         img_id=i, **meta)) for i in range(count)]
 
 
+class Around:
+    """A network whose own classifier is not asked for cues."""
+
+    def to_rgb(self, inputs):
+        return inputs * 51
+
+    def classify(self, inputs):
+        return 'feats', 'scores'
+
+
+def run(cue, count, image_labels=None):
+    found = cue(Around(), images(count) / 51, samples(count), image_labels)
+    assert found[:2] == ('feats', 'scores')
+    return found.cues
+
+
 def check_form(cue, size=(64, 96)):
     count = len(cue)
     assert cue.labels.shape == cue.class_scores.shape == cue.peak_scores.shape == (count, )
-    assert cue.peaks.shape == (count, 2) and cue.prms.shape == cue.cams.shape == (count, *size)
-    torch.testing.assert_close(cue.prms.sum((1, 2)), torch.ones(count))
-    assert (cue.prms >= 0).all() and cue.cams.isfinite().all()
+    assert cue.peaks.shape == cue.places.shape == (count, 2)
+    assert cue.maps.shape == cue.cams.shape == (count, *size)
+    assert (cue.maps >= 0).all() and (cue.maps.amax((1, 2)) > 0).all() and cue.cams.isfinite().all()
+    if 'prms' in cue:
+        assert cue.prms is cue.maps
+        torch.testing.assert_close(cue.prms.sum((1, 2)), torch.ones(count))
 
 
-@pytest.mark.parametrize('response', ['prm', 'cam'])
+@pytest.mark.parametrize('response', [None, CLASS_MAPS], ids=['prm', 'cam'])
 @pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
 def test_form(response, head):
-    found = build(classifier=classifier(head), response=response)(images(), samples())
+    found = run(build(classifier=classifier(head), response=response), 2)
     assert len(found) == 2 and all(len(cue) for cue in found)
     for cue in found:
         check_form(cue)
-        if response == 'cam':
+        assert ('prms' in cue) == (response is None)
+        if response:
             assert len(set(cue.labels.tolist())) == len(cue)
 
 
 def test_peak_responses_are_those_of_the_classifier_on_its_own_normalisation():
     cue = build(classifier=classifier())
-    found = cue(images(), samples())
-    _, _, expected = peak_response_cues(cue.classifier.backbone, cue.classifier.head, images() / 127.5 - 1)
-    for one, other in zip(found, expected):
+    expected = PeakResponseCue()(cue.classifier, images() / 127.5 - 1)
+    for one, other in zip(run(cue, 2), expected.cues):
         assert one.labels.tolist() == other.labels.tolist() and one.peaks.tolist() == other.peaks.tolist()
         torch.testing.assert_close(one.prms, other.prms)
 
@@ -77,10 +99,11 @@ def test_class_maps_by_hand():
     head.classifier.weight.data[:, 0, 0, 0] = torch.tensor([1., -1., .5])
     head.classifier.bias.data.zero_()
     feature = torch.tensor([[1., 1.], [1., 2.]])[None, None]
-    _, scores, (cue, ) = class_map_cues(lambda inputs: (feature, ), head, torch.zeros(1, 3, 2, 2))
+    network = SimpleNamespace(extract_feat=lambda images: (feature, ), peak_head=head, cell_offset=lambda size: (0, 0))
+    _, scores, (cue, ) = ClassMapCue()(network, torch.zeros(1, 3, 2, 2))
     assert cue.labels.tolist() == [0, 2] and cue.peaks.tolist() == [[1, 1], [1, 1]]
     assert cue.cams.tolist() == [[[1, 1], [1, 2]], [[.5, .5], [.5, 1]]]
-    torch.testing.assert_close(cue.prms, torch.tensor([[[.2, .2], [.2, .4]]] * 2))
+    assert cue.maps.equal(cue.cams) and 'prms' not in cue and cue.places.tolist() == [[1, 1], [1, 1]]
     assert scores.shape == (1, 3)
 
 
@@ -88,18 +111,18 @@ def test_class_maps_need_no_gradient(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError('back-propagation')
 
-    monkeypatch.setattr('mmiam.models.cues.peak_response.trace', refuse)
-    assert len(build(classifier=classifier(), response='cam')(images(), samples())[0])
+    monkeypatch.setattr('mmiam.models.cues.peak_cues.trace', refuse)
+    assert len(run(build(classifier=classifier(), response=CLASS_MAPS), 2)[0])
     with pytest.raises(AssertionError, match='back-propagation'):
-        build(classifier=classifier())(images(), samples())
+        run(build(classifier=classifier()), 2)
 
 
 def test_groups_rename_add_up_and_leave_out():
-    plain, = build(classifier=classifier(top_k=6))(images(1), samples(1))
-    agnostic, = build(classifier=classifier(top_k=6), groups='agnostic')(images(1), samples(1))
+    plain, = run(build(classifier=classifier(top_k=6)), 1)
+    agnostic, = run(build(classifier=classifier(top_k=6), groups='agnostic'), 1)
     assert set(agnostic.labels.tolist()) == {0} and len(agnostic) == len(plain)
     assert (agnostic.class_scores.sigmoid() > .999).all()
-    grouped, = build(classifier=classifier(top_k=6), groups={7: [0, 1], 3: [5]})(images(1), samples(1))
+    grouped, = run(build(classifier=classifier(top_k=6), groups={7: [0, 1], 3: [5]}), 1)
     assert set(grouped.labels.tolist()) == {7, 3}
     probability = {label: float(score.sigmoid()) for label, score in zip(plain.labels.tolist(), plain.class_scores)}
     seven = grouped.class_scores[grouped.labels == 7].sigmoid()
@@ -109,26 +132,24 @@ def test_groups_rename_add_up_and_leave_out():
 
 
 def test_the_best_class_is_sought_among_those_that_count():
-    best = build(classifier=classifier(top_k=1))(images(1), samples(1))[0].labels[0]
+    best = run(build(classifier=classifier(top_k=1)), 1)[0].labels[0]
     rest = [label for label in range(6) if label != best]
     for groups in ({0: rest}, {0: rest[:1]}):
-        cue, = build(classifier=classifier(top_k=1), groups=groups)(images(1), samples(1))
+        cue, = run(build(classifier=classifier(top_k=1), groups=groups), 1)
         assert len(cue) and set(cue.labels.tolist()) == {0}
 
 
 @pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
 def test_image_labels(head):
-    cue = build(classifier=classifier(head), groups={0: [1, 2], 1: [3]}, use_image_labels=True)
-    found, = cue(images(1), samples(1, image_labels=[1]))
+    cue = build(classifier=classifier(head), groups={0: [1, 2], 1: [3]})
+    found, = run(cue, 1, [[1]])
     assert set(found.labels.tolist()) == {1}
-    assert len(cue(images(1), samples(1, image_labels=[]))[0]) == 0
-    with pytest.raises(KeyError, match='0.jpg has no image_labels'):
-        cue(images(1), samples(1))
+    assert len(run(cue, 1, [[]])[0]) == 0
 
 
 def test_bad_options():
-    with pytest.raises(ValueError, match='response must be one of'):
-        build(classifier=classifier(), response='gradcam')
+    with pytest.raises(KeyError, match='GradCAM'):
+        build(classifier=classifier(), response=dict(type='GradCAM'))
     with pytest.raises(ValueError, match='class 6 is none'):
         build(classifier=classifier(), groups={0: [6]})
 
@@ -146,7 +167,7 @@ def network(tiny_config):
         model = MODELS.build(cfg)
         if model.peak_head is not None:
             model.peak_head.classifier.bias.data.fill_(1.)
-        if model.cue is not None and model.cue.classifier is not None:
+        if getattr(model.cue, 'classifier', None) is not None:
             randomise(model.cue.classifier.head.classifier)
         model.filler.decoder.layers[-1].bias.data.fill_(2.)
         return model.eval()
@@ -160,19 +181,20 @@ def predict(model, *given):
         return model.predict(inputs, list(given) or samples(1, (64, 64)))[0]
 
 
-def test_a_network_without_peak_head(network):
-    """The cue sees RGB in [0, 255], whatever the detector's preprocessor does."""
+def test_a_network_without_peak_head(network, monkeypatch):
+    """The classifier sees RGB in [0, 255], whatever the detector's preprocessor does."""
     model = network(peak_head=None, cue=dict(type='ClassifierCue', classifier=classifier(classes=4)))
     seen = []
-    model.cue.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    real = model.cue.classifier.normalize
+    monkeypatch.setattr(model.cue.classifier, 'normalize', lambda rgb, given: seen.append(rgb) or real(rgb, given))
     result = predict(model)
     assert len(result.pred_instances) and 'pred_class_scores' not in result
     torch.testing.assert_close(seen[0], images(1, (64, 64)), rtol=1e-4, atol=1e-3)
     with pytest.raises(ValueError, match='stage "classify" needs a peak_head'):
         model.set_stage('classify')
-    for wrong in (dict(cue=None), dict(cue=dict(type='ClassifierCue', response='cam'))):
+    for wrong in (None, dict(type='PeakGaussianCue'), CLASS_MAPS, dict(type='ClassifierCue', response=CLASS_MAPS)):
         with pytest.raises(ValueError, match='without peak_head the model needs'):
-            network(peak_head=None, **wrong)
+            network(peak_head=None, cue=wrong)
 
 
 def test_another_classifier_beside_the_own(network):
@@ -181,19 +203,29 @@ def test_another_classifier_beside_the_own(network):
     assert set(result.pred_instances.labels.tolist()) == {0} and result.pred_class_scores.shape == (3, )
 
 
-def test_class_maps_of_the_own_classifier(network):
+@pytest.mark.parametrize('response', [CLASS_MAPS, dict(type='ClassifierCue', response=CLASS_MAPS)])
+def test_class_maps_of_the_own_classifier(network, response):
     """Without classifier, and the same responses as the peaks' ``cams``; one backbone pass."""
     plain, cam = network(test_cfg=dict(return_maps=True)), network(
-        cue=dict(type='ClassifierCue', response='cam'), test_cfg=dict(return_maps=True))
+        cue=response, test_cfg=dict(return_maps=True))
     passes = []
     cam.backbone.register_forward_hook(lambda *args: passes.append(1))
     expected, result = predict(plain), predict(cam)
     torch.testing.assert_close(expected.pred_class_scores, result.pred_class_scores)
     assert len(passes) == 1
     by_label = {int(label): cams for label, cams in zip(expected.pred_instances.labels, expected.pred_instances.cams)}
-    for label, prm in zip(result.pred_instances.labels.tolist(), result.pred_instances.prms):
-        positive = by_label[label].clamp(min=0)
-        torch.testing.assert_close(prm, positive / positive.sum())
+    assert len(result.pred_instances)
+    for label, found in zip(result.pred_instances.labels.tolist(), result.pred_instances.maps):
+        torch.testing.assert_close(found, by_label[label].clamp(min=0))
+
+
+def test_image_labels_of_the_sample_restrict_another_classifier(network):
+    model = network(cue=dict(type='ClassifierCue', classifier=classifier(classes=3, top_k=3)),
+                    test_cfg=dict(use_image_labels=True))
+    assert set(predict(model, *samples(1, (64, 64), image_labels=[2])).pred_instances.labels.tolist()) == {2}
+    assert len(predict(model, *samples(1, (64, 64), image_labels=[])).pred_instances) == 0
+    with pytest.raises(KeyError, match='0.jpg has no image_labels'):
+        predict(model)
 
 
 def test_training_with_another_cue_moves_the_filler_alone(network):

@@ -6,7 +6,7 @@ from mmiam.models.fillers.coders import CueEncoder, MapDecoder
 
 @pytest.mark.parametrize('make, shape, out', [(CueEncoder, (3, 1, 18, 27), (3, 4, 5, 7)),
                                               (MapDecoder, (3, 4, 5, 7), (3, 1, 20, 28))])
-class TestSmallStack:
+class TestFusedConvStack:
 
     def stack(self, make):
         """With statistics and scales that a fold must not lose."""

@@ -1,4 +1,5 @@
 """The cache of cues, as the filling stage of IAMNet uses it."""
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,10 +27,11 @@ def cues_of(model, **meta):
 
 
 def assert_same(first, second):
-    for name in ('labels', 'peaks', 'peak_scores', 'class_scores'):
+    for name in ('labels', 'peaks', 'places', 'peak_scores', 'class_scores'):
         assert torch.equal(first[name], second[name])
     assert [list(one) for one in first.candidates] == [list(one) for one in second.candidates]
     torch.testing.assert_close(first.prms, second.prms, rtol=2e-3, atol=1e-5)
+    torch.testing.assert_close(first.maps, second.maps, rtol=2e-3, atol=1e-5)
 
 
 def test_a_hit_equals_a_miss(cached):
@@ -59,6 +61,42 @@ def test_other_view_proposals_weights_or_settings_are_a_miss(cached):
     assert two.cache.folder != one.cache.folder
     cues_of(two.model)
     assert two.cache.hits == 0
+
+
+def test_proposals_in_another_order_are_a_miss(cached):
+    """Candidates are positions in it."""
+    one = cached()
+    first = cues_of(one.model)
+    turned = quarters().select([3, 2, 1, 0])
+    _, (second, ) = one.model.training_cues(image(), [sample(image_labels=[0, 1], proposals=turned)])
+    assert (one.cache.hits, one.cache.misses) == (0, 2)
+    for old, new in zip(first.candidates, second.candidates):
+        assert set(old) == {3 - i for i in new}
+    assert list(first.candidates[0]) != list(second.candidates[0])
+
+
+def test_an_image_replaced_under_its_name_is_a_miss(cached, tmp_path):
+    one, path = cached(), tmp_path / 'a.jpg'
+    given = sample(image_labels=[0, 1], proposals=quarters())
+    given.set_metainfo(dict(img_path=str(path)))
+    for content, seconds, hits in ((b'one', 1, 0), (b'one', 1, 1), (b'other', 1, 1), (b'other', 1, 2),
+                                   (b'OTHER', 2, 2)):
+        path.write_bytes(content)
+        os.utime(path, (seconds, seconds))
+        one.model.training_cues(image(), [given])
+        assert one.cache.hits == hits
+
+
+@pytest.mark.parametrize('cue', [dict(type='PeakGaussianCue'), dict(type='ClassMapCue'),
+                                 dict(type='ClassifierCue', response=dict(type='PeakGaussianCue'))])
+def test_maps_of_every_cue_come_back(build, tmp_path, cue):  # noqa: F811
+    model = build(cue=cue).train()
+    model.set_stage('fill')
+    model.cue_cache = CueCache(tmp_path / 'cache', [model.backbone, model.peak_head])
+    first, second = cues_of(model), cues_of(model)
+    assert len(first) and model.cue_cache.hits == 1
+    torch.testing.assert_close(second.maps / second.maps.amax((1, 2), keepdim=True),
+                               first.maps / first.maps.amax((1, 2), keepdim=True), rtol=2e-3, atol=1e-3)
 
 
 def test_other_image_labels_are_a_miss(cached):
@@ -109,3 +147,5 @@ def test_processes_share_the_space(cached, tmp_path):
     used = sum(path.stat().st_size for path in Path(one.cache.folder).iterdir())
     three = CueCache(tmp_path / 'cache', [one.model.backbone, one.model.peak_head], '', 1., processes=3)
     assert three.folder == one.cache.folder and three.bytes_left == (2**30 - used) / 3
+    other = CueCache(tmp_path / 'cache', [], 'other settings', 1.)  # what older ones hold counts
+    assert other.folder != one.cache.folder and other.bytes_left == 2**30 - used

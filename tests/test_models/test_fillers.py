@@ -191,9 +191,10 @@ class TestLoss:
         assert filler.loss(logits, targets)['loss_fill'].item() == pytest.approx(sum(alone) / 2)
 
     @pytest.mark.parametrize('value', [True, False])
-    def test_balance_with_one_side_only_is_finite(self, value):
+    @pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+    def test_balance_with_one_side_only_is_finite(self, value, dtype):
         targets = torch.full((1, 2, 2), value)
-        loss = make_filler(balance=True).loss(self.logits, targets)['loss_fill']
+        loss = make_filler(balance=True).loss(self.logits.to(dtype), targets)['loss_fill']
         plain = make_filler().loss(self.logits, targets)['loss_fill']
         assert loss.item() == pytest.approx(plain.item() / 2, rel=1e-3)
 

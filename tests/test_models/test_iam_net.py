@@ -6,6 +6,7 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+from mmiam.models.cues import CueCache, FoundCues
 from mmiam.proposals import SegmentProposals
 
 
@@ -57,7 +58,7 @@ def check_contract(result, size):
     for mask, (x1, y1, x2, y2) in zip(instances.masks, instances.bboxes.long().tolist()):
         ys, xs = mask.nonzero().T
         assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x1, y1, x2, y2)
-    assert not {'prms', 'cams', 'iams'} & set(instances.keys())
+    assert not {'maps', 'prms', 'cams', 'iams'} & set(instances.keys())
     assert result.pred_class_scores.shape == (3, ) and result.pred_class_scores.isfinite().all()
 
 
@@ -151,22 +152,42 @@ def test_without_filler(build):
         model.set_stage('fill')
 
 
-class CentreCue(torch.nn.Module):
+class CenterCue(torch.nn.Module):
     """A cue that is no peak: a dot in the middle, class 1."""
 
-    def forward(self, images, data_samples):
-        prms = images.new_zeros((1, *images.shape[-2:]))
-        prms[0, images.shape[2] // 2, images.shape[3] // 2] = 1
-        return [InstanceData(labels=torch.tensor([1]), class_scores=torch.ones(1), peak_scores=torch.ones(1),
-                             prms=prms, cams=prms) for _ in data_samples]
+    def forward(self, network, images, data_samples, image_labels=None):
+        maps = images.new_zeros((1, *images.shape[-2:]))
+        maps[0, images.shape[2] // 2, images.shape[3] // 2] = 1
+        one = torch.ones(1)
+        return FoundCues(*network.classify(images), [
+            InstanceData(labels=torch.tensor([1]), class_scores=one, peak_scores=one, maps=maps, cams=maps,
+                         peaks=torch.tensor([[0, 0]])) for _ in data_samples])
 
 
 def test_given_cues_replace_the_peaks(build):
     model = build()
-    model.cue = CentreCue()
+    model.cue = CenterCue()
     model.filler.decoder.layers[-1].bias.data.fill_(9.)
     result, = run_predict(model, image(), sample())
-    assert result.pred_instances.labels.tolist() == [1]
+    assert result.pred_instances.labels.tolist() == [1] and result.pred_class_scores.shape == (3, )
+
+
+def test_given_cues_are_trained_with_and_kept(build, tmp_path):
+    """A cue of one's own has neither Peak Response Maps nor a place in pixels."""
+    model = build(sampler=dict(type='ProposalPseudoGTSampler', overlap_thr=0.)).train()
+    model.cue = CenterCue()
+    model.cue_cache = CueCache(tmp_path, [model.backbone])
+    found = [model.training_cues(image(), [sample(image_labels=[1], proposals=quarters())])[1][0] for _ in range(2)]
+    assert model.cue_cache.hits == 1 and 'prms' not in found[1] and found[0].maps.equal(found[1].maps)
+    assert [list(one) for one in found[0].candidates] == [list(one) for one in found[1].candidates] == [[3, 0, 1, 2]]
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(train_cfg=dict(max_instance=3)), "train_cfg has no 'max_instance'; its keys are max_instances, cue_batch"),
+    (dict(test_cfg=dict(return_map=True)), "test_cfg has no 'return_map'; its keys are baselines, return_maps")])
+def test_unknown_keys_are_refused(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
 
 
 # ----------------------------------------------------------------------------------------------------------- stages
@@ -238,9 +259,9 @@ def test_max_instances_bounds_what_is_filled(build, monkeypatch):
     assert filled == [2]
 
 
-def test_while_agreeing_a_share_of_the_instances_teaches(build, monkeypatch):
+def test_while_self_selecting_a_fraction_of_the_instances_is_trained_on(build, monkeypatch):
     model = build().train()
-    model.sampler.agreeing, model.sampler.keep_ratio = True, 0.5
+    model.sampler.self_selecting, model.sampler.trusted_fraction = True, 0.5
     taught = []
     monkeypatch.setattr(model.filler, 'loss', lambda logits, masks: taught.append((logits, masks)) or {})
     images = torch.cat([image(), image().flip(3)])
@@ -252,6 +273,38 @@ def test_while_agreeing_a_share_of_the_instances_teaches(build, monkeypatch):
     for one, mask in zip(logits.detach().sigmoid(), masks):
         values = [2 * (one * q).sum() / ((one**2).sum() + q.sum()) for q in torch.as_tensor(quarters().masks())]
         assert max(values) == pytest.approx(float(2 * (one * mask).sum() / ((one**2).sum() + mask.sum())))
+
+
+def test_prompts_take_the_place_of_cues_in_training(build, monkeypatch):
+    """All of them: the map that is filled is that of a click or a box on a mask, and that mask is the target."""
+    model = build(train_cfg=dict(prompt_ratio=1.)).train()
+    filled, taught = [], []
+    model.filler.register_forward_pre_hook(lambda module, inputs: filled.append(inputs[1]))
+    monkeypatch.setattr(model.filler, 'loss', lambda logits, masks: taught.append(masks) or {})
+    for _ in range(4):
+        model.loss(image(), [sample(image_labels=[0, 1], proposals=quarters())])
+    filled, taught = torch.cat(filled), torch.cat(taught)
+    assert len(filled) == len(taught) > 4 and (filled.amax((1, 2)) == 1).all()
+    assert all(mask[one == 1].all() for one, mask in zip(filled, taught))
+
+
+@pytest.mark.parametrize('ratio', [0., .5])
+def test_the_ratio_of_prompts(build, ratio):
+    """Peak Response Maps sum to one, maps of prompts have maximum one; ``prms`` stay what they were."""
+    model = build(train_cfg=dict(prompt_ratio=ratio)).train()
+    model.sampler.self_selecting = True
+    filled = []
+    model.filler.register_forward_pre_hook(lambda module, inputs: filled.append(inputs[1]))
+    torch.manual_seed(0)
+    for _ in range(8):
+        model.loss(image(), [sample(image_labels=[0, 1, 2], proposals=quarters())])['loss_fill'].backward()
+    prompts = (torch.cat(filled).amax((1, 2)) == 1).float()
+    assert len(prompts) >= 24 and abs(prompts.mean() - ratio) < .25
+    feats, cues = model.training_cues(image(), [sample(image_labels=[0], proposals=quarters())])
+    before = cues[0].prms.clone()
+    model.train_cfg['prompt_ratio'] = 1.
+    model.replace_by_prompts(cues, [sample(proposals=quarters())])
+    assert cues[0].prms.equal(before) and not cues[0].maps.equal(before)
 
 
 def test_training_without_proposals_says_what_to_do(build):

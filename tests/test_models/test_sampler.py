@@ -1,7 +1,10 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import TASK_UTILS
+from mmengine.structures import InstanceData
 
 from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals
@@ -26,6 +29,10 @@ def maps_of(*boxes, size=SIZE):
     return maps
 
 
+def cues_of(maps, cams=None):
+    return InstanceData(prms=maps) if cams is None else InstanceData(prms=maps, cams=cams)
+
+
 def lists(candidates):
     return [one.tolist() for one in candidates]
 
@@ -41,14 +48,14 @@ class TestCandidates:
         sampler = ProposalPseudoGTSampler(num_candidates=3, contour_size=1)
         # masses left: 0, 1, 3/4, 0, 1/4, 0; right: 1/2, 0, 0, 1, 0, 0; third for the right map is the first zero,
         # which the left map's mass keeps
-        assert lists(sampler.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2, 4], [3, 0, 1]]
+        assert lists(sampler.candidates(cues_of(maps_of(LEFT, RIGHT)), proposals)) == [[1, 2, 4], [3, 0, 1]]
         # the mass of its own map must reach the threshold now
         own = ProposalPseudoGTSampler(num_candidates=3, contour_size=1, overlap_rule='own')
-        assert lists(own.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2, 4], [3, 0]]
+        assert lists(own.candidates(cues_of(maps_of(LEFT, RIGHT)), proposals)) == [[1, 2, 4], [3, 0]]
         strict = ProposalPseudoGTSampler(num_candidates=3, contour_size=1, overlap_rule='own', overlap_thr=0.6)
-        assert lists(strict.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1, 2], [3]]
+        assert lists(strict.candidates(cues_of(maps_of(LEFT, RIGHT)), proposals)) == [[1, 2], [3]]
         few = ProposalPseudoGTSampler(num_candidates=1, contour_size=1)
-        assert lists(few.candidates(maps_of(LEFT, RIGHT), proposals)) == [[1], [3]]
+        assert lists(few.candidates(cues_of(maps_of(LEFT, RIGHT)), proposals)) == [[1], [3]]
 
     def test_min_score_leaves_maps_without_a_good_candidate_empty(self):
         proposals = proposals_of((8, 4, 12, 6), LEFT, (0, 0, 4, 3), (5, 0, 7, 8))
@@ -57,15 +64,15 @@ class TestCandidates:
         for min_score, expected in ((None, [[1, 2], [0]]), (0.39, [[1, 2], [0]]), (0.5, [[1, 2], []]), (0.7, [[1], []]),
                                     (0.9, [[], []])):
             sampler = ProposalPseudoGTSampler(**options, min_score=min_score)
-            assert lists(sampler.candidates(maps, proposals)) == expected
+            assert lists(sampler.candidates(cues_of(maps), proposals)) == expected
 
     def test_rank_weight_prefers_what_the_source_ranks_first(self):
         proposals = proposals_of((0, 0, 3, 4), (9, 0, 12, 4), LEFT)
         maps = maps_of(LEFT)  # masses 3/4, 0, 1: scores 0.6, 0, 0.8
         options = dict(num_candidates=1, contour_size=1)
-        assert lists(ProposalPseudoGTSampler(**options).candidates(maps, proposals)) == [[2]]
-        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.19).candidates(maps, proposals)) == [[2]]
-        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.21).candidates(maps, proposals)) == [[0]]
+        assert lists(ProposalPseudoGTSampler(**options).candidates(cues_of(maps), proposals)) == [[2]]
+        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.19).candidates(cues_of(maps), proposals)) == [[2]]
+        assert lists(ProposalPseudoGTSampler(**options, rank_weight=0.21).candidates(cues_of(maps), proposals)) == [[0]]
 
     def test_class_map_weight_adds_the_iou_with_its_region(self):
         proposals = proposals_of(LEFT, (0, 0, 8, 4))
@@ -74,16 +81,16 @@ class TestCandidates:
         cams[:, :4, :6] = 4.  # IoU 16 / 24 with the first, 24 / 32 with the second
         cams[:, :4, 8:] = 1.9  # below half of the maximum
         options = dict(num_candidates=2, contour_size=1, area_range=(0., 1.))
-        assert lists(ProposalPseudoGTSampler(**options).candidates(maps, proposals, cams)) == [[0, 1]]
+        assert lists(ProposalPseudoGTSampler(**options).candidates(cues_of(maps, cams), proposals)) == [[0, 1]]
         sampler = ProposalPseudoGTSampler(**options, class_map_weight=1.)
-        assert lists(sampler.candidates(maps, proposals, cams)) == [[1, 0]]
-        assert lists(sampler.candidates(maps, proposals, -cams.abs())) == [[0, 1]]  # nowhere positive: nothing added
+        assert lists(sampler.candidates(cues_of(maps, cams), proposals)) == [[1, 0]]
+        assert lists(sampler.candidates(cues_of(maps, -cams.abs()), proposals)) == [[0, 1]]  # nowhere positive
         # 24/32 - 16/24 = 1/12 is worth a rank weight of as much
         for rank_weight, expected in ((0.08, [1, 0]), (0.09, [0, 1])):
             both = ProposalPseudoGTSampler(**options, class_map_weight=1., rank_weight=rank_weight)
-            assert lists(both.candidates(maps, proposals, cams)) == [expected]
+            assert lists(both.candidates(cues_of(maps, cams), proposals)) == [expected]
         with pytest.raises(ValueError, match='class_map_weight needs class response maps'):
-            sampler.candidates(maps, proposals)
+            sampler.candidates(cues_of(maps), proposals)
 
     def test_alpha_weighs_extent_against_contour(self):
         # a mass of one pixel: on the contour of the small proposal with its 3 x 3 window, inside of the large one
@@ -91,22 +98,22 @@ class TestCandidates:
         maps = maps_of((5, 3, 6, 4), (5, 4, 6, 5))
         only_contour = ProposalPseudoGTSampler(num_candidates=1, alpha=0., contour_size=3, overlap_thr=0.)
         only_extent = ProposalPseudoGTSampler(num_candidates=1, alpha=9., contour_size=3, overlap_thr=0.)
-        assert lists(only_contour.candidates(maps, proposals)) == [[0], [0]]
-        assert lists(only_extent.candidates(maps, proposals)) == [[1], [1]]
+        assert lists(only_contour.candidates(cues_of(maps), proposals)) == [[0], [0]]
+        assert lists(only_extent.candidates(cues_of(maps), proposals)) == [[1], [1]]
 
     def test_area_range(self):
         proposals = proposals_of((0, 0, 12, 8), (0, 0, 12, 4), (0, 0, 1, 1))
         maps = maps_of((0, 0, 12, 4))
-        assert lists(ProposalPseudoGTSampler(overlap_thr=0.).candidates(maps, proposals)) == [[1, 2]]
+        assert lists(ProposalPseudoGTSampler(overlap_thr=0.).candidates(cues_of(maps), proposals)) == [[1, 2]]
         narrow = ProposalPseudoGTSampler(overlap_thr=0., area_range=(0.02, 2.))
-        assert sorted(lists(narrow.candidates(maps, proposals))[0]) == [0, 1]
+        assert sorted(lists(narrow.candidates(cues_of(maps), proposals))[0]) == [0, 1]
 
     def test_near_duplicates_count_once(self):
         proposals = proposals_of(LEFT, LEFT, (0, 0, 4, 2))
         maps = maps_of(LEFT)
-        assert lists(ProposalPseudoGTSampler(2, contour_size=1).candidates(maps, proposals)) == [[0, 2]]
+        assert lists(ProposalPseudoGTSampler(2, contour_size=1).candidates(cues_of(maps), proposals)) == [[0, 2]]
         assert lists(ProposalPseudoGTSampler(2, contour_size=1, dedupe_iou=None).candidates(
-            maps, proposals)) == [[0, 1]]
+            cues_of(maps), proposals)) == [[0, 1]]
 
     @pytest.mark.parametrize('dedupe_iou', [0.3, 0.6, None])
     def test_against_a_plain_list_where_rank_and_index_differ(self, dedupe_iou):
@@ -126,50 +133,67 @@ class TestCandidates:
                     chosen.append(j)
             expected.append(chosen)
         sampler = ProposalPseudoGTSampler(4, contour_size=1, overlap_thr=0., dedupe_iou=dedupe_iou)
-        assert lists(sampler.candidates(maps, proposals)) == expected
+        assert lists(sampler.candidates(cues_of(maps), proposals)) == expected
 
     def test_wrong_size(self):
         with pytest.raises(ValueError, match=r'proposals are \(8, 12\), .*\(4, 6\).*AlignSegmentProposals'):
-            ProposalPseudoGTSampler().candidates(torch.zeros(1, 4, 6), proposals_of(LEFT))
+            ProposalPseudoGTSampler().candidates(cues_of(torch.zeros(1, 4, 6)), proposals_of(LEFT))
         with pytest.raises(ValueError, match='AlignSegmentProposals'):  # even without a map
-            ProposalPseudoGTSampler().candidates(torch.zeros(0, 4, 6), proposals_of(LEFT))
+            ProposalPseudoGTSampler().candidates(cues_of(torch.zeros(0, 4, 6)), proposals_of(LEFT))
+
+
+    def test_maps_of_any_scale_where_there_are_no_peak_response_maps(self):
+        """A cue's ``maps`` count only without ``prms``, and then as shares of their sum."""
+        proposals = proposals_of(LEFT, RIGHT)
+        sampler = ProposalPseudoGTSampler(num_candidates=1, contour_size=1, overlap_rule='own', min_score=0.5)
+        maps = 7 * maps_of(LEFT, (0, 0, 12, 8))  # scores 0.8 and 0.8 / 6
+        assert lists(sampler.candidates(InstanceData(maps=maps), proposals)) == [[0], []]
+        both = InstanceData(maps=maps, prms=maps_of(RIGHT, RIGHT))
+        assert lists(sampler.candidates(both, proposals)) == [[1], [1]]
+        zero = InstanceData(maps=torch.zeros(1, *SIZE))
+        assert lists(sampler.candidates(zero, proposals)) == [[]]
+
+
+class TestFingerprint:
+    #: another value for every argument
+    OTHERS = dict(num_candidates=4, alpha=0.7, contour_size=3, overlap_thr=0.3, overlap_rule='own',
+                  area_range=(2e-5, 0.8), min_score=0.5, dedupe_iou=None, rank_weight=0.1, class_map_weight=0.1)
+
+    def test_it_holds_every_setting_but_who_is_trusted(self):
+        plain = ProposalPseudoGTSampler().candidate_fingerprint()
+        arguments = set(inspect.signature(ProposalPseudoGTSampler).parameters)
+        assert arguments == {*self.OTHERS, 'trusted_fraction'}
+        for name, value in self.OTHERS.items():
+            assert ProposalPseudoGTSampler(**{name: value}).candidate_fingerprint() != plain, name
+        assert ProposalPseudoGTSampler(trusted_fraction=0.5).candidate_fingerprint() == plain
 
 
 class TestDraw:
 
-    @staticmethod
-    def pseudo_gt(sampler, prms, proposals):
-        return sampler.draw(sampler.candidates(prms, proposals), proposals, prms.device)
+    def test_no_maps(self):
+        drawn = ProposalPseudoGTSampler().draw([], proposals_of(LEFT), torch.device('cpu'))
+        assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool and drawn.agreement is None
 
-    def test_a_mask_for_each_map_that_has_candidates(self):
+    def test_a_mask_for_each_map(self):
         proposals = proposals_of(LEFT, RIGHT)
         sampler = ProposalPseudoGTSampler(num_candidates=1, contour_size=1, overlap_rule='own')
-        drawn = self.pseudo_gt(sampler, maps_of(RIGHT, (5, 0, 7, 2), LEFT), proposals)
-        assert drawn.keep.tolist() == [0, 2] and drawn.keep.dtype == torch.long
-        assert drawn.masks.equal(torch.from_numpy(proposals.masks([1, 0]))) and drawn.masks.dtype == torch.bool
-        assert drawn.num_candidates == 2 and drawn.num_dropped == 1
+        candidates = sampler.candidates(cues_of(maps_of(RIGHT, (5, 0, 7, 2), LEFT)), proposals)
+        assert lists(candidates) == [[1], [], [0]]
+        masks = sampler.draw([candidates[0], candidates[2]], proposals, torch.device('cpu')).masks
+        assert masks.equal(torch.from_numpy(proposals.masks([1, 0]))) and masks.dtype == torch.bool
 
-    def test_no_proposals_drop_every_map(self):
-        drawn = self.pseudo_gt(ProposalPseudoGTSampler(), maps_of(LEFT, RIGHT), SegmentProposals.empty(SIZE))
-        assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool
-        assert drawn.keep.tolist() == [] and drawn.keep.dtype == torch.long
-        assert drawn.num_candidates == 0 and drawn.num_dropped == 2
-
-    def test_no_maps(self):
-        drawn = self.pseudo_gt(ProposalPseudoGTSampler(), torch.zeros(0, *SIZE), proposals_of(LEFT))
-        assert drawn.masks.shape == (0, *SIZE) and drawn.keep.shape == (0, )
-        assert drawn.num_candidates == drawn.num_dropped == 0
+    def test_no_proposals_leave_every_map_without_candidate(self):
+        candidates = ProposalPseudoGTSampler().candidates(cues_of(maps_of(LEFT, RIGHT)), SegmentProposals.empty(SIZE))
+        assert lists(candidates) == [[], []]
 
     def test_uniform_over_the_candidates_of_each_map(self):
         proposals = proposals_of(*[(0, 0, i + 1, 1) for i in range(6)])  # proposal i has i + 1 pixels
-        candidates = [np.array([4, 0, 2, 5]), np.array([], np.int64), np.array([1]), np.array([3, 0])]
+        candidates = [np.array([4, 0, 2, 5]), np.array([1]), np.array([3, 0])]
         torch.manual_seed(0)
         sampler, draws = ProposalPseudoGTSampler(), 1200
         drawn = [sampler.draw(candidates, proposals, torch.device('cpu')) for _ in range(draws)]
-        assert all(one.keep.tolist() == [0, 2, 3] and one.num_dropped == 1 and one.num_candidates == 7
-                   for one in drawn)
         chosen = torch.stack([one.masks.flatten(1).sum(1) - 1 for one in drawn])
-        for column, options in zip(chosen.T, (candidates[0], candidates[2], candidates[3])):
+        for column, options in zip(chosen.T, candidates):
             counts = np.bincount(column.numpy(), minlength=6)
             assert set(np.flatnonzero(counts)) == set(options.tolist())
             share = draws / len(options)
@@ -189,12 +213,12 @@ class TestDraw:
         assert runs[0].equal(runs[1]) and not runs[0].equal(runs[2])
 
 
-class TestAgreement:
+class TestSelfSelection:
     """Boxes of 12 pixels of height 1: the agreement of two of them is twice the overlap over the sum of their areas."""
 
     def sampler(self, **options):
         sampler = ProposalPseudoGTSampler(**options)
-        sampler.agreeing = True
+        sampler.self_selecting = True
         return sampler
 
     def draw(self, sampler, boxes, candidates, *iams):
@@ -206,8 +230,7 @@ class TestAgreement:
 
     def test_the_candidate_in_best_agreement_is_taken(self):
         boxes = [(0, 0, 2, 1), (0, 0, 6, 1), (6, 0, 12, 1), (0, 0, 12, 8)]
-        drawn = self.draw(self.sampler(), boxes, [[3, 0, 1], [], [2, 1]], (0, 0, 4, 1), (0, 0, 1, 1), (6, 0, 9, 1))
-        assert drawn.keep.tolist() == [0, 2] and drawn.num_candidates == 5 and drawn.num_dropped == 1
+        drawn = self.draw(self.sampler(), boxes, [[3, 0, 1], [2, 1]], (0, 0, 4, 1), (6, 0, 9, 1))
         assert [mask[0].nonzero().flatten().tolist() for mask in drawn.masks] == [list(range(6)), list(range(6, 12))]
         assert drawn.agreement.tolist() == pytest.approx([2 * 4 / (4 + 6), 2 * 3 / (3 + 6)])
 
@@ -226,16 +249,16 @@ class TestAgreement:
         drawn = self.draw(self.sampler(), [LEFT], [])
         assert drawn.masks.shape == (0, *SIZE) and drawn.masks.dtype == torch.bool and drawn.agreement.shape == (0, )
 
-    @pytest.mark.parametrize('keep_ratio, kept', [(1., [0, 1, 2, 3, 4]), (0.6, [1, 2, 4]), (0.5, [1, 2, 4]),
-                                                  (0.2, [4]), (0.01, [4])])
-    def test_those_in_best_agreement_teach(self, keep_ratio, kept):
+    @pytest.mark.parametrize('fraction, kept', [(1., [0, 1, 2, 3, 4]), (0.6, [1, 2, 4]), (0.5, [1, 2, 4]),
+                                                (0.2, [4]), (0.01, [4])])
+    def test_those_in_best_agreement_are_trusted(self, fraction, kept):
         agreement = torch.tensor([.1, .5, .4, .2, .9])
-        assert self.sampler(keep_ratio=keep_ratio).teaching(agreement).tolist() == kept
+        assert self.sampler(trusted_fraction=fraction).trusted(agreement).tolist() == kept
 
-    @pytest.mark.parametrize('keep_ratio', [0., 1.1, -1.])
-    def test_a_share_is_a_share(self, keep_ratio):
-        with pytest.raises(ValueError, match='keep_ratio is a share'):
-            ProposalPseudoGTSampler(keep_ratio=keep_ratio)
+    @pytest.mark.parametrize('fraction', [0., 1.1, -1.])
+    def test_a_fraction_is_a_fraction(self, fraction):
+        with pytest.raises(ValueError, match='trusted_fraction is above 0 and at most 1'):
+            ProposalPseudoGTSampler(trusted_fraction=fraction)
 
 
 def test_registered():

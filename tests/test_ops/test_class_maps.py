@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mmiam.ops import class_maps_over_image
+from mmiam.ops.class_maps import pixel_positions
 
 
 def strided(image, layers):
@@ -37,3 +38,40 @@ def test_one_cell_covers_all():
 
 def test_no_maps():
     assert class_maps_over_image(torch.zeros(0, 4, 4), (4, 4), (8, 9)).shape == (0, 8, 9)
+
+
+# ------------------------------------------------------------------------------------------------- another first cell
+def test_maps_of_another_first_cell_by_hand():
+    """Two cells of a stride of 4, the first on pixel 3, as a network with padding at the far side has them."""
+    maps = torch.tensor([[[0., 4.]]])
+    back = class_maps_over_image(maps, (1, 2), (1, 8), offset=(0, 3))
+    assert back[0, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert class_maps_over_image(maps, (1, 2), (1, 8))[0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
+    assert class_maps_over_image(maps.mT, (2, 1), (8, 1), offset=(3, 0))[0, :, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize('place, map_size, offset, expected', [
+    ((0, 0), (2, 3), (0, 0), (0, 0)), ((1, 2), (2, 3), (0, 0), (4, 8)), ((1, 2), (2, 3), (3, 1), (7, 9)),
+    # enlarged with align_corners to 6 x 9: the corners stay, the fourth of eight columns is half way
+    ((5, 8), (6, 9), (0, 0), (4, 8)), ((0, 4), (6, 9), (3, 1), (3, 5)), ((1, 2), (6, 9), (0, 0), (.8, 2))])
+def test_places_by_hand(place, map_size, offset, expected):
+    """2 x 3 cells over 8 x 12 pixels."""
+    found = pixel_positions(torch.tensor([place]), map_size, (2, 3), (8, 12), offset)
+    assert found.tolist() == [pytest.approx(expected)]
+
+
+def test_places_stay_in_the_image_and_one_cell_has_one():
+    """A last cell of an image of 5 pixels would lie on pixel 3 + 4."""
+    assert pixel_positions(torch.tensor([[0, 1]]), (1, 2), (1, 2), (5, 5), (2, 3)).tolist() == [[2, 4]]
+    assert pixel_positions(torch.zeros(0, 2, dtype=torch.long), (4, 4), (4, 4), (9, 9)).shape == (0, 2)
+
+
+@pytest.mark.parametrize('offset', [(0, 0), (5, 2)])
+def test_the_highest_place_is_where_the_map_over_the_image_is_highest(offset):
+    torch.manual_seed(0)
+    maps = F.interpolate(torch.rand(1, 6, 4, 5), size=(32, 40), mode='bilinear', align_corners=True)[0]
+    over = class_maps_over_image(maps, (4, 5), (32, 40), offset)
+    peaks = torch.stack([(one == one.max()).nonzero()[0] for one in maps])
+    for place, one in zip(pixel_positions(peaks, (32, 40), (4, 5), (32, 40), offset), over):
+        y, x = place.round().long().tolist()
+        assert one[y, x] >= .95 * one.max()

@@ -48,7 +48,7 @@ def test_candidates_are_those_of_the_sampler(area_range):
         sampler = ProposalPseudoGTSampler(setting.k, setting.alpha, overlap_rule=setting.overlap_rule,
                                           overlap_thr=setting.overlap_thr, area_range=area_range,
                                           rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
-        expected = sampler.candidates(prms, proposals, cams)
+        expected = sampler.candidates(InstanceData(prms=prms, cams=cams), proposals)
         assert [c.tolist() for c in candidates] == [c.tolist() for c in expected]
     counts = {tuple(len(c) for c in candidates) for candidates in found.values()}
     assert len(counts) > 2  # the settings differ

@@ -42,7 +42,7 @@ def test_ranks_share_the_images_and_training_computes_nothing(mine, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     times = [path.stat().st_mtime_ns for path in files(tmp_path)]
     capsys.readouterr()
-    for flags in ([], ['--cfg-options', 'model.sampler.keep_ratio=.5']):  # the same candidates
+    for flags in ([], ['--cfg-options', 'model.sampler.trusted_fraction=.5']):  # the same candidates
         assert mine(*flags) == 0 and '6 views of 3 images, 6 of them were there already' in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in files(tmp_path)] == times
 

@@ -35,6 +35,7 @@ from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
+from mmiam.models.cues import matching_maps
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.quality import iou_with_masks
@@ -107,10 +108,11 @@ def annotated_training_set(config: Config, ann_file: str | None = None):
 def training_cues(model, packed: dict) -> InstanceData:
     """The cue of an image with its labels, as in training: ``labels`` (n,), ``prms`` (n, h, w)."""
     data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    model.cue.train()  # what proposals are matched with
     samples = data['data_samples']
     cues = model.find_cues(data['inputs'], samples, model.image_labels(samples))[2][0].to('cpu')
     height, width = samples[0].img_shape[:2]
-    cues.prms = cues.prms[:, :height, :width]
+    cues.prms = matching_maps(cues)[:, :height, :width]
     return cues
 
 

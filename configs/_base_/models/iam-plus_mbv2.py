@@ -2,8 +2,8 @@
 _base_ = './iam_mbv2.py'
 model = dict(
     backbone=dict(frozen_stages=4),
-    sampler=dict(
-        alpha=0.4, area_range=(0.01, 0.6), rank_weight=1., class_map_weight=2., min_score=1.1, keep_ratio=0.5),
+    sampler=dict(alpha=0.4, area_range=(0.01, 0.6), rank_weight=1., class_map_weight=2., min_score=1.1,
+                 trusted_fraction=0.5),
     filler=dict(channels=32, num_stacks=1, stride=4, context_channels=64, aux_loss=dict(type='DiceLoss')),
     post_processor=dict(
         mask_thr=0.4, crf=dict(kernel_size=9, blur=6, weight=0.05), region='cue', class_evidence='peak',

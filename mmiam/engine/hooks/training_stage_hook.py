@@ -18,10 +18,10 @@ class TrainingStageHook(Hook):
     Args:
         fill_begin (int): first epoch (from 0) of the filling stage. 0 trains the filling
             module on a classifier given by ``load_from``.
-        agree_begin (int, optional): first epoch (from 0) in which pseudo masks are chosen by their
+        select_begin (int, optional): first epoch (from 0) of self-selection: pseudo masks are chosen by their
             agreement with the filling module's own maps, see :class:`ProposalPseudoGTSampler`.
             None, as in the paper, draws them at random throughout.
-        cache_cues (bool): keep the Peak Response Maps of the frozen classifier and their
+        cache_cues (bool): keep the cues of the frozen classifier and their
             candidate proposals in ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
             taken as independent of everything but image, size and flip, so switch it
             off with other random augmentation.
@@ -30,13 +30,13 @@ class TrainingStageHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, fill_begin: int, agree_begin: int | None = None, cache_cues: bool = True,
+    def __init__(self, fill_begin: int, select_begin: int | None = None, cache_cues: bool = True,
                  cache_gb: float = 20.):
-        if agree_begin is not None and agree_begin < fill_begin:
-            raise ValueError(f'agree_begin={agree_begin} lies before fill_begin={fill_begin}: until then there are no '
-                             'maps of the filling module to agree with')
+        if select_begin is not None and select_begin < fill_begin:
+            raise ValueError(f'select_begin={select_begin} lies before fill_begin={fill_begin}: until then there are '
+                             'no maps of the filling module to select by')
         self.fill_begin = fill_begin
-        self.agree_begin = agree_begin
+        self.select_begin = select_begin
         self.cache_cues = cache_cues
         self.cache_gb = cache_gb
 
@@ -49,8 +49,8 @@ class TrainingStageHook(Hook):
                                f'the filling module is trained from epoch {self.fill_begin + 1} on)')
             self._announced = stage
         model.set_stage(stage)
-        if self.agree_begin is not None:
-            model.sampler.agreeing = runner.epoch >= self.agree_begin
+        if self.select_begin is not None:
+            model.sampler.self_selecting = runner.epoch >= self.select_begin
         if first and stage == 'fill' and self.cache_cues:
             model.cue_cache = open_cue_cache(model, runner.cfg, runner.work_dir, self.cache_gb, get_world_size())
 

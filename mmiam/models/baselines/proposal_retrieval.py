@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmiam.models.cues import matching_maps
 from mmiam.models.postprocessors.base import BasePostProcessor
 from mmiam.proposals.matching import match_proposals
 
@@ -87,9 +88,10 @@ class ProposalRetrieval(BasePostProcessor):
             tuple[Tensor, Tensor]: values and the mass of the peak's map inside each
             proposal, both of shape (n, J).
         """
-        size = tuple(cues.prms.shape[-2:])
+        maps = matching_maps(cues)
+        size = tuple(maps.shape[-2:])
         resized = proposals.resize(size)
-        values, mass = match_proposals(cues.prms, resized, alpha=self.alpha, contour_size=self.contour_size)
+        values, mass = match_proposals(maps, resized, alpha=self.alpha, contour_size=self.contour_size)
         response = self.resize_maps(cues.cams, size)
         low, high = response.amin((1, 2), keepdim=True), response.amax((1, 2), keepdim=True)
         response = (response - low) / (high - low).clamp(min=1e-12)

@@ -43,6 +43,11 @@ class ClassifierCue(BaseModule):
             if isinstance(groups, Mapping) and isinstance(self.classifier.head, SoftmaxHead):
                 self.classifier.head.targets = targets
 
+    @property
+    def needs_peak_head(self) -> bool:
+        """Whether the network's own classifier gives the cues."""
+        return self.classifier is None
+
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
                 image_labels: list[list[int]] | None = None) -> FoundCues:
         """Find cues among the classes that stand for one of the data set's, and name them by it.

@@ -23,7 +23,8 @@ from torch import nn
 from mmiam.proposals.storage import read_arrays
 from mmiam.utils.files import atomic_write
 
-FIELDS = ('labels', 'peaks', 'places', 'peak_scores', 'class_scores')
+FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
+OPTIONAL = ('places', )  # only cues at peaks have them
 
 
 class CueCache:
@@ -71,7 +72,8 @@ class CueCache:
         given, else ``maps``; or None."""
         try:
             stored = read_arrays(self._path(sample))
-            cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in FIELDS})
+            names = (*FIELDS, *(name for name in OPTIONAL if name in stored))
+            cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in names})
             field = 'prms' if 'prms' in stored else 'maps'
             maps = torch.from_numpy(stored[field]).to(device).float()
             cues.set_field(maps / maps.sum((1, 2), keepdim=True) if field == 'prms' else maps, field)
@@ -90,7 +92,7 @@ class CueCache:
         field = 'prms' if 'prms' in cues else 'maps'
         maps = cues.get(field)
         maps = maps / maps.amax((1, 2), keepdim=True) if len(cues) else maps
-        arrays = {name: cues[name].cpu().numpy() for name in FIELDS}
+        arrays = {name: cues.get(name).cpu().numpy() for name in (*FIELDS, *OPTIONAL) if name in cues}
         arrays[field] = maps.half().cpu().numpy()
         arrays['counts'] = np.array([len(chosen) for chosen in cues.candidates], np.int64)
         arrays['candidates'] = np.concatenate([np.zeros(0, np.int64), *cues.candidates])

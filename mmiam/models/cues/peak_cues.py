@@ -1,7 +1,8 @@
 """Cues from the peaks of a classification network (Sec. 3.1): where an object of a class is, not how far it reaches.
 
 A cue is a registered module ``(network, images, data_samples, image_labels) -> FoundCues``. ``network`` has
-``extract_feat``, ``peak_head`` and ``cell_offset``: :class:`IAMNet`, or a :class:`FrozenClassifier`.
+``extract_feat``, ``peak_head`` and ``cell_offset``: :class:`IAMNet`, or a :class:`FrozenClassifier`. A cue that
+reads the network's ``peak_head`` has ``needs_peak_head = True``.
 
 Legend: B images, C classes, H x W input size, h x w size of the response map, n cues of one image.
 """
@@ -43,6 +44,7 @@ class PeakResponseCue(BaseModule):
 
     ``prms`` (n, H, W) sum to one, and ``maps`` are the same. Peaks whose map is zero everywhere are left out.
     """
+    needs_peak_head = True
 
     @torch.no_grad()
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
@@ -130,6 +132,7 @@ class ClassMapCue(BaseModule):
     Which classes an image has is the head's decision, as for its peaks; the peak of a cue is the highest one of its
     class. ``maps`` are the ``cams``, clamped at zero. Classes whose response is positive nowhere are left out.
     """
+    needs_peak_head = True
 
     @torch.no_grad()
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
@@ -153,6 +156,14 @@ def add_class_maps(cues: list[InstanceData], response: Tensor, feats: tuple[Tens
     for image, cue in enumerate(cues):
         cue.cams = class_maps_over_image(response[image, cue.labels], cells, size, offset)
         cue.places = pixel_positions(cue.peaks, tuple(response.shape[-2:]), cells, size, offset)
+
+
+def matching_maps(cues: InstanceData) -> Tensor:
+    """What proposals are matched with: ``prms``, or without them ``maps`` brought to sum one, has shape (n, H, W)."""
+    if 'prms' in cues:
+        return cues.prms
+    maps = cues.maps
+    return maps / maps.sum((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
 def first_of_each(labels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.backbones import cell_offset
-from mmiam.models.cues import CueCache, FoundCues, PromptCue, simulate_prompts
+from mmiam.models.cues import CueCache, FoundCues, simulate_prompts
 
 STAGES = ('classify', 'fill')
 MAPS = ('maps', 'prms', 'cams', 'iams')
@@ -74,8 +74,7 @@ class IAMNet(BaseDetector):
         if filler is None and getattr(self.post_processor, 'needs_iam', False):
             raise ValueError(f'{type(self.post_processor).__name__} refines Instance Activation Maps: '
                              'give the model a filler, or a post_processor that reads Peak Response Maps')
-        if peak_head is None and (filler is None or not isinstance(self.cue, PromptCue)
-                                  and getattr(self.cue, 'classifier', None) is None):
+        if peak_head is None and (filler is None or getattr(self.cue, 'needs_peak_head', False)):
             raise ValueError('without peak_head the model needs a filler and a cue that brings its own classifier or '
                              'needs none: ClassifierCue, PromptCue')
         self.stage = 'fill' if filler else 'classify'
@@ -150,11 +149,11 @@ class IAMNet(BaseDetector):
         drawn = [self.sampler.draw(cue.candidates, sample.segment_proposals, batch_inputs.device, logits)
                  for cue, sample, logits in zip(cues, batch_data_samples, iams)]
         logits, masks = torch.cat(iams), torch.cat([gt.masks for gt in drawn])
-        if self.sampler.agreeing:
+        if self.sampler.self_selecting:
             agreement = torch.cat([gt.agreement for gt in drawn])
             report['agreement'] = agreement.mean()
-            teaching = self.sampler.teaching(agreement)
-            logits, masks = logits[teaching], masks[teaching]
+            trusted = self.sampler.trusted(agreement)
+            logits, masks = logits[trusted], masks[trusted]
         return dict(**self.filler.loss(logits, masks), **report)
 
     def draw_instances(self, cues: list[InstanceData], counts: list[list[int]]) -> list[InstanceData]:
@@ -169,6 +168,8 @@ class IAMNet(BaseDetector):
         for cue, sample in zip(cues, data_samples):
             chosen = (torch.rand(len(cue)) < self.train_cfg['prompt_ratio']).nonzero().flatten().tolist()
             if chosen:
+                for i in chosen:  # a prompt stands for one mask: the others would contradict it
+                    cue.candidates[i] = cue.candidates[i][:1]
                 masks = sample.segment_proposals.masks([int(cue.candidates[i][0]) for i in chosen])
                 cue.maps = cue.maps.clone()  # those of the paper's cue are its Peak Response Maps
                 cue.maps[chosen] = simulate_prompts(torch.as_tensor(masks, device=cue.maps.device)).to(cue.maps)

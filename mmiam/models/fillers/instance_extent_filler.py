@@ -148,7 +148,7 @@ class InstanceExtentFiller(BaseModule):
         Returns:
             dict[str, Tensor]: ``loss_fill`` and, with ``aux_loss``, ``loss_aux``.
         """
-        targets = targets.to(logits.dtype)
+        logits, targets = logits.float(), targets.float()  # half floats know no share next to one
         weight = None
         if self.balance:
             inside = targets.mean((1, 2), keepdim=True).clamp(min=1e-4, max=1 - 1e-4)

@@ -56,8 +56,8 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
         Args:
             cues (InstanceData): ``labels`` (n,), ``class_scores`` (n,), ``peak_scores``
-                (n,), ``prms`` (n, h, w), ``cams`` (n, h', w') and, where a filler ran,
-                ``iams`` (n, h, w) as logits.
+                (n,), ``maps`` and, of some cues, ``prms`` (n, h, w), ``cams`` (n, h', w')
+                and, where a filler ran, ``iams`` (n, h, w) as logits.
             image (Tensor): the image in RGB, [0, 255], has shape (3, H0, W0).
             data_sample (DetDataSample): metainfo, and ``segment_proposals`` if loaded.
 

@@ -1,12 +1,12 @@
 """Pseudo ground truth from noisy segment proposals (Sec. 3.2, "Collecting pseudo supervision").
 
-Legend: n Peak Response Maps of one image, J proposals, k candidates a map, m drawn masks, H x W size
-of the maps.
+Legend: n Peak Response Maps of one image, J proposals, k candidates a map, H x W size of the
+maps.
 """
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,25 +14,19 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmiam.models.cues import matching_maps
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 
 
-@dataclass
-class PseudoGT:
-    """A drawn pseudo mask for each map that has candidates.
+class PseudoGT(NamedTuple):
+    """A pseudo mask for each map.
 
     Attributes:
-        masks (Tensor): bool, has shape (m, H, W).
-        keep (Tensor): which maps they belong to, long, has shape (m, ).
-        num_candidates (int): candidates kept over all maps.
-        num_dropped (int): maps without any candidate.
+        masks (Tensor): bool, has shape (n, H, W).
         agreement (Tensor | None): soft Dice coefficient of each mask with the Instance
-            Activation Map that chose it, in [0, 1], has shape (m, ); None for masks drawn at random.
+            Activation Map that chose it, in [0, 1], has shape (n, ); None for masks drawn at random.
     """
     masks: Tensor
-    keep: Tensor
-    num_candidates: int
-    num_dropped: int
     agreement: Tensor | None = None
 
 
@@ -56,14 +50,14 @@ class ProposalPseudoGTSampler:
             count once.
         rank_weight, class_map_weight (float): see
             :func:`mmiam.proposals.prior_scores`; 0, as in the paper, is the match alone.
-        keep_ratio (float): share of a batch's instances, those in best agreement, that
-            teach while ``agreeing``. Not in the paper; our option, because the filling
-            module's maps tell wrong pseudo masks from right ones better than the match
+        trusted_fraction (float): share of a batch's instances, those in best agreement, that
+            are trained on while ``self_selecting``. Not in the paper; our option, because the
+            filling module's maps tell wrong pseudo masks from right ones better than the match
             does (docs/experiments.md). What a network fits with a large loss is likely to
-            be wrongly labelled: Han et al., Co-teaching, NeurIPS 2018.
+            be wrongly labeled: Han et al., Co-teaching, NeurIPS 2018.
 
-    While ``agreeing``, which :class:`TrainingStageHook` sets from its epoch ``agree_begin`` on, each map takes the
-    candidate that agrees best with the current Instance Activation Map instead of a random one.
+    While ``self_selecting``, which :class:`TrainingStageHook` sets from its epoch ``select_begin`` on, each map takes
+    the candidate that agrees best with the current Instance Activation Map instead of a random one.
     """
 
     def __init__(self,
@@ -77,11 +71,11 @@ class ProposalPseudoGTSampler:
                  dedupe_iou: float | None = 0.95,
                  rank_weight: float = 0.,
                  class_map_weight: float = 0.,
-                 keep_ratio: float = 1.):
-        if not 0 < keep_ratio <= 1:
-            raise ValueError(f'keep_ratio is a share above 0 and at most 1, got {keep_ratio}')
-        self.keep_ratio = keep_ratio
-        self.agreeing = False
+                 trusted_fraction: float = 1.):
+        if not 0 < trusted_fraction <= 1:
+            raise ValueError(f'trusted_fraction is above 0 and at most 1, got {trusted_fraction}')
+        self.trusted_fraction = trusted_fraction
+        self.self_selecting = False
         self.alpha = alpha
         self.contour_size = contour_size
         self.dedupe_iou = dedupe_iou
@@ -89,6 +83,11 @@ class ProposalPseudoGTSampler:
         self.selection = dict(
             k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range,
             min_score=min_score)
+
+    def candidate_fingerprint(self) -> dict:
+        """Every setting that :meth:`candidates` depends on, as plain values."""
+        return dict(alpha=self.alpha, contour_size=self.contour_size, dedupe_iou=self.dedupe_iou, **self.prior,
+                    **self.selection)
 
     def candidates(self, cues: InstanceData, proposals: SegmentProposals) -> list[np.ndarray]:
         """Indices of the candidates of each cue, best first.
@@ -101,8 +100,7 @@ class ProposalPseudoGTSampler:
         Raises:
             ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
         """
-        maps, cams = cues.get('prms', cues.get('maps')), cues.get('cams')
-        prms = maps / maps.sum((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
+        prms, cams = matching_maps(cues), cues.get('cams')
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
@@ -117,41 +115,37 @@ class ProposalPseudoGTSampler:
 
     def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device,
              iams: Tensor | None = None) -> PseudoGT:
-        """Take one candidate for each map: a random one, or while ``agreeing`` the one in best agreement.
+        """Take one candidate for each map: a random one, or while ``self_selecting`` the one in best agreement.
 
         Args:
-            candidates (list[ndarray]): of :meth:`candidates`.
+            candidates (list[ndarray]): of :meth:`candidates`, n of them, none empty.
             proposals (SegmentProposals): of size (H, W).
             device (torch.device): of the masks.
             iams (Tensor, optional): Instance Activation Maps as logits, has shape (n, H, W); needed while
-                ``agreeing`` alone.
+                ``self_selecting`` alone.
 
         Random choices are uniform, from torch's global generator.
         """
-        keep = [i for i, options in enumerate(candidates) if len(options)]
-        if self.agreeing:
-            masks, agreement = self._agreed([candidates[i] for i in keep], proposals, iams.detach()[keep].float())
-        else:
-            drawn = [int(candidates[i][torch.randint(len(candidates[i]), ())]) for i in keep]
-            masks, agreement = torch.as_tensor(proposals.masks(drawn), device=device), None
-        return PseudoGT(
-            masks, torch.tensor(keep, dtype=torch.long, device=device),
-            num_candidates=sum(map(len, candidates)), num_dropped=len(candidates) - len(keep), agreement=agreement)
+        if self.self_selecting:
+            return self._best_agreement(candidates, proposals, iams.detach().float())
+        drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
+        return PseudoGT(torch.as_tensor(proposals.masks(drawn), device=device))
 
     @staticmethod
-    def _agreed(candidates: list[np.ndarray], proposals: SegmentProposals, iams: Tensor) -> tuple[Tensor, Tensor]:
-        """The mask of each map in best agreement with its logits (m, H, W), and the agreement (m, )."""
+    def _best_agreement(candidates: list[np.ndarray], proposals: SegmentProposals, iams: Tensor) -> PseudoGT:
+        """Of each map's candidates the one in best agreement with its logits (n, H, W)."""
         masks, agreement = iams.new_zeros(iams.shape, dtype=torch.bool), iams.new_zeros(len(iams))
         for i, (options, iam) in enumerate(zip(candidates, iams)):  # numbers of candidates differ
             tried = torch.as_tensor(proposals.masks(options), device=iams.device)
             values = soft_dice(iam.sigmoid().expand(tried.shape), tried)
             best = values.argmax()
             masks[i], agreement[i] = tried[best], values[best]
-        return masks, agreement
+        return PseudoGT(masks, agreement)
 
-    def teaching(self, agreement: Tensor) -> Tensor:
-        """Which instances of a batch teach: the ``keep_ratio`` in best agreement, (n, ) -> (m, ) long, ascending."""
-        return agreement.topk(math.ceil(self.keep_ratio * len(agreement))).indices.sort().values
+    def trusted(self, agreement: Tensor) -> Tensor:
+        """Instances of a batch to train on: the ``trusted_fraction`` in best agreement, (n, ) -> (m, ) long, ascending.
+        """
+        return agreement.topk(math.ceil(self.trusted_fraction * len(agreement))).indices.sort().values
 
 
 def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:
