@@ -97,7 +97,7 @@ def test_a_wrapped_data_set_has_the_pipeline_of_the_one_inside(folder_of):
 def test_what_cues_do_not_depend_on_is_not(folder_of):
     plain = folder_of()
     for key, value in (('model.sampler.trusted_fraction', .3), ('model.filler.num_steps', 3),
-                       ('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='elsewhere.pth')),
+                       ('model.backbone.init_cfg', dict(_delete_=True, type='Pretrained', checkpoint='else.pth')),
                        ('train_dataloader.batch_size', 7)):
         assert folder_of(lambda cfg: cfg.merge_from_dict({key: value})) == plain, key  # noqa: B023
 

