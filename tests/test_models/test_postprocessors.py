@@ -17,8 +17,8 @@ def logit(probability):
 def make_cues(labels, size=(4, 6), **fields):
     """Cues with class score 0 and peak score 0 (probability 0.5), where ``fields`` says nothing else."""
     n = len(labels)
-    given = dict(class_scores=torch.zeros(n), peak_scores=torch.zeros(n), prms=torch.zeros(n, *size),
-                 cams=torch.zeros(n, *size), iams=torch.zeros(n, *size))
+    given = dict(class_scores=torch.zeros(n), peak_scores=torch.zeros(n), maps=torch.zeros(n, *size),
+                 prms=torch.zeros(n, *size), cams=torch.zeros(n, *size), iams=torch.zeros(n, *size))
     return InstanceData(labels=torch.tensor(labels, dtype=torch.long), **{**given, **fields})
 
 
@@ -64,14 +64,14 @@ class TestConvCRFPostProc:
 
     def test_the_region_of_the_cue(self):
         # two regions; the corner belongs to the second one, which holds 0.6 of the cue
-        maps = rectangles((0, 0, 2, 4))
-        maps[0, 0, 4] = maps[0, 1, 5] = logit(0.75)
-        prms = torch.zeros(1, 4, 6)
-        prms[0, 2, 0], prms[0, 0, 4], prms[0, 1, 5], prms[0, 3, 3] = 0.4, 0.3, 0.3, 5.
-        cues = make_cues([0], iams=maps, prms=prms)
+        iams = rectangles((0, 0, 2, 4))
+        iams[0, 0, 4] = iams[0, 1, 5] = logit(0.75)
+        maps = torch.zeros(1, 4, 6)
+        maps[0, 2, 0], maps[0, 0, 4], maps[0, 1, 5], maps[0, 3, 3] = 0.4, 0.3, 0.3, 5.
+        cues = make_cues([0], iams=iams, maps=maps)
         assert self.run(cues).masks.sum() == 10
         assert self.run(cues, region='cue').masks[0].nonzero().tolist() == [[0, 4], [1, 5]]
-        untouched = make_cues([0], iams=maps, prms=torch.zeros(1, 4, 6))
+        untouched = make_cues([0], iams=iams, maps=torch.zeros(1, 4, 6))
         assert self.run(untouched, region='cue').masks.sum() == 10
         assert_empty(self.run(make_cues([]), region='cue'), (4, 6))
         with pytest.raises(ValueError, match="region must be 'all' or 'cue'"):

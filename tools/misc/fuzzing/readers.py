@@ -95,7 +95,7 @@ def _cue_cache(path: Path) -> None:
     sample = DetDataSample(metainfo=dict(batch_input_shape=SIZE))
     cues = _Cache(path).get(sample, torch.device('cpu'))
     if cues is not None:
-        assert len(cues.candidates) == len(cues) == len(cues.prms)
+        assert len(cues.candidates) == len(cues) == len(cues.get('prms', cues.get('maps')))
 
 
 def _cub(path: Path) -> None:
