@@ -14,7 +14,7 @@ from mmiam.proposals.storage import save_proposals
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
-from test_saliency_configs import MOBILE, run  # noqa: E402
+from test_saliency_configs import MOBILE, TINY  # noqa: E402
 
 SEEN, UNSEEN = (Config.fromfile(ROOT / f'configs/iam-plus_mbv2_voc-{name}.py') for name in ('seen', 'unseen'))
 
@@ -45,23 +45,20 @@ def test_cues_are_of_the_classes_evaluated():
     assert set(UNSEEN.unseen) < set(VOC_CLASSES) and UNSEEN.model.cue.classifier.head.ignore == (0, )
 
 
-def test_evaluation(mini_voc, tmp_path):
+def test_evaluation(mini_voc, evaluate, tmp_path):
     """CAM, PRM and IAM of the two classes alone, from one run; the image without them is left out."""
     root = mini_voc()
     picture = mmcv.imread(str(root / 'JPEGImages/v1.jpg'), channel_order='rgb')
     save_proposals(SelectiveMerging()(picture), tmp_path / 'proposals/v1.npz')
-    options = {**MOBILE, 'test_dataloader.dataset.data_root': str(root), 'model.cue.classifier.checkpoint': None,
-               'model.cue.classifier.backbone.widen_factor': 0.1}
+    options = {**TINY, **MOBILE, 'test_dataloader.dataset.data_root': str(root),
+               'model.cue.classifier.checkpoint': None, 'model.cue.classifier.backbone.widen_factor': 0.1}
     pipeline = Config(UNSEEN.to_dict()).test_dataloader.dataset.pipeline
     pipeline[1].proposal_root = str(tmp_path / 'proposals')
     pipeline[2].scale = (64, 64)
     options.pop('test_dataloader.dataset.pipeline.1.scale')
     options['test_dataloader.dataset.pipeline'] = pipeline
-    done, found = run('iam-plus_mbv2_voc-unseen', options, tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    figures, = found
+    figures, log = evaluate('iam-plus_mbv2_voc-unseen', options)
     assert {f'{row}/{key}' for row in ('CAM', 'PRM', 'IAM') for key in ('mAP_25', 'mAP_50', 'mAP_75', 'ABO')
             } <= set(figures)
-    log = done.stderr + done.stdout
     assert '1 of 2 images left out: has none of the classes to keep' in log and 'IAM: 1 images' in log
     assert '| cat ' in log and '| dog ' not in log and '| person ' not in log

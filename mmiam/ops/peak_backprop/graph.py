@@ -21,7 +21,7 @@ from .ops import (
     Identity,
     Operation,
     Resample,
-    Whole,
+    WholeMaps,
     aten,
     channels_last,
 )
@@ -167,8 +167,8 @@ def _cat(node, shape, sources, dtype):
     if dim % len(shape) == 0 or len(sources) != len(node.next_functions):
         return None
     widths = [source[dim] for source in sources.values()]
-    return Whole(shape, list(sources.values()),
-                 lambda grad, image: [channels_last(part) for part in grad.split(widths, dim)])
+    return WholeMaps(shape, list(sources.values()),
+                     lambda grad, image: [channels_last(part) for part in grad.split(widths, dim)])
 
 
 def _max_pool(node, shape, sources, dtype):
@@ -184,7 +184,7 @@ def _max_pool(node, shape, sources, dtype):
                            memory_format=torch.channels_last)
         return aten.max_pool2d_with_indices_backward(grad, like, *geometry,
                                                      indices if len(indices) == len(grad) == 1 else indices[image])
-    return Whole(shape, [source], apply)
+    return WholeMaps(shape, [source], apply)
 
 
 def _pool(backward: Callable) -> Callable:
@@ -194,8 +194,8 @@ def _pool(backward: Callable) -> Callable:
         run = backward(node)
         if len(shape) != 4:
             return None
-        return Whole(shape, [source],
-                     lambda grad, image: channels_last(run(grad, grad.new_empty((len(grad), *source[1:])))))
+        return WholeMaps(shape, [source],
+                         lambda grad, image: channels_last(run(grad, grad.new_empty((len(grad), *source[1:])))))
     return read
 
 
@@ -218,7 +218,7 @@ def _mean(node, shape, sources, dtype):
     for dim in dims:
         count *= source[dim]
     keep = [1 if dim in dims else size for dim, size in enumerate(source)][1:]
-    return Whole(shape, [source], lambda grad, image: channels_last(
+    return WholeMaps(shape, [source], lambda grad, image: channels_last(
         (grad.reshape(len(grad), *keep) / count).expand(len(grad), *source[1:])))
 
 
@@ -229,7 +229,7 @@ def _signed(dim: int) -> int:
 
 def _reshape(node, shape, sources, dtype):
     source, = sources.values()
-    return Whole(shape, [source], lambda grad, image: channels_last(grad.reshape(len(grad), *source[1:])))
+    return WholeMaps(shape, [source], lambda grad, image: channels_last(grad.reshape(len(grad), *source[1:])))
 
 
 def _permute(node, shape, sources, dtype):
@@ -243,13 +243,13 @@ def _permute(node, shape, sources, dtype):
     if order[0] != 0:
         return None
     back = sorted(range(len(order)), key=order.__getitem__)
-    return Whole(shape, [source], lambda grad, image: channels_last(grad.permute(back)))
+    return WholeMaps(shape, [source], lambda grad, image: channels_last(grad.permute(back)))
 
 
 def _pad(node, shape, sources, dtype):
     source, = sources.values()
     back = [-width for width in node._saved_pad]
-    return Whole(shape, [source], lambda grad, image: channels_last(F.pad(grad, back)))
+    return WholeMaps(shape, [source], lambda grad, image: channels_last(F.pad(grad, back)))
 
 
 def _interpolation(forward: Callable, backward: Callable, flags: Callable) -> Callable:

@@ -107,7 +107,7 @@ class Identity(Operation):
         return [(grad, window)] * len(self.source_shapes)
 
 
-class Whole(Operation):
+class WholeMaps(Operation):
     """An operation that works on whole maps only."""
 
     def __init__(self, shape: tuple, source_shapes: list[tuple], apply: Callable) -> None:
