@@ -168,7 +168,6 @@ class RecordPositiveLayers(TorchFunctionMode):
             gain = gain * weight.detach().to(dtype)
         return FixedNorm.apply(x, gain, lambda: func(*args, **kwargs))
 
-
     @staticmethod
     def _interpolate(func: Callable, args: tuple, kwargs: dict) -> Tensor:
         bound = _INTERPOLATE.bind(*args, **kwargs)
@@ -179,7 +178,7 @@ class RecordPositiveLayers(TorchFunctionMode):
             return func(*args, **kwargs)
         matrices = []
         for axis in (0, 1):
-            unit = torch.eye(x.shape[2 + axis], device=x.device)
+            unit = torch.eye(x.shape[2 + axis], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
             impulses = unit[None, :, :, None] if axis == 0 else unit[None, :, None, :]
             along = {name: _pair(options[name]) for name in ('size', 'scale_factor') if options[name] is not None}
             along = {name: (values[0], 1) if axis == 0 else (1, values[1]) for name, values in along.items()}
