@@ -77,7 +77,7 @@ def test_deformable_convolution_is_named_and_differentiated_ordinarily():
     first, weight, images = nn.Conv2d(3, 3, 3, padding=1).eval(), torch.randn(2, 3), torch.rand(1, 3, 9, 9)
     with pytest.warns(UserWarning, match='ordinarily: DeformConv2d$') as record:
         recorded = trace(lambda x: DeformConv2d.apply(first(x), weight), images)
-    assert len(record) == 1 and not recorded.batched
+    assert len(record) == 2 and not recorded.batched
     maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 1, 4, 4]]))
     # its own gradient, with either sign, goes to the pixel on the right; Eq. 1 takes over in the first layer
     share = torch.zeros(1, 3, 9, 9)
