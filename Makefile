@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-all coverage stacks lint docs clean
+.PHONY: demo test test-slow test-all coverage stacks lint docs clean
 
 demo: $(VENV)/installed
 	$(RUN) tools/misc/run_demo.py
 
 test: $(VENV)/installed
 	$(RUN) -m pytest -q -m 'not slow' tests
+
+test-slow: $(VENV)/installed
+	$(RUN) -m pytest -q -m slow tests
 
 test-all: $(VENV)/installed
 	$(RUN) -m pytest -q tests

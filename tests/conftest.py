@@ -188,6 +188,7 @@ def call_tool(monkeypatch):
         with monkeypatch.context() as patch:
             patch.syspath_prepend(str(path.parent))
             patch.setattr(sys, 'argv', [tool, *map(str, words)])
+            patch.setitem(sys.modules, spec.name, module)  # dataclasses look for it there
             spec.loader.exec_module(module)
             return module.main()
 

@@ -1,8 +1,7 @@
-"""Pictures of activation maps, instances and filling weights. All but ``visualizer`` know NumPy and OpenCV only."""
-from .filling_weights import draw_field, draw_filling_weights, vector_field
+"""Pictures of activation maps and instances. All but ``visualizer`` know NumPy and OpenCV only."""
 from .maps import COLUMNS, draw_predicted
 from .overlays import color_heatmap, overlay_heatmap, overlay_instances
 from .sheet import draw_sheet, side_by_side, write_sheet
 
-__all__ = ['COLUMNS', 'color_heatmap', 'draw_field', 'draw_filling_weights', 'draw_predicted', 'draw_sheet',
-           'overlay_heatmap', 'overlay_instances', 'side_by_side', 'vector_field', 'write_sheet']
+__all__ = ['COLUMNS', 'color_heatmap', 'draw_predicted', 'draw_sheet',
+           'overlay_heatmap', 'overlay_instances', 'side_by_side', 'write_sheet']

@@ -1,6 +1,8 @@
 """The statistics on mini_voc: figures, pictures, errors; arrows by hand."""
 import json
+import math
 import runpy
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,8 +12,13 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-ROOT = Path(__file__).parents[2]
-tool = runpy.run_path(str(ROOT / 'tools/analysis_tools/analyze_extent.py'), run_name='analyze_extent')
+from mmiam.evaluation.functional.best_overlap import best_threshold_iou
+
+FOLDER = Path(__file__).parents[2] / 'tools/analysis_tools'
+sys.path.insert(0, str(FOLDER))
+import extent_figures  # noqa: E402
+
+tool = runpy.run_path(str(FOLDER / 'analyze_extent.py'), run_name='analyze_extent')
 
 
 @pytest.fixture
@@ -78,16 +85,106 @@ def test_errors_are_sentences(arguments, capsys):
     assert tool['main'](arguments) == 2 and 'LoadVOCInstances' in capsys.readouterr().err
 
 
+def test_both_views_by_hand():
+    """Maps of classes 0, 0, 1; masks of classes 0, 2: the second mask has no map of its class, the third map matches
+    the first mask of another class."""
+    iou = np.array([[.3, .1], [.5, .6], [.2, .1]])
+    found = tool['samples_of'](iou, np.array([0, 0, 1]), np.array([.25, .04]), np.array([0, 2]))
+    assert found['instance'].tolist() == [[.5, .25, 0], [0., .04, 2]]
+    assert found['map'].tolist() == [[.3, .25, 0], [.6, .04, 2], [.2, .25, 0]]
+    assert tool['by_class'](found['map'], ('a', 'b', 'c')) == dict(a=.25, b=None, c=.6)
+    nothing = tool['samples_of'](np.zeros((2, 0)), np.array([0, 1]), np.zeros(0), np.zeros(0, int))
+    assert all(len(samples) == 0 for samples in nothing.values())
+    assert tool['metrics'](nothing['map'], ('a', ))['mean'] is None
+
+
+def test_samples_equal_a_slow_reference():
+    """From the maps themselves: all thresholds, all pairs."""
+    def iou(one, mask):
+        return max(((one >= t) & mask).sum() / ((one >= t) | mask).sum() for t in np.linspace(.01, .99, 99))
+
+    rng = np.random.default_rng(0)
+    for number in (4, 1, 0):
+        maps, masks = rng.random((number, 5, 6)).round(3), rng.random((3, 5, 6)) < .4
+        map_labels, labels = rng.integers(0, 2, number), rng.integers(0, 2, 3)
+        found = tool['samples_of'](best_threshold_iou(maps, masks), map_labels, masks.mean((1, 2)), labels)
+        assert found['instance'][:, 0] == pytest.approx([
+            max([iou(one, mask) for one, a in zip(maps, map_labels) if a == b], default=0.)
+            for mask, b in zip(masks, labels)])
+        assert found['map'][:, 0] == pytest.approx([max(iou(one, mask) for mask in masks) for one in maps])
+
+
+def test_size_groups_and_density():
+    samples = np.array([[.1, 0., 0], [.2, .1, 0], [.4, .5, 0], [1., 1., 0]])
+    assert tool['by_size'](samples, (0., .05, .1, .5, 1.)) == [
+        dict(low=0., high=.05, number=1, mean=.1), dict(low=.05, high=.1, number=0, mean=None),
+        dict(low=.1, high=.5, number=1, mean=.2), dict(low=.5, high=1., number=2, mean=.7)]
+    plain = tool['density'](np.array([.05, .05, .95]), np.array([.95, .95, .55]), bins=10, sigma=0)
+    assert plain[9, 0] == pytest.approx(2 / 3 * 100) and plain[5, 9] == pytest.approx(100 / 3)  # rows are IoU
+    smooth = tool['density'](np.array([0., .5]), np.array([0., 1.]), bins=20, sigma=1.)
+    assert smooth.mean() == pytest.approx(1) and smooth[0, 0] > smooth[0, 1] > smooth[0, 3] >= 0
+    assert not tool['density'](np.zeros(0), np.zeros(0)).any()
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+def test_field_by_hand():
+    weights = np.zeros((2, 9, 1, 2))
+    weights[0, 5] = [[0.6, 0.0]]  # channel mean 0.3, 0.0; average 0.15; centered 0.15, -0.15
+    weights[:, 0] = [[0.2, 0.8]]  # mean 0.2, 0.8; average 0.5; centered -0.3, 0.3
+    weights[:, 4] = [[0.1, 0.9]]  # the pixel itself has no direction
+    expected, d = np.zeros((9, 1, 2, 2)), 0.3 * math.sqrt(0.5)
+    expected[5, 0, 0] = 0.15, 0
+    expected[0, 0, 1] = -d, -d
+    assert np.allclose(extent_figures.vector_field(weights), expected)
+
+
+def test_the_arrow_lies_where_it_points():
+    weights = np.zeros((1, 9, 5, 5))
+    weights[0, 5, 2, 2] = 1  # from the middle of the middle cell to the right
+    picture = extent_figures.draw_field(np.full((60, 60, 3), 100, np.uint8), weights, 11)
+    assert picture.shape == (33, 33, 3)  # without the rim
+    rows, columns = np.nonzero(picture[..., 0] > 150)
+    assert abs(rows - 16).max() <= 1 and 15 <= columns.min() <= 17 and 25 <= columns.max() <= 28
+
+
 def test_arrows_without_rim():
     """A rim of large weights does not change what is drawn; the inner field is."""
     rng = np.random.default_rng(0)
-    weights = rng.random((2, 9, 8, 10))
-    image = np.zeros((80, 100, 3), np.uint8)
-    drawn = tool['draw_inner_field'](image, weights, 1, 5)
+    weights, image = rng.random((2, 9, 8, 10)), np.zeros((80, 100, 3), np.uint8)
+    drawn = extent_figures.draw_field(image, weights, 5)
     assert drawn.shape == (6 * 5, 8 * 5, 3) and drawn.any()
     loud = weights.copy()
     loud[..., [0, -1], :] *= 100
     loud[..., [0, -1]] *= 100
-    assert np.array_equal(tool['draw_inner_field'](image, loud, 1, 5), drawn)
-    assert tool['draw_inner_field'](image, weights[..., :2, :2], 1, 5).shape == (10, 10, 3)
-    assert not tool['draw_inner_field'](image, np.ones((2, 9, 8, 10)), 1, 5).any()  # all alike: no arrow
+    assert np.array_equal(extent_figures.draw_field(image, loud, 5), drawn)
+    assert extent_figures.draw_field(image, weights[..., :2, :2], 5).shape == (10, 10, 3)
+    assert not extent_figures.draw_field(image, np.ones((2, 9, 8, 10)), 5).any()  # all alike: no arrow
+
+
+def pixels_of(picture, color):
+    """Pixels of a color given as #RRGGBB."""
+    wanted = np.array([int(color[i:i + 2], 16) for i in (1, 3, 5)])
+    return (np.abs(picture.astype(int) - wanted) <= 2).all(-1)
+
+
+def test_bars_are_as_high_as_their_values():
+    picture = extent_figures.draw_class_bars(
+        {'PRM': [.2, float('nan'), .4], 'IAM': [.4, float('nan'), .8]}, ('cat', 'dog', 'cow'))
+    heights = []
+    for color in extent_figures.COLORS[:2]:
+        bars = pixels_of(picture, color)
+        bars[:bars.shape[0] // 6] = False  # the legend
+        columns = bars.sum(0)
+        left, right = columns[:bars.shape[1] // 2 + 20].max(), columns[bars.shape[1] // 2 + 20:].max()
+        assert right / left == pytest.approx(2, rel=.1)
+        heights.append(left)
+    assert heights[1] / heights[0] == pytest.approx(2, rel=.1)
+    extent_figures.draw_class_bars({'IAM': [float('nan')]}, ['cat'])  # nothing at all
+
+
+def test_density_is_drawn_with_iou_upwards():
+    values = np.zeros((10, 10))
+    values[9, 0] = 100.  # IoU high, size small
+    picture = extent_figures.draw_density({'PRM': values, 'IAM': np.zeros((10, 10))}, {'PRM': 3, 'IAM': 0})
+    y, x = np.nonzero(pixels_of(picture[:, :picture.shape[1] // 2], '#FCFDBF'))  # the brightest of the colors
+    assert len(y) > 100 and y.mean() < picture.shape[0] / 3 and x.mean() < picture.shape[1] / 6

@@ -4,10 +4,12 @@
 
 Writes into the folder --out: ``extent.json`` (figures and samples), ``density_<view>.png`` (Fig. 7),
 ``classes_<view>.png`` (Fig. 8) and ``weights_<image id>.png`` (Fig. 5). A map's IoU is that of its best threshold.
-View ``instance``: one sample a true instance, its best map of the same class, 0 if there is none; view ``map``: one
-sample a map, its best true instance of any class, as the paper writes it. Masks are read for this analysis alone.
+View ``instance``: one sample a true instance, its best map of the same class, 0 if there is none: all methods are
+averaged over the same objects. View ``map``: one sample a map, its best true instance of any class, as the paper writes
+it: methods that find different numbers of maps are averaged over different objects. Masks are read for this analysis
+alone.
 
-Legend: n peaks of an image, m true instances, H x W original image size, h x w input size.
+Legend: n peaks of an image, P maps, m true instances, S samples, H x W original image size, h x w input size.
 """
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from extent_figures import draw_class_bars, draw_density, draw_field
 from rich.progress import track
+from scipy.ndimage import gaussian_filter
 from terminaltables import AsciiTable
 
 import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
@@ -32,12 +36,47 @@ from mmdet.registry import DATASETS
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
-from mmiam.evaluation.functional.extent import VIEWS, ExtentSamples, add_image, density
 from mmiam.models.postprocessors.base import BasePostProcessor
 from mmiam.utils.files import atomic_write
 from mmiam.utils.rle import decode_masks
-from mmiam.visualization import draw_field, vector_field
-from mmiam.visualization.statistics import draw_class_bars, draw_density
+
+VIEWS = ('instance', 'map')
+#: edges of the size groups, as shares of the image's area; our choice
+SIZE_EDGES = (0., 0.01, 0.05, 0.1, 0.2, 0.4, 1.)
+
+
+def samples_of(iou: np.ndarray, map_labels: np.ndarray, sizes: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Samples of an image in both views, each (S, 3): best IoU, size and class of the true instance.
+
+    Args:
+        iou (ndarray): best IoU over thresholds of every map with every mask, (P, m).
+        map_labels (ndarray): class of each map, (P,).
+        sizes (ndarray): area of each mask as a share of the image, (m,).
+        labels (ndarray): class of each mask, (m,).
+    """
+    if not len(labels):
+        return {view: np.zeros((0, 3)) for view in VIEWS}
+    best = np.where(np.equal.outer(map_labels, labels), iou, 0.).max(axis=0, initial=0.)
+    matched = iou.argmax(axis=1)
+    return dict(instance=np.stack([best, sizes, labels], 1),
+                map=np.stack([iou.max(axis=1), sizes[matched], labels[matched]], 1))
+
+
+def mean(values: np.ndarray) -> float | None:
+    """None without any."""
+    return float(values.mean()) if len(values) else None
+
+
+def density(size: np.ndarray, iou: np.ndarray, bins: int = 50, sigma: float = 1.5) -> np.ndarray:
+    """Density of samples over object size and IoU (Fig. 7): (bins, bins), rows are IoU, columns size; mean 1, or 0.
+
+    A histogram smoothed by a Gaussian of ``sigma`` cells; mass that it would carry over the border is reflected, so
+    that none is lost where samples gather, at size 0 and IoU 0. Both are our choice; the paper does not say how it
+    estimates the density.
+    """
+    counts = np.histogram2d(iou, size, bins=bins, range=((0, 1), (0, 1)))[0]
+    counts = gaussian_filter(counts, sigma, mode='reflect') if sigma else counts
+    return counts / counts.mean() if counts.any() else counts
 
 
 @torch.no_grad()
@@ -90,37 +129,12 @@ def weight_arrows(model, feats: tuple, sample, cell: int) -> np.ndarray:
     weights = model.filler.filling_weights(feats, (rows, columns))[0].cpu().numpy()
     used = [max(1, round(count * part / whole))  # without what padding added
             for count, part, whole in zip((rows, columns), sample.img_shape[:2], (height, width))]
-    image = mmcv.imread(sample.img_path, channel_order='rgb')
-    return draw_inner_field(image, weights[..., :used[0], :used[1]], model.filler.kernel_size // 2, cell)
-
-
-def draw_inner_field(image: np.ndarray, weights: np.ndarray, border: int, cell: int) -> np.ndarray:
-    """Arrows without the rim of the grid and with the longest hundredth shortened.
-
-    A location at the rim has fewer neighbours, whose normalised weights are larger for that reason alone; drawn to one
-    scale they leave nothing to see of the others. Our choice, as is the hundredth.
-
-    Args:
-        image (ndarray): RGB, uint8 (h, w, 3).
-        weights (ndarray): normalised filling weights (C, K, H, W).
-        border (int): width of the rim in cells; a grid that is nothing but rim is drawn whole.
-        cell (int): side of a cell in picture pixels.
-    """
-    rows, columns = weights.shape[-2:]
-    if border and min(rows, columns) > 2 * border:
-        weights = weights[..., border:-border, border:-border]
-        top, left = round(border * image.shape[0] / rows), round(border * image.shape[1] / columns)
-        image = image[top:max(image.shape[0] - top, top + 1), left:max(image.shape[1] - left, left + 1)]
-    field = vector_field(weights)
-    length = np.linalg.norm(field, axis=-1, keepdims=True)
-    if length.any():
-        field = field * np.minimum(1, np.quantile(length[length > 0], .99) / np.where(length > 0, length, 1))
-    return draw_field(image, field, cell)
+    return draw_field(mmcv.imread(sample.img_path, channel_order='rgb'), weights[..., :used[0], :used[1]], cell)
 
 
 def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: int, out: Path) -> dict:
-    """Samples of every method and view, name -> view -> ExtentSamples; draws the arrows of the first images."""
-    collected: dict[str, dict[str, ExtentSamples]] = {}
+    """Samples of every method and view, name -> view -> (S, 3); draws the arrows of the first images."""
+    collected: dict[str, dict[str, list]] = {}
     for position, index in enumerate(track(indices, 'images')):
         packed = dataset[index]
         if 'instances' not in packed['data_samples']:
@@ -132,11 +146,12 @@ def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: in
             if valid is not None:
                 maps = maps[:, valid][:, None]
             iou = best_threshold_iou(maps, masks if valid is None else masks[:, valid][:, None])
-            add_image(collected.setdefault(name, {view: ExtentSamples() for view in VIEWS}), iou, map_labels, sizes,
-                      labels)
+            for view, samples in samples_of(iou, map_labels, sizes, labels).items():
+                collected.setdefault(name, {one: [] for one in VIEWS})[view].append(samples)
         if position < arrows and model.filler is not None:
             write_picture(out / f'weights_{sample.img_id}.png', weight_arrows(model, feats, sample, cell))
-    return collected
+    return {name: {view: np.concatenate(samples) for view, samples in views.items()}
+            for name, views in collected.items()}
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -147,32 +162,44 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     atomic_write(path, encoded.tobytes())
 
 
-def figures(samples: ExtentSamples, classes: tuple[str, ...]) -> dict:
+def by_class(samples: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
+    """Mean IoU of each class (Fig. 8)."""
+    return {name: mean(samples[samples[:, 2] == index, 0]) for index, name in enumerate(classes)}
+
+
+def by_size(samples: np.ndarray, edges: tuple[float, ...] = SIZE_EDGES) -> list[dict]:
+    """``low``, ``high`` (shares of the image, high excluded but for the last), ``number``, ``mean`` (or None)."""
+    size, rows = samples[:, 1], []
+    for low, high in zip(edges[:-1], edges[1:]):
+        chosen = samples[(size >= low) & ((size < high) | (high == edges[-1])), 0]
+        rows.append(dict(low=low, high=high, number=len(chosen), mean=mean(chosen)))
+    return rows
+
+
+def metrics(samples: np.ndarray, classes: tuple[str, ...]) -> dict:
     """Figures and samples of a method in a view, json-ready: shares, None where there is nothing to average."""
-    by_class = samples.by_class(len(classes))
-    known = [value for value in by_class if not math.isnan(value)]
-    return dict(number=len(samples.iou), mean=samples.mean() if samples.iou else None,
-                mean_of_classes=sum(known) / len(known) if known else None,
-                share_50=float(np.mean(np.array(samples.iou) >= .5)) if samples.iou else None,
-                by_class={name: None if math.isnan(value) else value for name, value in zip(classes, by_class)},
-                by_size=samples.by_size(), samples=dict(iou=[round(value, 6) for value in samples.iou],
-                                                        size=[round(value, 6) for value in samples.size],
-                                                        label=samples.label))
+    classwise = by_class(samples, classes)
+    known = [value for value in classwise.values() if value is not None]
+    return dict(number=len(samples), mean=mean(samples[:, 0]), mean_of_classes=mean(np.array(known)),
+                share_50=mean(samples[:, 0] >= .5), by_class=classwise, by_size=by_size(samples),
+                samples=dict(iou=samples[:, 0].round(6).tolist(), size=samples[:, 1].round(6).tolist(),
+                             label=samples[:, 2].astype(int).tolist()))
 
 
 def report(collected: dict, classes: tuple[str, ...], num_images: int, void: str, out: Path) -> dict:
     """Write json and pictures of all views; returns the json's content."""
     content = dict(num_images=num_images, void=void, methods={
-        name: {view: figures(samples, classes) for view, samples in views.items()}
+        name: {view: metrics(samples, classes) for view, samples in views.items()}
         for name, views in collected.items()})
     atomic_write(out / 'extent.json', json.dumps(content, indent=1).encode())
     for view in VIEWS:
         chosen = {name: views[view] for name, views in collected.items()}
         write_picture(out / f'density_{view}.png', draw_density(
-            {name: density(one.size, one.iou) for name, one in chosen.items()},
-            {name: len(one.iou) for name, one in chosen.items()}))
+            {name: density(one[:, 1], one[:, 0]) for name, one in chosen.items()},
+            {name: len(one) for name, one in chosen.items()}))
         write_picture(out / f'classes_{view}.png', draw_class_bars(
-            {name: one.by_class(len(classes)) for name, one in chosen.items()}, classes))
+            {name: [math.nan if value is None else value for value in by_class(one, classes).values()]
+             for name, one in chosen.items()}, classes))
     return content
 
 
