@@ -21,6 +21,8 @@ from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.rle import decode_masks
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / 'configs/retrain'
 FILES = sorted(FOLDER.glob('*.py'))
 LITE = is_light()

@@ -17,6 +17,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from test_commands import BLOCKS, calls  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 VOC = 'data/VOCdevkit/VOC2012'
 #: pattern of a command -> the test that runs it, or the file that does; optional packages are installed by none

@@ -7,6 +7,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+pytestmark = pytest.mark.slow
+
 #: a step: stage, losses by name
 Steps = list[tuple[str, dict[str, float]]]
 

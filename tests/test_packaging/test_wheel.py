@@ -16,6 +16,8 @@ from mmengine.config import Config
 from mmiam.engine.model_zoo import load_models
 from mmiam.version import __version__
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PARTS = ('mmiam', 'configs', 'tools', 'demo', 'requirements', 'setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in',
          'model-index.yml', 'LICENSE')

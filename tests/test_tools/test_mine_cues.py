@@ -7,6 +7,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+pytestmark = pytest.mark.slow
+
 VIEWS = 6  # three images with labels, each as it is and flipped
 
 

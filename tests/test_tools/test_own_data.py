@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw
 
 from mmiam.datasets.tag_files import read_coco, read_tags
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL = '(64,64)'
 #: appended to the commands: one epoch a stage on 64 x 64 pixels, random weights, no processes for loading

@@ -30,7 +30,7 @@ class KillOne(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 '''
 
-pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='bash and gloo over localhost')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == 'win32', reason='bash and gloo over localhost')]
 
 
 @pytest.fixture

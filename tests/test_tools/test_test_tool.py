@@ -10,6 +10,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

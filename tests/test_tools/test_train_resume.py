@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ITERATIONS = 3  # an epoch
 EPOCHS = 4  # two of each stage
