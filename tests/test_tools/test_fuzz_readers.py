@@ -15,7 +15,8 @@ import pytest
 from conftest import Payload
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith('linux'), reason='fork, alarms and /proc')]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(
+    not sys.platform.startswith('linux'), reason='fork, alarms and /proc')]
 
 
 @pytest.fixture(scope='module')
