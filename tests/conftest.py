@@ -144,6 +144,34 @@ def tiny_config(mini_voc, tmp_path):
     return make
 
 
+@pytest.fixture
+def tiny_files(tiny_config, tmp_path):
+    """[config, checkpoint]: the files of a model of :func:`tiny_config` with random weights that always finds peaks."""
+    from mmdet.registry import MODELS
+    from mmengine.registry import init_default_scope
+    cfg = tiny_config()
+    cfg.model.peak_head.class_thr = -50.
+    cfg.dump(tmp_path / 'tiny.py')
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    meta = dict(dataset_meta=dict(classes=MINI_CLASSES))
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=meta), tmp_path / 'tiny.pth')
+    return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
+
+
+def load_tool(path):
+    """The module of a tool, e.g. ``load_tool('tools/train.py')``, which finds what lies beside it."""
+    path = CONFIGS.parent / path
+    spec = importlib.util.spec_from_file_location('tool_' + path.stem, path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
 class Payload:
     """Unpickling it makes a folder."""
 
@@ -175,22 +203,15 @@ def hostile(tmp_path, trap):
 def call_tool(monkeypatch):
     """``call_tool('tools/train.py', *words)`` runs a tool's main in this process, and what it set is undone."""
     from mmengine.runner.checkpoint import CheckpointLoader
-    root = CONFIGS.parent
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):
         monkeypatch.setenv(name, '0')
         monkeypatch.delenv(name)
     monkeypatch.setattr(CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy())
 
     def run(tool, *words):
-        path = root / tool
-        spec = importlib.util.spec_from_file_location('called_' + path.stem, path)
-        module = importlib.util.module_from_spec(spec)
         with monkeypatch.context() as patch:
-            patch.syspath_prepend(str(path.parent))
             patch.setattr(sys, 'argv', [tool, *map(str, words)])
-            patch.setitem(sys.modules, spec.name, module)  # dataclasses look for it there
-            spec.loader.exec_module(module)
-            return module.main()
+            return load_tool(tool).main()
 
     yield run
     for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'LOCAL_RANK'):

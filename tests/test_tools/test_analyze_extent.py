@@ -1,35 +1,22 @@
 """The statistics on mini_voc: figures, pictures, errors; arrows by hand."""
 import json
 import math
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from conftest import load_tool
 
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 
-FOLDER = Path(__file__).parents[2] / 'tools/analysis_tools'
-sys.path.insert(0, str(FOLDER))
-import extent_figures  # noqa: E402
-
-tool = runpy.run_path(str(FOLDER / 'analyze_extent.py'), run_name='analyze_extent')
+extent_figures = load_tool('tools/analysis_tools/extent_figures.py')
+tool = vars(load_tool('tools/analysis_tools/analyze_extent.py'))
 
 
 @pytest.fixture
-def arguments(tiny_config, tmp_path):
-    cfg = tiny_config()
-    cfg.model.peak_head.class_thr = -50.
-    cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), tmp_path / 'tiny.pth')
-    return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth'), '--device', 'cpu', '--out', str(tmp_path / 'out')]
+def arguments(tiny_files, tmp_path):
+    return [*tiny_files, '--device', 'cpu', '--out', str(tmp_path / 'out')]
 
 
 def test_figures_and_pictures(arguments, tmp_path, capsys):

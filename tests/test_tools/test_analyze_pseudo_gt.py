@@ -1,11 +1,11 @@
 """What the pseudo ground truth is worth: figures by hand, equality with the sampler, the tool on mini_voc."""
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import load_tool
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,7 +15,7 @@ from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals
 
 ROOT = Path(__file__).parents[2]
-tool = runpy.run_path(str(ROOT / 'tools/analysis_tools/analyze_pseudo_gt.py'), run_name='analyze_pseudo_gt')
+tool = vars(load_tool('tools/analysis_tools/analyze_pseudo_gt.py'))
 Setting, Tally, Truth = tool['Setting'], tool['Tally'], tool['Truth']
 
 

@@ -1,5 +1,4 @@
 """The benchmarks on tiny networks: both sides agree, and what is reported is what was measured."""
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,32 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
+from conftest import load_tool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'tools/analysis_tools'
 
 
 @pytest.fixture
-def tool(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    spec = importlib.util.spec_from_file_location('benchmark', FOLDER / 'benchmark.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def model(tiny_config, tmp_path):
-    """[config, checkpoint] of a random model."""
-    cfg = tiny_config()
-    cfg.model.peak_head.class_thr = -50.
-    cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), tmp_path / 'tiny.pth')
-    return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
+def tool():
+    return load_tool('tools/analysis_tools/benchmark.py')
 
 
 def test_operators_against_their_plain_forms(tool, monkeypatch, tmp_path, capsys):
@@ -78,10 +60,11 @@ def test_meter():
     assert np.isnan(megabytes) or 48 < megabytes < 128  # 64 MiB and what else the allocator took
 
 
-def test_stages_of_both_methods(tool, model, mini_voc, tmp_path, capsys):
+def test_stages_of_both_methods(tool, tiny_files, mini_voc, tmp_path, capsys):
     out = tmp_path / 'out.json'
-    assert tool.main(['stages', model[0], '--images', str(mini_voc() / 'JPEGImages'), '--num', '2', '--repeats', '1',
-                      '--peaks', '3', '--device', 'cpu', '--json', str(out)]) == 0
+    images = str(mini_voc() / 'JPEGImages')
+    assert tool.main(['stages', tiny_files[0], '--images', images, '--num', '2', '--repeats', '1', '--peaks', '3',
+                      '--device', 'cpu', '--json', str(out)]) == 0
     result = json.loads(out.read_text())
     images = result['images']
     assert [Path(image['path']).stem for image in images] == ['t0', 't3']
@@ -94,10 +77,11 @@ def test_stages_of_both_methods(tool, model, mini_voc, tmp_path, capsys):
     assert 'IAM (paper)' in printed and '11.150' in printed and 'filling_and_crf_over_cue' in printed
 
 
-def test_every_click_is_timed(tool, model, mini_voc, tmp_path):
+def test_every_click_is_timed(tool, tiny_files, mini_voc, tmp_path):
     out = tmp_path / 'prompts.json'
-    assert tool.main(['prompts', *model, '--images', str(mini_voc() / 'JPEGImages'), '--num', '2', '--device', 'cpu',
-                      '--json', str(out)]) == 0
+    images = str(mini_voc() / 'JPEGImages')
+    assert tool.main(['prompts', *tiny_files, '--images', images, '--num', '2', '--device', 'cpu', '--json',
+                      str(out)]) == 0
     result = json.loads(out.read_text())
     assert [Path(image['path']).stem for image in result['images']] == ['t0', 't3']
     assert all(image['size'] == [24, 32] and len(image['clicks']) == 9 for image in result['images'])
@@ -105,11 +89,11 @@ def test_every_click_is_timed(tool, model, mini_voc, tmp_path):
     assert 0 < clicks[0] <= result['click_ms'] <= result['slowest_click_ms'] == clicks[-1] and result['clicks'] == 18
 
 
-def test_bad_input_is_named(tool, model, tmp_path, capsys):
-    assert tool.main(['prompts', *model, '--images', str(tmp_path), '--device', 'cpu']) == 2
+def test_bad_input_is_named(tool, tiny_files, tmp_path, capsys):
+    assert tool.main(['prompts', *tiny_files, '--images', str(tmp_path), '--device', 'cpu']) == 2
     assert 'holds no image' in capsys.readouterr().err
     (tmp_path / 'one.jpg').touch()
-    assert tool.main(['stages', model[0], 'gone.pth', '--images', str(tmp_path), '--device', 'cpu']) == 2
+    assert tool.main(['stages', tiny_files[0], 'gone.pth', '--images', str(tmp_path), '--device', 'cpu']) == 2
     assert 'checkpoint gone.pth does not exist' in capsys.readouterr().err
 
 
@@ -120,7 +104,7 @@ def test_best_overlaps_by_hand(tool):
     assert found == [pytest.approx(4 / 6), 0.]  # of class 0 the second mask is best; class 2 has none
 
 
-def test_conv_crf_beside_a_dense_crf(tool, model, tmp_path, capsys):
+def test_conv_crf_beside_a_dense_crf(tool, tiny_files, tmp_path, capsys):
     pytest.importorskip('pydensecrf', reason='pydensecrf2 is optional: pip install pydensecrf2')
     image = torch.zeros(3, 12, 20)
     image[:, :, 10:] = 255.
@@ -129,7 +113,7 @@ def test_conv_crf_beside_a_dense_crf(tool, model, tmp_path, capsys):
     logits[0, 5, 3] = 1.  # a speck in the wrong half
     masks = tool.dense_crf(logits, image)
     assert masks.shape == (2, 12, 20) and masks[0, :, 10:].all() and not masks[0, :, :10].any() and not masks[1].any()
-    words = ['crf', *model, '--device', 'cpu', '--json', str(tmp_path / 'crf.json')]
+    words = ['crf', *tiny_files, '--device', 'cpu', '--json', str(tmp_path / 'crf.json')]
     assert tool.main(words) == 0
     result = json.loads((tmp_path / 'crf.json').read_text())
     assert all(result[name]['instances'] == 3 and result[name]['maps'] > 0 and 0 <= result[name]['best_overlap'] <= 1

@@ -1,10 +1,10 @@
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/misc/check_env.py'
@@ -12,11 +12,7 @@ TOOL = ROOT / 'tools/misc/check_env.py'
 
 @pytest.fixture
 def tool():
-    """The tool as a module."""
-    spec = importlib.util.spec_from_file_location('check_env', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('tools/misc/check_env.py')
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
-import runpy
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import load_tool
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-tool = runpy.run_path(str(ROOT / 'tools/analysis_tools/compare_saliency_metric.py'), run_name='compare')
+tool = vars(load_tool('tools/analysis_tools/compare_saliency_metric.py'))
 
 
 def stand_in(shift=0.):

@@ -1,14 +1,13 @@
 """``tools/misc/download.py``; what it does is tested in test_download.py and test_model_zoo.py."""
 import functools
 import http.server
-import importlib.util
 import threading
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import Payload
+from conftest import Payload, load_tool
 
 from mmiam.engine import read_checkpoint
 from mmiam.engine.download import sha256_of
@@ -36,9 +35,7 @@ def download(tmp_path, monkeypatch):
               for name in ('good', 'hostile')]
     (tmp_path / 'metafile.yml').write_text(yaml.safe_dump(dict(Models=models)))
     (tmp_path / 'index.yml').write_text(yaml.safe_dump(dict(Import=['metafile.yml'])))
-    spec = importlib.util.spec_from_file_location('download_tool', ROOT / 'tools/misc/download.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('tools/misc/download.py')
     yield lambda *flags: module.main([*flags, '--index', str(tmp_path / 'index.yml'), '--out', str(tmp_path / 'out')])
     server.shutdown()
     server.server_close()
@@ -61,9 +58,7 @@ def test_a_hostile_file_is_refused_and_removed_although_its_hash_is_right(downlo
 
 
 def test_the_projects_own_index(capsys):
-    spec = importlib.util.spec_from_file_location('download_tool', ROOT / 'tools/misc/download.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('tools/misc/download.py')
     assert module.main(['--list']) == 0
     printed = capsys.readouterr().out
     assert 'iam_r50_voc' in printed and 'voc_table1_iam_r50' in printed

@@ -1,12 +1,10 @@
 """``tools/export_pseudo_labels.py`` on a model with random weights: content, shards, resumption, refusals."""
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
-import torch
-from mmdet.registry import DATASETS, MODELS
-from mmengine.registry import init_default_scope
+from conftest import load_tool
+from mmdet.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
 #: image-level labels of the miniature data set's training images, by class index
@@ -14,17 +12,9 @@ TAGS = {'t0.jpg': [0], 't1.jpg': [1, 2], 't2.jpg': [0]}
 
 
 @pytest.fixture
-def export(tiny_config, tmp_path, monkeypatch):
+def export(tiny_files, tmp_path, monkeypatch):
     """``export(*flags, out='out.json')`` -> exit status, on a checkpoint of random weights."""
-    spec = importlib.util.spec_from_file_location('export_pseudo_labels', ROOT / 'tools/export_pseudo_labels.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    cfg = tiny_config()
-    cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    meta = dict(dataset_meta=dict(classes=('cat', 'dog', 'person')))
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=meta), tmp_path / 'tiny.pth')
+    tool = load_tool('tools/export_pseudo_labels.py')
     monkeypatch.chdir(tmp_path)
 
     def run(*flags, out='out.json', checkpoint='tiny.pth'):

@@ -1,10 +1,9 @@
 """The command line of tools/model_converters; what they do is tested in test_conversion.py and test_publishing.py."""
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Payload
+from conftest import Payload, load_tool
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
@@ -14,10 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(f'converter_{name}', ROOT / 'tools/model_converters' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool(f'tools/model_converters/{name}.py')
 
 
 def test_backbone_for_a_config(tmp_path):

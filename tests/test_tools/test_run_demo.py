@@ -1,5 +1,4 @@
 """``make demo`` on a handful of images with a small network; its tools run in this process."""
-import importlib.util
 import json
 import subprocess
 import sys
@@ -7,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from conftest import load_tool
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +27,7 @@ param_scheduler = [dict(type='PolyLR', power=0.9, begin=0, end=2, convert_to_ite
 @pytest.fixture
 def demo(call_tool, tmp_path, monkeypatch):
     """The module, with small configs; ``demo.ran`` are the tools that it started."""
-    spec = importlib.util.spec_from_file_location('run_demo', ROOT / 'tools/misc/run_demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool('tools/misc/run_demo.py')
     for name in ('CONFIG', 'COMPARE'):
         path = tmp_path / f'{name.lower()}.py'
         path.write_text(SMALL.format(base=getattr(module, name)))

@@ -1,5 +1,4 @@
 """Table 1 from end to end: the real passes on a tiny backbone, random weights, two images."""
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import load_tool
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -23,14 +23,7 @@ scale = (64, 64)
 """
 
 
-def load_tool():
-    spec = importlib.util.spec_from_file_location('table1', ROOT / 'tools/analysis_tools/table1.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-table1 = load_tool()
+table1 = load_tool('tools/analysis_tools/table1.py')
 FIGURES, PAPER = table1.FIGURES, table1.PAPER
 
 

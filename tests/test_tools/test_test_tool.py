@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
 
 pytestmark = pytest.mark.slow
 
@@ -16,14 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run_test(tiny_config, tmp_path):
+def run_test(tiny_files, tmp_path):
     """``run_test(*flags)`` -> the finished process, on a checkpoint with random weights."""
-    cfg = tiny_config()
-    cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
-    torch.manual_seed(0)
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), tmp_path / 'tiny.pth')
-
     def run(*flags, checkpoint='tiny.pth'):
         return subprocess.run(
             [sys.executable, str(ROOT / 'tools/test.py'), 'tiny.py', checkpoint, '--work-dir', 'work', *flags],

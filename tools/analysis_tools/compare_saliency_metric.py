@@ -2,7 +2,7 @@
 
     python -m venv sod-env && sod-env/bin/pip install pysodmetrics
     sod-env/bin/python tools/analysis_tools/compare_saliency_metric.py --random 200
-    sod-env/bin/python tools/analysis_tools/compare_saliency_metric.py --maps MAPS --masks MASKS [--mask-suffix .png]
+    sod-env/bin/python tools/analysis_tools/compare_saliency_metric.py --maps MAPS --masks MASKS
 
 The first form compares on random maps and masks, of awkward kinds too (constant maps, empty and full masks, few grey
 levels). The second one reads maps (``save_dir`` of SaliencyMetric) and masks of the same names; masks are foreground
@@ -13,7 +13,6 @@ Only NumPy, Pillow and the toolbox are imported: mmiam/evaluation/functional/sal
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import sys
 import warnings
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 MODULE = Path(__file__).parents[2] / 'mmiam/evaluation/functional/saliency.py'
 
@@ -54,18 +54,17 @@ def random_cases(number: int, seed: int = 0) -> Iterator[tuple[np.ndarray, np.nd
         yield saliency, mask
 
 
-def file_cases(maps: Path, masks: Path, suffix: str, index_masks: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def file_cases(maps: Path, masks: Path, index_masks: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Maps (PNG, grey) with the masks of the same names.
 
     Raises:
         FileNotFoundError: naming the folder without maps, or the mask that is missing.
     """
-    from PIL import Image
     paths = sorted(maps.rglob('*.png'))
     if not paths:
         raise FileNotFoundError(f'no *.png in {maps}; have SaliencyMetric write them (save_dir)')
     for path in paths:
-        mask = masks / path.relative_to(maps).with_suffix(suffix)
+        mask = masks / path.relative_to(maps)
         if not mask.is_file():
             raise FileNotFoundError(f'{mask} does not exist (mask of {path})')
         with Image.open(path) as saliency, Image.open(mask) as truth:
@@ -91,20 +90,11 @@ def compare(cases: Iterator[tuple[np.ndarray, np.ndarray]], toolbox, own) -> tup
     return own.saliency_scores(images).metrics(), theirs, float(largest), len(images)
 
 
-def toolbox_version() -> str:
-    """Of the installed distribution, empty if it is not known."""
-    try:
-        return importlib.metadata.version('pysodmetrics')
-    except importlib.metadata.PackageNotFoundError:
-        return ''
-
-
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--random', type=int, default=0, metavar='N', help='random cases')
     parser.add_argument('--maps', type=Path, help='folder of maps')
     parser.add_argument('--masks', type=Path, help='folder of masks')
-    parser.add_argument('--mask-suffix', default='.png')
     parser.add_argument('--index-masks', action='store_true', help="masks hold indices (VOC's SegmentationObject): "
                         'foreground is every one but 0 and 255')
     parser.add_argument('--tolerance', type=float, default=1e-9)
@@ -120,12 +110,12 @@ def main(argv=None) -> int:
         return 2
     try:
         cases = (random_cases(args.random) if args.random else
-                 file_cases(args.maps, args.masks, args.mask_suffix, args.index_masks))
+                 file_cases(args.maps, args.masks, args.index_masks))
         ours, theirs, largest, number = compare(cases, py_sod_metrics, load_own())
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(f'{number} images, toolbox {py_sod_metrics.__name__} {toolbox_version()}')
+    print(f'{number} images, beside {py_sod_metrics.__name__}')
     for name, value in ours.items():
         print(f'{name:10s} ours {value:.10f}  toolbox {theirs[name]:.10f}  difference {abs(value - theirs[name]):.1e}')
     print(f'largest difference of any image at any threshold: {largest:.1e}')
