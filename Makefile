@@ -9,13 +9,13 @@ demo: $(VENV)/installed
 	$(RUN) tools/misc/run_demo.py
 
 test: $(VENV)/installed
-	$(RUN) -m pytest -q -m 'not slow' tests
+	$(RUN) -m pytest -q -n auto --dist loadfile -m 'not slow' tests
 
 test-slow: $(VENV)/installed
-	$(RUN) -m pytest -q -m slow tests
+	$(RUN) -m pytest -q -n auto --dist loadfile -m slow tests
 
 test-all: $(VENV)/installed
-	$(RUN) -m pytest -q tests
+	$(RUN) -m pytest -q -n auto --dist loadfile tests
 
 coverage: $(VENV)/installed
 	$(RUN) -m pytest -q -m 'not slow' --cov mmiam --cov-report term-missing:skip-covered tests
