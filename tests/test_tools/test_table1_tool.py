@@ -32,9 +32,8 @@ def figures(*values):
 
 
 @pytest.fixture
-def configs(tmp_path, monkeypatch):
-    """Folder with the passes on a tiny backbone at 64 x 64; logs hold configs unformatted, which is slow."""
-    monkeypatch.setattr(Config, 'pretty_text', property(lambda cfg: str(cfg._cfg_dict)))
+def configs(tmp_path):
+    """Folder with the passes on a tiny backbone at 64 x 64."""
     init_default_scope('mmdet')
     folder = tmp_path / 'configs'
     folder.mkdir()
