@@ -11,7 +11,7 @@ model = dict(
     cue=dict(type='PeakGaussianCue', sigma=0.04),
     sampler=dict(
         type='ProposalPseudoGTSampler', num_candidates=5, alpha=0.4, area_range=(0.01, 0.6), rank_weight=1.,
-        class_map_weight=2., min_score=1.1, keep_ratio=0.5),
+        class_map_weight=2., min_score=1.1, trusted_fraction=0.5),
     filler=dict(
         type='InstanceExtentFiller', in_channels=(24, 48, 120), channels=32, num_stacks=1, stride=4,
         context_channels=64, aux_loss=dict(type='DiceLoss')),
