@@ -8,7 +8,7 @@ model = dict(
     peak_head=dict(
         type='PeakStimulationHead', num_classes=20, in_channels=1280, sub_pixel=8, class_thr=-2., peak_thr=0.,
         relative_peak_thr=0.5, keep_strongest=True),
-    cue=dict(type='PeakGaussianCue', sigma=0.04),
+    cue=dict(type='PeakGaussianCue'),
     sampler=dict(
         type='ProposalPseudoGTSampler', num_candidates=5, alpha=0.4, area_range=(0.01, 0.6), rank_weight=1.,
         class_map_weight=2., min_score=1.1, trusted_fraction=0.5),

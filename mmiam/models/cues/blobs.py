@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+#: width of the Gaussian at a peak or a click, in units of sqrt(H W); our choice (docs/experiments.md)
+POINT_SIGMA = 0.06
+
 
 def gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[float], like: Tensor) -> Tensor:
     """Gaussian with maximum 1 at the pixel next to ``center``, zero outside of ``box``: (H, W) for (..., H, W).

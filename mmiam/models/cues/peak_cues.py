@@ -20,7 +20,7 @@ from torch import Tensor
 from mmiam.ops import class_maps_over_image, trace
 from mmiam.ops.class_maps import pixel_positions
 
-from .blobs import gaussian
+from .blobs import POINT_SIGMA, gaussian
 
 
 class FoundCues(NamedTuple):
@@ -95,7 +95,7 @@ class PeakGaussianCue(PeakResponseCue):
         prms (bool): compute ``prms`` in inference too, for baselines that are evaluated beside.
     """
 
-    def __init__(self, sigma: float = 0.04, prms: bool = False) -> None:
+    def __init__(self, sigma: float = POINT_SIGMA, prms: bool = False) -> None:
         super().__init__()
         if not sigma > 0:
             raise ValueError(f'PeakGaussianCue: sigma must be positive, got {sigma}')

@@ -17,7 +17,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .blobs import gaussian
+from .blobs import POINT_SIGMA, gaussian
 from .peak_cues import FoundCues
 
 
@@ -35,7 +35,7 @@ class PromptCue(BaseModule):
         logit (float): evidence for a prompt (raw logit): a user is not in doubt. Goes into the scores.
     """
 
-    def __init__(self, field: str = 'prompts', point_sigma: float = 0.04, box_sigma: float = 0.25,
+    def __init__(self, field: str = 'prompts', point_sigma: float = POINT_SIGMA, box_sigma: float = 0.25,
                  logit: float = 20.) -> None:
         super().__init__()
         if not (point_sigma > 0 and box_sigma > 0):
@@ -141,7 +141,7 @@ def to_input(center: list[float], sigma: list[float], box: list[float], sample: 
     return center, sigma, box
 
 
-def simulate_prompts(masks: Tensor, point_sigma: float = 0.04, box_sigma: float = 0.25,
+def simulate_prompts(masks: Tensor, point_sigma: float = POINT_SIGMA, box_sigma: float = 0.25,
                      box_ratio: float = 0.3) -> Tensor:
     """Maps of prompts that a user might give for masks: a random point inside, or sometimes the box around.
 

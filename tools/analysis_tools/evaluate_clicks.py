@@ -1,0 +1,80 @@
+"""How good are masks at clicks: one click at a random point of each annotated object, IoU of its mask.
+
+    python tools/analysis_tools/evaluate_clicks.py CONFIG CHECKPOINT --split val --json clicks.json
+
+Objects smaller than ``--min-area`` of the image are left out; void pixels count nowhere. The same seed clicks on the
+same pixels, so that models can be compared.
+"""
+from __future__ import annotations
+
+import sys
+
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
+
+from mmiam.apis import PromptSession, init_model
+from mmiam.apis.options import given_config, model_parser
+from mmiam.utils.files import write_json
+from mmiam.utils.jobs import with_bar
+from mmiam.utils.rle import decode_masks
+
+
+def click_ious(session: PromptSession, masks: np.ndarray, void: np.ndarray, rng: np.random.Generator) -> list[float]:
+    """IoU of the answer to one click on each mask: bool (n, H, W), void bool (H, W) -> n values in [0, 1]."""
+    ious = []
+    for mask in masks:
+        ys, xs = np.nonzero(mask)
+        chosen = rng.integers(len(ys))
+        answer = session([dict(point=(float(xs[chosen]) + 0.5, float(ys[chosen]) + 0.5))]).masks
+        found = answer[0].cpu().numpy() if len(answer) else np.zeros_like(mask)
+        ious.append(float((found & mask & ~void).sum() / max(((found | mask) & ~void).sum(), 1)))
+    return ious
+
+
+def summarize(ious: list[float]) -> dict:
+    """Number of clicks, mean IoU and share at 0.5 or more, in percent."""
+    values = np.array(ious)
+    return dict(clicks=len(ious), mean_iou=100 * float(values.mean()), share_at_50=100 * float((values >= 0.5).mean()))
+
+
+def main(argv=None) -> int:
+    parser = model_parser(__doc__)
+    parser.add_argument('--split', help="name of a list of the data set, e.g. 'val'; default: that of the config")
+    parser.add_argument('--min-area', type=float, default=0.02, help='least share of the image (default: 0.02)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--json', help='file for the figures')
+    args = parser.parse_args(argv)
+    try:
+        config = given_config(args)
+        init_default_scope('mmdet')
+        given = dict(config.test_dataloader.dataset)
+        if args.split:
+            given['ann_file'] = f'ImageSets/Segmentation/{args.split}.txt'
+        dataset = DATASETS.build(given)
+        model = init_model(config, args.checkpoint, args.device)
+    except (OSError, ValueError, KeyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    rng, ious = np.random.default_rng(args.seed), []
+    for index in with_bar(range(len(dataset)), len(dataset), 'clicking'):
+        sample = dataset[index]['data_samples']
+        size = tuple(sample.ori_shape[:2])
+        masks = decode_masks([one['mask'] for one in sample.instances if not one['ignore_flag']], size)
+        masks = masks[masks.mean((1, 2)) >= args.min_area]
+        if len(masks):
+            void = decode_masks([sample.void_mask], size)[0] if sample.get('void_mask') else np.zeros(size, bool)
+            ious += click_ious(PromptSession(model, sample.img_path), masks, void, rng)
+    result = summarize(ious)
+    print(f'{result["clicks"]} clicks: mean IoU {result["mean_iou"]:.1f} %, '
+          f'{result["share_at_50"]:.1f} % at 0.5 or more')
+    if args.json:
+        write_json(args.json, dict(result, ious=ious, seed=args.seed, min_area=args.min_area))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
