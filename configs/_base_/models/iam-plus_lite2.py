@@ -1,4 +1,4 @@
-# Not the paper: EfficientNet-Lite2, whose ImageNet weights come with a pip package, never trained here; Gaussians at the
+# Not the paper: EfficientNet-Lite2, whose ImageNet weights come with a pip package and are not trained; Gaussians at the
 # peaks in place of Peak Response Maps, and what else we added to the method (docs/experiments.md).
 model = dict(
     type='IAMNet',
