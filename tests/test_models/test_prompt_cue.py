@@ -5,6 +5,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmiam.models.cues import PromptCue, simulate_prompts
+from mmiam.models.cues.blobs import POINT_SIGMA
 
 
 def sample(prompts=None, ori=(40, 60), size=(20, 30), **meta):
@@ -107,7 +108,7 @@ def test_simulated_points_lie_inside_of_their_mask():
     ring = blocks((4, 4, 8, 8)) & ~blocks((5, 5, 7, 7))
     masks = torch.cat([ring, blocks((20, 2, 22, 20))])
     seen = [set(), set()]
-    sigma = .04 * math.sqrt(24 * 32)
+    sigma = POINT_SIGMA * math.sqrt(24 * 32)
     for _ in range(150):
         for one, mask, places in zip(simulate_prompts(masks, box_ratio=0.), masks, seen):
             (y, x), = (one == 1).nonzero().tolist()

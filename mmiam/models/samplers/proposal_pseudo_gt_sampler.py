@@ -100,18 +100,25 @@ class ProposalPseudoGTSampler:
         Raises:
             ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
         """
+        scores, mass = self.score(cues, proposals)
+        dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
+        areas = proposals.areas() / np.prod(proposals.size)
+        return select_candidates(scores, mass, areas, **self.selection, **dedupe)
+
+    def score(self, cues: InstanceData, proposals: SegmentProposals) -> tuple[Tensor, Tensor]:
+        """Scores of J proposals for n cues, and the mass of each cue's map inside each of them, (n, J) both.
+
+        Arguments and errors are those of :meth:`candidates`.
+        """
         prms, cams = matching_maps(cues), cues.get('cams')
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
                 'Add dict(type="AlignSegmentProposals") to the training pipeline after Resize and RandomFlip')
         if len(prms) == 0 or len(proposals) == 0:
-            return [np.zeros(0, dtype=np.int64) for _ in prms]
+            return (prms.new_zeros((len(prms), len(proposals))), ) * 2
         scores, mass = match_proposals(prms, proposals, alpha=self.alpha, contour_size=self.contour_size)
-        scores = scores + torch.from_numpy(prior_scores(proposals, **self.prior, cams=cams)).to(scores)
-        dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
-        areas = proposals.areas() / np.prod(proposals.size)
-        return select_candidates(scores, mass, areas, **self.selection, **dedupe)
+        return scores + torch.from_numpy(prior_scores(proposals, **self.prior, cams=cams)).to(scores), mass
 
     def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device,
              iams: Tensor | None = None) -> PseudoGT:
