@@ -1,4 +1,4 @@
-# One run of tools/test.py that evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks of the published model.
+# One run of tools/test.py that evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks of `voc20`.
 _base_ = './iam-plus_lite2_voc.py'
 model = dict(
     cue=dict(prms=True),  # for the PRM row alone
