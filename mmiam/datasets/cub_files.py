@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from .image_labels import read_lines
+from mmiam.utils.files import read_lines
 
 Value = TypeVar('Value')
 
@@ -30,11 +30,12 @@ def read_table(path: str, parse: Callable[[list[str]], Value], form: str) -> dic
         raise FileNotFoundError(f'{path} does not exist; data_root must be the folder CUB_200_2011 as it is unpacked, '
                                 'with images.txt and images/ in it')
     table: dict[int, Value] = {}
-    for position, words in read_lines(path):
+    for position, line in read_lines(path):
+        words = line.split()
         try:
             number, value = int(words[0]), parse(words[1:])
         except (ValueError, IndexError):
-            raise ValueError(f'{path}, line {position}: {" ".join(words)!r}; expected {form}') from None
+            raise ValueError(f'{path}, line {position}: {line!r}; expected {form}') from None
         if number in table:
             raise ValueError(f'{path}, line {position}: number {number} is there twice; restore the file')
         table[number] = value

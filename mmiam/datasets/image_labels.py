@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-_ID = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.\-]*')
-_SBD_PAIR = re.compile(r'/?JPEGImages/([^/\s]+)\.\w+')
+from mmiam.utils.files import read_ids, read_lines
 
 
 @dataclass
@@ -22,22 +22,16 @@ class ImageLabels:
 
     Attributes:
         labels (list[int]): Sorted class indices present.
-        height (int | None): Height in pixels, None where the annotation does not state it.
-        width (int | None): Width in pixels, or None.
         unknown (Counter): Objects of names that are not among the classes.
     """
     labels: list[int]
-    height: int | None = None
-    width: int | None = None
     unknown: Counter = field(default_factory=Counter)
 
 
 def read_image_list(path: str) -> list[str]:
-    """Image ids of a list file, one a line, in order.
+    """Image ids of a list file, in order; see :func:`mmiam.utils.files.read_ids` for its forms.
 
-    Lines of the form ``/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png``, in which some
-    train_aug lists come, give the id only. An id never holds a folder, so no list can lead out of the data
-    root.
+    An id never holds a folder, so no list can lead out of the data root; anything else is one.
 
     Args:
         path (str): The list file.
@@ -52,21 +46,17 @@ def read_image_list(path: str) -> list[str]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
                                 'docs/data.md for how the lists are made')
-    ids = []
-    for number, words in read_lines(path):
-        pair = _SBD_PAIR.fullmatch(words[0])
-        image_id = pair.group(1) if pair else words[0]
-        if not _ID.fullmatch(image_id) or (len(words) > 1 and not pair):
-            raise ValueError(f'{path}, line {number}: {" ".join(words)!r} is not an image id; write one id '
-                             'a line, without folder and suffix')
-        ids.append(image_id)
-    if not ids:
-        raise ValueError(f'image list {path} holds no image id; write one id a line')
-    twice = [image_id for image_id, count in Counter(ids).items() if count > 1]
-    if twice:
-        raise ValueError(f'{path} lists {twice[0]!r} more than once ({len(twice)} such ids); remove the '
-                         'repetitions')
+    ids = read_ids(path)
+    for image_id in ids:
+        if not is_file_name(image_id):
+            raise ValueError(f'{path}: {image_id!r} is not an image id; write one id a line, without folder and suffix')
     return ids
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text can be the name of a file in a folder: no folder, no control character, not '.' or '..'."""
+    return (text not in ('', '.', '..') and not re.search(r'[/\\]', text)
+            and not any(unicodedata.category(letter) in ('Cc', 'Cs') for letter in text))
 
 
 def read_annotation(path: str) -> ElementTree.Element:
@@ -87,14 +77,14 @@ def read_annotation(path: str) -> ElementTree.Element:
 
 
 def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
-    """Image-level labels and image size of one ``Annotations/*.xml``. Boxes are not read.
+    """Image-level labels of one ``Annotations/*.xml``. Boxes are not read, nor the size: files tell theirs.
 
     Args:
         path (str): The annotation file.
         classes (Sequence[str]): Class names; the label is the position.
 
     Returns:
-        ImageLabels: Labels, size, and how many objects had other names.
+        ImageLabels: Labels, and how many objects had other names.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -111,17 +101,7 @@ def labels_from_xml(path: str, classes: Sequence[str]) -> ImageLabels:
             labels.add(index[name])
         else:
             unknown[name] += 1
-    height, width = (_positive_int(root.findtext(f'size/{key}')) for key in ('height', 'width'))
-    return ImageLabels(sorted(labels), height, width, unknown)
-
-
-def _positive_int(text: str | None) -> int | None:
-    """``text`` as an int above 0, or None: sizes of 0 stand in some annotations for 'unknown'."""
-    try:
-        value = int(float(text))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return value if value > 0 else None
+    return ImageLabels(sorted(labels), unknown)
 
 
 def labels_from_imagesets(folder: str, split: str, classes: Sequence[str],
@@ -161,19 +141,9 @@ def _read_flags(path: str) -> dict[str, int]:
         raise FileNotFoundError(f"class list {path} does not exist; set label_split to an existing split, or "
                                 "label_source='annotations'")
     flags = {}
-    for number, words in read_lines(path):
+    for number, line in read_lines(path):
+        words = line.rsplit(None, 1)  # a name may hold blanks
         if len(words) != 2 or words[1] not in ('-1', '0', '1'):
-            raise ValueError(f'{path}, line {number}: {" ".join(words)!r}; expected an image id and -1, 0 or 1')
+            raise ValueError(f'{path}, line {number}: {line!r}; expected an image id and -1, 0 or 1')
         flags[words[0]] = int(words[1])
     return flags
-
-
-def read_lines(path: str) -> Iterator[tuple[int, list[str]]]:
-    """(number from 1, words) of each line of a text file that is not blank."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            for number, line in enumerate(file, 1):
-                if line.split():
-                    yield number, line.split()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no text in UTF-8 ({error}); restore it') from error

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
@@ -19,8 +19,9 @@ FILTER_KEYS = ('filter_empty_gt', 'min_size', 'exclude_classes', 'keep_classes')
 class ImageLevelDataset(BaseDetDataset):
     """Images with image-level labels; sub-classes give ``load_data_list``.
 
-    An entry has ``img_id``, ``img_path``, ``height`` and ``width`` (pixels, or None: read from the image's header
-    when the sample is made) and ``image_labels`` (sorted list of int, indices into ``classes``).
+    An entry has ``img_id``, ``img_path`` and ``image_labels`` (sorted list of int, indices into ``classes``). Its
+    ``height`` and ``width`` (pixels as shown) always come from the image's header: annotations that state another size
+    than the file's, or that of a phone's photo before it is turned, are common.
 
     Args:
         filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images
@@ -74,7 +75,7 @@ class ImageLevelDataset(BaseDetDataset):
                 kept.append(entry)
             elif config.get('filter_empty_gt', True) and not labels:
                 left_out['no image-level label (filter_empty_gt)'] += 1
-            elif config.get('min_size', 0) > 0 and min(self._size(entry)) < config['min_size']:
+            elif config.get('min_size', 0) > 0 and min(image_size(entry['img_path'])) < config['min_size']:
                 left_out['too small (min_size)'] += 1
             else:
                 kept.append(entry)
@@ -96,22 +97,15 @@ class ImageLevelDataset(BaseDetDataset):
             raise ValueError(f'filter_cfg[{key!r}] names {unknown}, which are none of the classes {classes}')
         return {classes.index(name) for name in names}
 
-    @staticmethod
-    def _size(entry: dict) -> tuple[int, int]:
-        """(height, width) of an entry, from the image's header where the annotation does not tell."""
-        if entry['height'] is None or entry['width'] is None:
-            return image_size(entry['img_path'])
-        return entry['height'], entry['width']
-
     def get_data_info(self, idx: int) -> dict:
-        """The entry of an image, its size filled in."""
+        """The entry of an image, with its size."""
         entry = super().get_data_info(idx)
-        entry['height'], entry['width'] = self._size(entry)
+        entry['height'], entry['width'] = image_size(entry['img_path'])
         return entry
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of an image (for class-balanced sampling)."""
-        return self.get_data_info(idx)['image_labels']
+        return super().get_data_info(idx)['image_labels']
 
     def image_name(self, idx: int) -> str:
         """Path of an image relative to the image folder, with ``/``, as COCO's ``file_name`` has it."""
@@ -120,11 +114,15 @@ class ImageLevelDataset(BaseDetDataset):
 
     def prepare_data(self, idx: int) -> dict:
         """A sample through the pipeline; an error names the image."""
-        entry = self.get_data_info(idx)
-        check_image_file(entry['img_path'])
-        try:
-            return self.pipeline(entry)
-        except Exception as error:
-            add_note(error, f"while preparing image {entry['img_id']!r} of {self.source_name()} "
-                            f"({entry['img_path']}); if the file is damaged, download it again")
-            raise
+        return run_pipeline(self.pipeline, self.get_data_info(idx), self.source_name())
+
+
+def run_pipeline(pipeline: Callable[[dict], dict], entry: dict, source: str) -> dict:
+    """The sample of an entry whose image is whole; an error of a step names the image in a note."""
+    check_image_file(entry['img_path'])
+    try:
+        return pipeline(entry)
+    except Exception as error:
+        add_note(error, f'while preparing image {entry["img_id"]!r} of {source} ({entry["img_path"]}); if the file is '
+                        'damaged, download it again')
+        raise

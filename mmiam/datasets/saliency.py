@@ -8,10 +8,9 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from mmiam.utils.errors import add_note
-from mmiam.utils.images import check_image_file
+from mmiam.utils.files import read_lines
 
-from .image_labels import read_lines
+from .image_level import run_pipeline
 
 
 @DATASETS.register_module()
@@ -35,7 +34,7 @@ class SaliencyDataset(BaseDetDataset):
     Args:
         data_root (str): The data set's folder.
         ann_file (str): List below ``data_root`` of the images to take, one a line (an id, or a path to the image; what
-            follows on the line is not read). Empty: all images, sorted by id.
+            follows its suffix is not read). Empty: all images, sorted by id.
         data_prefix (dict, optional): Folders below ``data_root``: ``img`` and ``mask``.
         img_suffix (str): Suffix of image files.
         mask_suffix (str): Suffix of mask files.
@@ -137,20 +136,14 @@ class SaliencyDataset(BaseDetDataset):
 
     def prepare_data(self, idx: int) -> dict:
         """A sample through the pipeline; an error names the image."""
-        entry = self.get_data_info(idx)
-        check_image_file(entry['img_path'])
-        try:
-            return self.pipeline(entry)
-        except Exception as error:
-            add_note(error, f"while preparing image {entry['img_id']!r} ({entry['img_path']}); if the file is damaged, "
-                            'download it again')
-            raise
+        return run_pipeline(self.pipeline, self.get_data_info(idx), self.data_prefix['img'])
 
 
 def read_list(path: str, img_suffix: str, with_folder: bool) -> list[str]:
-    """Ids of a list file: of the first word of each line its stem, with the first folder before it if asked.
+    """Ids of a list file: of each line its stem, with the first folder before it if asked.
 
-    ``Butterfly/Src/12.jpg`` and ``Butterfly/12`` are both ``Butterfly/12`` with folder, ``12`` without.
+    ``Butterfly/Src/12.jpg`` and ``Butterfly/12`` are both ``Butterfly/12`` with folder, ``12`` without. What
+    follows the suffix on a line is not read.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -159,8 +152,8 @@ def read_list(path: str, img_suffix: str, with_folder: bool) -> list[str]:
     if not os.path.isfile(path):
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file')
     ids = []
-    for _, words in read_lines(path):
-        parts = [part for part in words[0].removesuffix(img_suffix).split('/') if part]
+    for _, line in read_lines(path):
+        parts = [part for part in line.partition(img_suffix)[0].split('/') if part]
         if parts:
             ids.append(f'{parts[0]}/{parts[-1]}' if with_folder and len(parts) > 1 else parts[-1])
     if not ids:

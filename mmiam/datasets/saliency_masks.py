@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmiam.utils.grey_pictures import read_grey
+from mmiam.utils.images import read_grey
 
 #: a pixel is foreground above this grey level, as in the field's standard toolbox
 FOREGROUND_ABOVE = 128
@@ -17,7 +17,7 @@ FOREGROUND_ABOVE = 128
 def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarray:
     """Foreground of a mask file: grey level above 128 of 255.
 
-    Colour and palette pictures become grey first; an alpha channel is dropped.
+    Color and palette pictures become grey first; an alpha channel is dropped.
 
     Args:
         path (str): The mask file, of any format that Pillow reads.

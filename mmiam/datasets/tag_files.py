@@ -1,37 +1,48 @@
 """Image-level tags of one's own images: one folder a class, CSV, or COCO json of which only category ids are read.
 
 A *name* is an image's path relative to the image folder, with ``/``. Names in files are checked, so that no file can
-lead out of the image folder.
+lead out of the image folder. Blanks around a class name are no part of it.
 """
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+from mmiam.utils.files import read_json, read_text
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images
+
+from .image_labels import is_file_name
+
 #: in place of a file of tags: one folder a class
 FOLDERS = 'folders'
-#: first cells that mark the first row of a CSV file as its header
-HEADERS = ('file', 'filename', 'file_name', 'image', 'path')
+#: what a CSV's column of image names or of tags may be called, without case, blanks and punctuation
+NAME_COLUMNS = ('file', 'filename', 'filepath', 'path', 'image', 'imagename', 'imagepath', 'img', 'imageid', 'photo',
+                'picture', 'name', 'id')
+TAG_COLUMNS = ('tag', 'tags', 'label', 'labels', 'class', 'classes', 'classname', 'category', 'categories')
+_FLAGS = {'0': False, '1': True, '0.0': False, '1.0': True, '': False, 'false': False, 'true': True}
 
 
 @dataclass
 class TaggedImage:
-    """Name and tags (class names, in the order found) of one image; height and width in pixels where known."""
+    """Name and tags (class names, in the order found) of one image; ``id`` is that of COCO json, as it stands there."""
     name: str
     tags: list[str]
-    height: int | None = None
-    width: int | None = None
+    id: int | float | str | None = None
 
 
 @dataclass
 class TaggedImages:
-    """All images of a source, and its class names: categories in the file's order, else names in the alphabet's."""
+    """All images of a source, and its class names: categories in the file's order, else names in the alphabet's.
+
+    ``category_ids`` holds the id of each class in COCO json, as it stands there.
+    """
     images: list[TaggedImage]
     classes: tuple[str, ...] = field(default=())
+    category_ids: dict[str, int | float | str] = field(default_factory=dict)
 
 
 def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
@@ -62,115 +73,176 @@ def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
 
 
 def read_class_folders(root: str) -> TaggedImages:
-    """Images below ``root``, the first folder on the way to an image is its tag. Hidden files are passed over.
+    """Images below ``root``, the first folder on the way to an image is its tag. See :func:`list_images` for links.
 
     Raises:
-        ValueError: if there is no folder with an image, or an image lies beside the folders.
+        ValueError: if there is no folder, one without an image, or an image beside the folders.
     """
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
-    loose = sorted(entry.name for entry in os.scandir(root) if _is_image(entry.name))
-    images = []
-    for tag in classes:
-        for folder, inner, files in os.walk(os.path.join(root, tag)):
-            inner[:] = sorted(name for name in inner if not name.startswith('.'))
-            relative = os.path.relpath(folder, root).replace(os.sep, '/')
-            images += [TaggedImage(f'{relative}/{name}', [tag]) for name in sorted(files) if _is_image(name)]
-    if not images:
+    names = list_images(root, recursive=True)
+    loose = [name for name in names if '/' not in name]
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
+    if not folders or not names:
         raise ValueError(f'{root} has no folder with an image; make one folder a class ({root}/cat/1.jpg), or name a '
                          '.csv or .json file of tags as ann_file')
     if loose:
         raise ValueError(f'{os.path.join(root, loose[0])} lies beside the class folders ({len(loose)} such images); '
                          'move it into the folder of its class')
-    used = {image.tags[0] for image in images}
-    return TaggedImages(images, tuple(tag for tag in classes if tag in used))
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith('.')
+    empty = sorted(set(folders) - {name.split('/')[0] for name in names})
+    if empty:
+        raise ValueError(f'class folder {os.path.join(root, empty[0])} has no image ({", ".join(IMAGE_SUFFIXES)}; '
+                         f'{len(empty)} such folders); convert its files to one of these, or remove the folder')
+    images = [TaggedImage(name, [name.split('/')[0].strip()]) for name in names]
+    return TaggedImages(images, tuple(sorted({image.tags[0] for image in images})))
 
 
 def read_csv(path: str) -> TaggedImages:
-    """Rows ``file, tag, tag, …`` with comma or semicolon; a first row that begins with "file" is a header.
+    """Rows of image names and tags, separated by comma, semicolon or tab.
+
+    Without header the rows are ``file, tag, tag, …``. A first row without the name of an image file is a header, of
+    one of two forms: a column of tags (``TAG_COLUMNS``), whose cells may hold several, separated by ``, ; |``, or as
+    the list that Python prints; or a column a class of 0 and 1. An image may have several rows with a column of tags.
 
     Raises:
-        ValueError: if the file is not UTF-8, or a row has no file, a name that leads out of the image folder, or
-            one that an earlier row has.
+        ValueError: if the file is no text, its header is of another form, or a row has no file, a name that leads out
+            of the image folder, or one that an earlier row has.
     """
+    header, rows = _csv_rows(path)
+    column, tags_of, several_rows = _csv_layout(path, header, rows)
+    images: dict[str, TaggedImage] = {}
     lines: dict[str, int] = {}
-    images = []
-    try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=';' if ';' in first and ',' not in first else ',', strict=True)
-            for row in reader:
-                cells = [cell.strip() for cell in row]
-                if not any(cells) or (not lines and cells[0].lower() in HEADERS):
-                    continue
-                where = f'{path}, line {reader.line_num}'
-                name = safe_name(cells[0], where)
-                if name in lines:
-                    raise ValueError(f'{where}: {name!r} stands in line {lines[name]} already; write all tags of an '
-                                     'image in one line')
-                lines[name] = reader.line_num
-                images.append(TaggedImage(name, list(dict.fromkeys(cell for cell in cells[1:] if cell))))
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text ({error}); save it as UTF-8') from error
-    except csv.Error as error:
-        raise ValueError(f'{path}, line {reader.line_num}: {error}; write rows of the form file,tag,tag') from error
+    for line, row in rows:
+        name = safe_name(row[column] if column < len(row) else '', f'{path}, line {line}')
+        if lines.setdefault(name, line) != line and not several_rows:
+            raise ValueError(f'{path}, line {line}: {name!r} stands in line {lines[name]} already; write all tags of '
+                             'an image in one line')
+        tags = images.setdefault(name, TaggedImage(name, [])).tags
+        tags += [tag for tag in dict.fromkeys(tags_of(row)) if tag not in tags]
     if not images:
         raise ValueError(f'{path} names no image; write rows of the form file,tag,tag')
-    return TaggedImages(images, tuple(sorted({tag for image in images for tag in image.tags})))
+    return TaggedImages(list(images.values()), tuple(sorted({tag for image in images.values() for tag in image.tags})))
+
+
+def _csv_rows(path: str) -> tuple[list[str] | None, list[tuple[int, list[str]]]]:
+    """The header, if there is one, and (line, cells) of all other rows that are not empty."""
+    text = read_text(path)
+    first = text.partition('\n')[0]
+    delimiter = next((mark for mark in ',;\t' if mark in first), ',')
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
+    rows = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise ValueError(f'{path}, line {reader.line_num}: {error}; write rows of the form file,tag,tag') from error
+    if rows and not any(map(_is_image, rows[0][1])):
+        return rows[0][1], rows[1:]
+    return None, rows
+
+
+def _is_image(cell: str) -> bool:
+    return cell.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[str]]]
+                ) -> tuple[int, Callable[[list[str]], list[str]], bool]:
+    """Position of the image's name in a row, what gives the tags of a row, and whether an image may have several."""
+    if header is None:
+        _refuse_flags(path, [cell for _, row in rows for cell in row[1:]])
+        return 0, lambda row: [tag for cell in row[1:] for tag in _split(cell)], False
+    keys = [re.sub(r'[^a-z]', '', cell.lower()) for cell in header]
+    columns = range(len(header))
+    names = [i for i in columns if rows and all(i < len(row) and _is_image(row[i]) for _, row in rows)]
+    names += sorted((i for i in columns if keys[i] in NAME_COLUMNS), key=lambda i: NAME_COLUMNS.index(keys[i]))
+    if not names:
+        raise ValueError(f'{path}: the first row, {header}, is neither an image with its tags nor a header with a '
+                         'column of file names; call that column "file"')
+    column = names[0]
+    tagged = [i for i in columns if i != column and keys[i] in TAG_COLUMNS]
+    if tagged:
+        def cells(row: list[str]) -> list[str]:  # cells beyond the header's are further tags
+            return [row[i] for i in (*tagged, *range(len(header), len(row))) if i < len(row)]
+
+        _refuse_flags(path, [cell for _, row in rows for cell in cells(row)])
+        return column, lambda row: [tag for cell in cells(row) for tag in _split(cell)], True
+    classes = [i for i in columns if i != column and keys[i] not in ('', 'unnamed', *NAME_COLUMNS)]
+    for line, row in rows:
+        wrong = [i for i in range(len(row)) if i >= len(header) or i in classes and row[i].lower() not in _FLAGS]
+        if wrong:
+            name = header[wrong[0]] if wrong[0] < len(header) else 'none'
+            raise ValueError(f'{path}, line {line}: {row[wrong[0]]!r} in column {name!r} of the header {header}, which '
+                             'has neither a column of tags ("tags", "label" or "class") nor only columns of 0 and 1, '
+                             'one a class')
+    return column, lambda row: [header[i] for i in classes if i < len(row) and _FLAGS[row[i].lower()]], False
+
+
+def _split(cell: str) -> list[str]:
+    """Tags in a cell: separated by , ; or |, perhaps as Python prints a list."""
+    quotes = ''
+    if cell.startswith('[') and cell.endswith(']'):
+        cell, quotes = cell[1:-1], '\'"'
+    return [tag for tag in (part.strip().strip(quotes) if quotes else part.strip() for part in re.split('[,;|]', cell))
+            if tag]
+
+
+def _refuse_flags(path: str, cells: list[str]) -> None:
+    if any(cells) and all(cell.lower() in _FLAGS for cell in cells):
+        raise ValueError(f'{path}: all tags are 0 or 1; name the classes: as tags, or in a header with a column for '
+                         'each class (file,cat,dog)')
 
 
 def read_coco(path: str) -> TaggedImages:
     """Category ids of COCO json: of each image's ``category_ids``, of its ``annotations``, or both.
 
-    Nothing else of an annotation is looked at, so any COCO file serves; boxes and masks stay unread.
+    Nothing else of an annotation is looked at, so any COCO file serves; boxes and masks stay unread. An id may be a
+    number in one list and a text in another.
 
     Raises:
         ValueError: naming the key at fault, e.g. ``annotations[3].category_id``.
     """
-    content = _load_json(path)
-    names = _category_names(path, content)
-    images: dict[object, TaggedImage] = {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f'{path} holds a {type(content).__name__}; COCO json is an object with images and categories')
+    categories: dict[str, dict] = {}
+    for position, item in enumerate(_items(path, content, 'categories')):
+        key, name = _key(item.get('id')), item.get('name')
+        name = name.strip() if isinstance(name, str) else ''
+        if key is None or key in categories or not name or any(name == one['name'] for one in categories.values()):
+            raise ValueError(f'{path}: categories[{position}] is {item!r}; give each category an id and a name of '
+                             'its own (1 and "1" are one id)')
+        categories[key] = dict(id=item['id'], name=name)
+    if not categories:
+        raise ValueError(f'{path}: categories is empty; list the classes with id and name')
+    images: dict[str, TaggedImage] = {}
     known: dict[str, int] = {}
     for position, item in enumerate(_items(path, content, 'images')):
         where = f'{path}: images[{position}]'
-        key = item.get('id')
-        if not _is_id(key) or key in images:
-            raise ValueError(f'{where}.id is {key!r}; give each image an id of its own, a number or a text')
+        key = _key(item.get('id'))
+        if key is None or key in images:
+            raise ValueError(f'{where}.id is {item.get("id")!r}; give each image an id of its own, a whole number or a '
+                             'text (1 and "1" are one id)')
         name = safe_name(item.get('file_name'), f'{where}.file_name')
         if name in known:
             raise ValueError(f'{where}.file_name {name!r} is that of images[{known[name]}]; list an image once')
         known[name] = position
-        images[key] = TaggedImage(name, [], *(_side(item.get(side)) for side in ('height', 'width')))
+        images[key] = TaggedImage(name, [], item['id'])
         given = item.get('category_ids', [])
         if not isinstance(given, list):
             raise ValueError(f'{where}.category_ids is {given!r}; it must be a list of category ids')
         for number, category in enumerate(given):
-            _add(images[key], names, category, f'{where}.category_ids[{number}]')
+            _add(images[key], categories, category, f'{where}.category_ids[{number}]')
     for position, item in enumerate(_items(path, content, 'annotations', needed=False)):
         where = f'{path}: annotations[{position}]'
-        key = item.get('image_id')
-        if not _is_id(key) or key not in images:
-            raise ValueError(f'{where}.image_id {key!r} is not the id of an image; add the image or remove the '
-                             'annotation')
-        _add(images[key], names, item.get('category_id'), f'{where}.category_id')
+        image = images.get(_key(item.get('image_id')))
+        if image is None:
+            raise ValueError(f'{where}.image_id {item.get("image_id")!r} is not the id of an image; add the image or '
+                             'remove the annotation')
+        _add(image, categories, item.get('category_id'), f'{where}.category_id')
     if not images:
         raise ValueError(f'{path}: images is empty; list the images with id and file_name')
-    return TaggedImages(list(images.values()), tuple(names.values()))
-
-
-def _load_json(path: str) -> dict:
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:  # no json, no UTF-8, or nested without end
-        raise ValueError(f'{path} is not json ({error}); export it again') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path} holds a {type(content).__name__}; COCO json is an object with images and categories')
-    return content
+    return TaggedImages(list(images.values()), tuple(one['name'] for one in categories.values()),
+                        {one['name']: one['id'] for one in categories.values()})
 
 
 def _items(path: str, content: dict, key: str, needed: bool = True) -> list[dict]:
@@ -183,49 +255,37 @@ def _items(path: str, content: dict, key: str, needed: bool = True) -> list[dict
     return items
 
 
-def _category_names(path: str, content: dict) -> dict[object, str]:
-    """Category id -> name, in the file's order."""
-    names: dict[object, str] = {}
-    for position, item in enumerate(_items(path, content, 'categories')):
-        key, name = item.get('id'), item.get('name')
-        if not _is_id(key) or key in names or not isinstance(name, str) or not name or name in names.values():
-            raise ValueError(f'{path}: categories[{position}] is {item!r}; give each category an id and a name of '
-                             'its own')
-        names[key] = name
-    if not names:
-        raise ValueError(f'{path}: categories is empty; list the classes with id and name')
-    return names
+def _key(value) -> str | None:
+    """What an id is found by, or None: converters write 1, "1" and 1.0 for the same one."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
-def _add(image: TaggedImage, names: dict, category, where: str) -> None:
-    if not _is_id(category) or category not in names:
+def _add(image: TaggedImage, categories: dict[str, dict], category, where: str) -> None:
+    found = categories.get(_key(category))
+    if found is None:
         raise ValueError(f'{where} is {category!r}, which is not the id of a category; add it to categories or '
                          'remove it')
-    if names[category] not in image.tags:
-        image.tags.append(names[category])
-
-
-def _is_id(value) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
-
-
-def _side(value) -> int | None:
-    """A side in pixels, or None: then the image's header tells."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    if found['name'] not in image.tags:
+        image.tags.append(found['name'])
 
 
 def safe_name(name, where: str) -> str:
-    """A relative path below the image folder, in its shortest form.
+    """A relative path below the image folder, in its shortest form. Any name that stays inside is one.
 
     Raises:
-        ValueError: for anything that is no text, is absolute or leads out of the folder.
+        ValueError: for anything that is no text, has control characters, is absolute or leads out of the folder.
     """
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+    if not isinstance(name, str) or not name.strip():
         raise ValueError(f'{where}: {name!r} is not the name of an image file')
     clean = os.path.normpath(name.replace('\\', '/')).replace(os.sep, '/')
-    if clean.startswith(('/', '~')) or clean in ('.', '..') or clean.startswith('../') or ':' in clean.split('/')[0]:
+    parts = clean.split('/')
+    if parts[0] in ('', '.', '..') or re.match(r'[A-Za-z]:[\\/]|[A-Za-z][\w+.-]*://', name):
         raise ValueError(f'{where}: {name!r} leads out of the image folder; write paths relative to img_root, '
                          'without ".."')
+    if not all(map(is_file_name, parts)):
+        raise ValueError(f'{where}: {name!r} is not the name of an image file')
     return clean
 
 

@@ -23,7 +23,7 @@ class VOCInstanceDataset(ImageLevelDataset):
 
     A sample: ``img_id`` str, ``img_path``, ``height``, ``width`` (pixels), ``image_labels`` (sorted list of
     int); at test also ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels`` (class index in the
-    PNG -> label).
+    PNG -> label) and ``num_mask_classes`` (its largest class index).
 
     Args:
         data_root (str): The folder with ``JPEGImages`` and so on.
@@ -34,8 +34,9 @@ class VOCInstanceDataset(ImageLevelDataset):
             (``ImageSets/Main/<class>_<split>.txt``).
         label_split (str, optional): ``<split>`` for ``'imagesets'``. Defaults to the list's own name.
         img_suffix (str): Suffix of image files.
-        mask_classes (Sequence[str], optional): Class names in the order of the indices 1, 2, … in
-            ``semantic``. Defaults to VOC's twenty if all classes are among them, else to the classes.
+        mask_classes (Sequence[str] | str, optional): Class names in the order of the indices 1, 2, … in ``semantic``,
+            or 'voc' for VOC's twenty, which some of VOC's classes alone need. Defaults to the classes; a mask with an
+            index that is not named is refused.
         metainfo (dict, optional): ``classes`` (a subset of VOC's, or other names) and ``palette``.
         filter_cfg (dict, optional): As of :class:`ImageLevelDataset`: ``filter_empty_gt``, ``min_size``,
             ``exclude_classes``, ``keep_classes``.
@@ -54,7 +55,7 @@ class VOCInstanceDataset(ImageLevelDataset):
                  ann_file: str = 'ImageSets/Segmentation/train.txt',
                  data_prefix: Mapping[str, str] | None = None, label_source: str = 'annotations',
                  label_split: str | None = None, img_suffix: str = '.jpg',
-                 mask_classes: Sequence[str] | None = None, **kwargs) -> None:
+                 mask_classes: Sequence[str] | str | None = None, **kwargs) -> None:
         if label_source not in ('annotations', 'imagesets'):
             raise ValueError(f"label_source must be 'annotations' or 'imagesets', got {label_source!r}")
         unknown = set(data_prefix or ()) - set(self.PREFIX)
@@ -84,7 +85,7 @@ class VOCInstanceDataset(ImageLevelDataset):
     def _entry(self, image_id: str, found: ImageLabels) -> dict:
         """The entry of one image."""
         entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix),
-                     height=found.height, width=found.width, image_labels=found.labels)
+                     image_labels=found.labels)
         if self.test_mode:
             entry.update(semantic_mask_path=self._path('semantic', image_id, '.png'),
                          instance_mask_path=self._path('instance', image_id, '.png'))
@@ -129,13 +130,8 @@ class VOCInstanceDataset(ImageLevelDataset):
         """The entry of an image, its size filled in; at test with ``mask_labels``."""
         entry = super().get_data_info(idx)
         if self.test_mode:
-            entry['mask_labels'] = self._mask_labels()
+            classes = self._metainfo['classes']
+            named = VOC_CLASSES if self.mask_classes == 'voc' else self.mask_classes or classes
+            entry['num_mask_classes'] = len(named)
+            entry['mask_labels'] = {i: classes.index(name) for i, name in enumerate(named, 1) if name in classes}
         return entry
-
-    def _mask_labels(self) -> dict[int, int]:
-        """Class index in the PNG -> label."""
-        classes = self._metainfo['classes']
-        named = self.mask_classes
-        if named is None:
-            named = VOC_CLASSES if set(classes) <= set(VOC_CLASSES) else classes
-        return {index: classes.index(name) for index, name in enumerate(named, 1) if name in classes}

@@ -1,46 +1,21 @@
 """Instance masks in VOC's form: a pair of indexed PNG files an image.
 
-``SegmentationClass`` holds class indices (1..C; 0 background), ``SegmentationObject`` object indices
-(1..254; 0 background); 255 is void (object borders, ambiguous pixels) in both. H x W are the original
-image's pixels; boxes are xyxy with exclusive right and lower edges, as mmdet takes them from masks.
+``SegmentationClass`` holds class indices (1..C; 0 background), ``SegmentationObject`` object indices (1..254;
+0 background); 255 is void (object borders, ambiguous pixels) in both. PNG of 16 bits are for more than 254 objects:
+void is 65535 there, and in a class mask of 16 bits 255 as well. H x W are the original image's pixels; boxes are xyxy
+with exclusive right and lower edges, as mmdet takes them from masks.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import ndimage
 
+from mmiam.utils.images import read_indices
 from mmiam.utils.rle import encode_masks
 
 VOID = 255
-
-
-def read_index_mask(path: str) -> np.ndarray:
-    """The indices of a palette or grey PNG.
-
-    Args:
-        path (str): The mask file.
-
-    Returns:
-        ndarray: uint8 of shape (H, W).
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, or holds colours and not indices.
-    """
-    from PIL import Image
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            indices = np.array(image).astype(np.uint8) if mode in ('P', 'L', '1') else None
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f'mask {path} does not exist; restore it, or remove its id from the image list') from None
-    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
-        raise ValueError(f'mask {path} is damaged ({error}); restore it') from error
-    if indices is None:
-        raise ValueError(f'mask {path} holds colours (mode {mode}), not indices; save it as a palette PNG (mode P)')
-    return indices
 
 
 def voc_instances(semantic: np.ndarray, objects: np.ndarray,
@@ -51,8 +26,8 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
     left out: it is background, not void.
 
     Args:
-        semantic (ndarray): Class indices, uint8 (H, W).
-        objects (ndarray): Object indices, uint8 (H, W).
+        semantic (ndarray): Class indices, uint8 or uint16 (H, W).
+        objects (ndarray): Object indices, uint8 or uint16 (H, W).
         labels (Mapping[int, int]): Class index in the PNG -> label of the data set.
 
     Returns:
@@ -64,29 +39,31 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
     """
     if semantic.shape != objects.shape:
         raise ValueError(f'the class mask has {semantic.shape} pixels, the object mask {objects.shape}')
-    void = (semantic == VOID) | (objects == VOID)
-    kept, kept_labels = [], []
-    for index in np.unique(objects):
-        if index in (0, VOID):
+    last = np.iinfo(objects.dtype).max
+    void = (objects == last) | (semantic == VOID) | (semantic == np.iinfo(semantic.dtype).max)
+    instances = []
+    # by windows, since a mask of 16 bits can hold thousands of objects
+    for index, window in enumerate(ndimage.find_objects(objects.astype(np.int32)), 1):
+        if window is None or index == last:
             continue
-        mask = (objects == index) & ~void
-        counts = np.bincount(semantic[mask], minlength=1)
+        inside = (objects[window] == index) & ~void[window]
+        counts = np.bincount(semantic[window][inside], minlength=1)
         counts[0] = 0
         if not counts.any():
             raise ValueError(f'object {index} has no class: the class mask is background or void on all its '
                              'pixels')
         value = int(counts.argmax())
         if value in labels:
-            kept.append(mask)
-            kept_labels.append(labels[value])
-    rles = encode_masks(np.stack(kept)) if kept else []
-    instances = [dict(bbox=mask_box(mask), bbox_label=label, mask=rle, ignore_flag=0)
-                 for mask, label, rle in zip(kept, kept_labels, rles)]
+            mask = np.zeros(objects.shape, bool)
+            mask[window] = inside
+            instances.append(dict(bbox=mask_box(mask), bbox_label=labels[value], mask=encode_masks(mask[None])[0],
+                                  ignore_flag=0))
     return instances, encode_masks(void[None])[0] if void.any() else None
 
 
 def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[int, int],
-                       size: Sequence[int] | None = None) -> tuple[list[dict], dict | None]:
+                       size: Sequence[int] | None = None, num_classes: int | None = None
+                       ) -> tuple[list[dict], dict | None]:
     """Instances and void of one image from its two mask files.
 
     Args:
@@ -94,6 +71,7 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
         instance_path (str): File of ``SegmentationObject``.
         labels (Mapping[int, int]): Class index in the PNG -> label of the data set.
         size (Sequence[int], optional): (H, W) of the image, which the masks must have.
+        num_classes (int, optional): The largest class index that is named; a larger one is refused.
 
     Returns:
         tuple[list[dict], dict | None]: As of :func:`voc_instances`.
@@ -102,11 +80,15 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
         FileNotFoundError, ValueError: naming the file at fault.
     """
     paths = (semantic_path, instance_path)
-    masks = [read_index_mask(path) for path in paths]
+    masks = [read_indices(path) for path in paths]
     for path, mask in zip(paths, masks):
         if size is not None and mask.shape != tuple(size[:2]):
             raise ValueError(f'mask {path} has {mask.shape} pixels, its image {tuple(size[:2])}; take mask '
                              'and image from the same release')
+    known = masks[0][(masks[0] != VOID) & (masks[0] != np.iinfo(masks[0].dtype).max)]
+    if num_classes is not None and known.max(initial=0) > num_classes:
+        raise ValueError(f'{semantic_path} holds class index {known.max()}, and {num_classes} classes are named; name '
+                         "the classes of all indices as mask_classes, in their order ('voc' for VOC's own files)")
     try:
         return voc_instances(*masks, labels)
     except ValueError as error:

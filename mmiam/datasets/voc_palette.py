@@ -1,16 +1,16 @@
-"""Names of VOC's twenty classes and colours (RGB, 0..255) for them and for others."""
+"""Names of VOC's twenty classes and colors (RGB, 0..255) for them and for others."""
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
 
-VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-               'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
-               'tvmonitor')
+from mmdet.datasets import VOCDataset
+
+VOC_CLASSES = VOCDataset.METAINFO['classes']
 
 
-def index_colour(index: int) -> tuple[int, int, int]:
-    """The colour of an index in VOC's mask files: bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
+def index_color(index: int) -> tuple[int, int, int]:
+    """The color of an index in VOC's mask files: bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
     channels = [0, 0, 0]
     for bit in range(8):
         for channel in range(3):
@@ -18,16 +18,16 @@ def index_colour(index: int) -> tuple[int, int, int]:
     return tuple(channels)
 
 
-VOC_PALETTE = [index_colour(index) for index in range(1, 21)]
+VOC_PALETTE = [index_color(index) for index in range(1, 21)]
 
 
 def class_palette(classes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """VOC's colours for VOC's classes, evenly spaced hues for others."""
-    colours = []
+    """VOC's colors for VOC's classes, evenly spaced hues for others."""
+    colors = []
     for position, name in enumerate(classes):
         if name in VOC_CLASSES:
-            colours.append(VOC_PALETTE[VOC_CLASSES.index(name)])
+            colors.append(VOC_PALETTE[VOC_CLASSES.index(name)])
         else:
             hue = position / len(classes)
-            colours.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, .75, .9)))
-    return colours
+            colors.append(tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue, .75, .9)))
+    return colors

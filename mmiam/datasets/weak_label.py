@@ -7,8 +7,10 @@ from collections import Counter
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from mmiam.utils.images import by_stem
+
 from .image_level import ImageLevelDataset
-from .tag_files import FOLDERS, TaggedImage, read_tags
+from .tag_files import FOLDERS, read_tags
 from .voc_palette import class_palette
 
 
@@ -21,7 +23,7 @@ class WeakLabelDataset(ImageLevelDataset):
 
     A sample: ``img_id`` (the name: path relative to ``img_root``), ``img_path``, ``height``, ``width`` (pixels),
     ``image_labels`` (sorted list of int) and ``proposal_name`` (the name without suffix, by which
-    :class:`LoadSegmentProposals` finds its file).
+    :class:`LoadSegmentProposals` finds its file); of COCO json also ``coco_id``, the image's id there.
 
     Args:
         img_root (str): Folder of the images.
@@ -59,24 +61,14 @@ class WeakLabelDataset(ImageLevelDataset):
         if 'classes' not in self._metainfo:
             self._metainfo.update(classes=tagged.classes, palette=class_palette(tagged.classes))
         index = {name: label for label, name in enumerate(self._metainfo['classes'])}
-        unknown = Counter(tag for image in tagged.images for tag in image.tags if tag not in index)
+        counts = Counter(tag for image in tagged.images for tag in image.tags)
+        print_log(f'{self.source_name()}: {len(tagged.images)} images, of each tag: {dict(counts)}', logger='current')
+        unknown = {tag: number for tag, number in counts.items() if tag not in index}
         if unknown:
-            print_log(f'{self.source_name()}: tags that are not among the classes were left out: {dict(unknown)}',
+            print_log(f'{self.source_name()}: tags that are not among the classes were left out: {unknown}',
                       logger='current')
-        self._refuse_equal_stems(tagged.images)
-        return [self._entry(image, index) for image in tagged.images]
-
-    def _entry(self, image: TaggedImage, index: dict[str, int]) -> dict:
-        return dict(
-            img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), height=image.height,
-            width=image.width, image_labels=sorted(index[tag] for tag in image.tags if tag in index),
-            proposal_name=os.path.splitext(image.name)[0])
-
-    def _refuse_equal_stems(self, images: list[TaggedImage]) -> None:
-        """Proposals are kept by name without suffix: two images that differ in it alone would share theirs."""
-        stems: dict[str, str] = {}
-        for image in images:
-            other = stems.setdefault(os.path.splitext(image.name)[0], image.name)
-            if other != image.name:
-                raise ValueError(f'{self.source_name()}: {other} and {image.name} differ in the suffix alone, and '
-                                 'proposals are kept by the name without it; rename one')
+        self.category_ids = [tagged.category_ids.get(name) for name in index]
+        stems = by_stem((image.name for image in tagged.images), self.source_name())
+        return [dict(img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), coco_id=image.id,
+                     image_labels=sorted(index[tag] for tag in image.tags if tag in index), proposal_name=stem)
+                for stem, image in zip(stems, tagged.images)]

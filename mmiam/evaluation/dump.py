@@ -1,12 +1,10 @@
 """Records of predictions and ground truth as json: written safely, read back without a model."""
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 
-from mmiam.utils.files import write_json
-from mmiam.utils.json_values import is_count, is_number
+from mmiam.utils.files import is_count, is_number, read_json, write_json
 from mmiam.utils.rle import check_runs, run_lengths
 
 #: pixels of an image; a larger number is a damaged file, and masks of it would fill the memory (our choice)
@@ -39,11 +37,7 @@ def load_dump(path: str) -> dict:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path} does not exist; write it with VOCInstanceMetric(dump=…)')
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f'{path} is not json ({error}); dump the predictions again') from error
+    content = read_json(path, 'dump the predictions again')
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise ValueError(f"{path} is not a dump of VOCInstanceMetric (key 'format' must be {FORMAT!r})")
     images = content.get('images')

@@ -9,11 +9,18 @@ membership table over the labels of that level, so that 1,500 proposals of a 500
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
+from mmiam.utils.files import naming, read_arrays, write_arrays
+from mmiam.utils.images import check_sides
+
+FORMAT_VERSION = 1
+#: of a level: a table without rows may state any number, as a file made to fill the memory does (our choice)
+MAX_LABELS = 2**24
 _FLIP_AXES = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}
 
 
@@ -75,21 +82,13 @@ class SegmentProposals:
             row = np.concatenate([np.arange(c) for c in counts])
         self.level = np.asarray(level, dtype=smallest_label_dtype(len(counts)))
         self.row = np.asarray(row, dtype=np.int32)
-        self.scores = None if scores is None else np.asarray(scores, dtype=np.float32)
+        with np.errstate(over='ignore'):  # what is too large is refused below
+            self.scores = None if scores is None else np.asarray(scores, dtype=np.float32)
         self.origin = str(origin)
         self.seconds = seconds
         self.cache: dict = {}  # what matching derives from the label maps; never saved
+        self._fingerprint: str | None = None
         self._check(label_maps)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hexadecimal digest of everything that masks, order and scores depend on; computed once."""
-        if 'fingerprint' not in self.cache:
-            digest = hashlib.sha256(repr((self.size, self.num_labels)).encode())
-            for array in (*self.label_maps, *self.members, self.level, self.row, self.scores):
-                digest.update(b'-' if array is None else np.ascontiguousarray(array))
-            self.cache['fingerprint'] = digest.hexdigest()
-        return self.cache['fingerprint']
 
     def _check(self, given_maps: Sequence[np.ndarray]) -> None:
         for l, (given, k, table) in enumerate(zip(given_maps, self.num_labels, self.members)):
@@ -106,6 +105,8 @@ class SegmentProposals:
             raise ValueError('level or row points outside the membership tables')
         if self.scores is not None and self.scores.shape != (len(self), ):
             raise ValueError(f'{len(self)} proposals but scores of shape {self.scores.shape}')
+        if self.scores is not None and not np.isfinite(self.scores).all():
+            raise ValueError('scores must be finite numbers that fit 32 bits')
 
     @classmethod
     def empty(cls, size: tuple[int, int], origin: str = '') -> SegmentProposals:
@@ -124,6 +125,20 @@ class SegmentProposals:
         """Bytes in memory (without :attr:`cache`)."""
         arrays = [*self.label_maps, *self.members, self.level, self.row]
         return sum(a.nbytes for a in arrays) + (0 if self.scores is None else self.scores.nbytes)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal sha256 of everything that matching and sampling can depend on, the order included.
+
+        Arrays are hashed once. What is flipped, resized or cropped from these proposals has the hash of this one and of
+        the operation, so that equal masks that came about in another way have another fingerprint.
+        """
+        if self._fingerprint is None:
+            digest = hashlib.sha256(repr((self.size, self.num_labels)).encode())
+            for array in (*self.label_maps, *self.members, self.level, self.row, self.scores):
+                digest.update(b'|' if array is None else np.ascontiguousarray(array))
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
 
     # -- looking up --------------------------------------------------------------------------------------------
     def by_level(self, indices: np.ndarray | Sequence[int] | None = None):
@@ -167,11 +182,14 @@ class SegmentProposals:
     def boxes(self) -> np.ndarray:
         """(n, 4) float32 boxes x1, y1, x2, y2 in pixels, x2 and y2 exclusive; zeros for an empty proposal."""
         boxes = np.zeros((len(self), 4), np.float32)
+        nowhere = (slice(2**31, 0), ) * 2  # of a label that no pixel has: it moves no minimum and no maximum
         for l, positions, membership in self.by_level():
-            low, high = _label_extents(self.label_maps[l], self.num_labels[l])
+            found = ndimage.find_objects(self.label_maps[l].astype(np.int32) + 1, self.num_labels[l])
+            extents = [window or nowhere for window in found]
             for axis in range(2):  # 0: y, 1: x
-                first = np.where(membership, low[axis], np.iinfo(np.int64).max).min(1, initial=np.iinfo(np.int64).max)
-                last = np.where(membership, high[axis], 0).max(1, initial=0)
+                low, high = np.array([(window[axis].start, window[axis].stop) for window in extents]).T
+                last = np.where(membership, high, 0).max(1, initial=0)
+                first = np.where(membership, low, 2**31).min(1, initial=2**31)
                 boxes[positions, 1 - axis] = np.minimum(first, last)
                 boxes[positions, 3 - axis] = last
         return boxes
@@ -214,10 +232,10 @@ class SegmentProposals:
         """Flipped proposals; ``direction`` as in mmdet: 'horizontal', 'vertical' or 'diagonal'."""
         if direction not in _FLIP_AXES:
             raise ValueError(f'flip direction must be one of {sorted(_FLIP_AXES)}, got {direction!r}')
-        return self._with_maps([np.flip(m, _FLIP_AXES[direction]) for m in self.label_maps])
+        return self._with_maps([np.flip(m, _FLIP_AXES[direction]) for m in self.label_maps], direction)
 
     def resize(self, size: tuple[int, int]) -> SegmentProposals:
-        """Proposals at another size (H', W'), by the nearest pixel centre, as the image's pixels are aligned."""
+        """Proposals at another size (H', W'), by the nearest pixel center, as the image's pixels are aligned."""
         height, width = (int(s) for s in size)
         if height < 1 or width < 1:
             raise ValueError(f'size must be positive, got {(height, width)}')
@@ -225,7 +243,7 @@ class SegmentProposals:
             return self
         ys = np.minimum((np.arange(height) * 2 + 1) * self.size[0] // (2 * height), self.size[0] - 1)
         xs = np.minimum((np.arange(width) * 2 + 1) * self.size[1] // (2 * width), self.size[1] - 1)
-        return self._with_maps([m[ys[:, None], xs] for m in self.label_maps])
+        return self._with_maps([m[ys[:, None], xs] for m in self.label_maps], (height, width))
 
     def crop(self, box: tuple[int, int, int, int]) -> SegmentProposals:
         """Proposals inside the box x1, y1, x2, y2 (pixels, x2 and y2 exclusive); some may become empty."""
@@ -233,7 +251,7 @@ class SegmentProposals:
         height, width = self.size
         if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
             raise ValueError(f'box {(x1, y1, x2, y2)} is empty or leaves the image (width {width}, height {height})')
-        return self._with_maps([m[y1:y2, x1:x2] for m in self.label_maps])
+        return self._with_maps([m[y1:y2, x1:x2] for m in self.label_maps], (x1, y1, x2, y2))
 
     def select(self, indices: np.ndarray | Sequence[int]) -> SegmentProposals:
         """The given proposals, in the given order; memberships that are no longer needed are dropped."""
@@ -249,20 +267,55 @@ class SegmentProposals:
 
     # -- files ---------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
-        """Writes an .npz atomically: see :func:`mmiam.proposals.storage.save_proposals`."""
-        from .storage import save_proposals
-        save_proposals(self, path)
+        """Writes the project's own file, an ``.npz`` of plain arrays (docs/proposals.md has the keys), atomically."""
+        arrays = dict(format=np.array(FORMAT_VERSION), size=np.array(self.size), num_labels=np.array(self.num_labels),
+                      level=self.level, row=self.row, origin=np.array(self.origin))
+        if self.scores is not None:
+            arrays['scores'] = self.scores
+        if self.seconds is not None:
+            arrays['seconds'] = np.array(self.seconds)
+        for l, (label_map, table) in enumerate(zip(self.label_maps, self.members)):
+            arrays[f'label_map_{l}'] = label_map
+            arrays[f'members_{l}'] = table
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> SegmentProposals:
-        """Reads what :meth:`save` wrote: see :func:`mmiam.proposals.storage.read_proposals`."""
-        from .storage import read_proposals
-        return read_proposals(path)
+        """Reads what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is empty, truncated or not such a file; the message names file and cause.
+        """
+        with naming(path):
+            return cls.from_arrays(read_arrays(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SegmentProposals:
+        """Proposals from the arrays of a file of :meth:`save`.
+
+        Raises:
+            ValueError, TypeError, KeyError: for other arrays.
+        """
+        if int(arrays['format']) != FORMAT_VERSION:
+            raise ValueError(f'format version {int(arrays["format"])}, this version reads {FORMAT_VERSION}')
+        num_labels = arrays['num_labels'].tolist()
+        if max(num_labels, default=0) > MAX_LABELS:
+            raise ValueError(f'{max(num_labels)} labels; more than {MAX_LABELS} are not read')
+        size = check_sides(*arrays['size'].tolist(), 'the image')
+        maps = [arrays[f'label_map_{l}'] for l in range(len(num_labels))]
+        if any(m.shape != size for m in maps):
+            raise ValueError(f'label maps of {[m.shape for m in maps]} in a file of size {size}')
+        return cls(maps, [arrays[f'members_{l}'] for l in range(len(maps))], arrays.get('scores'),
+                   str(arrays['origin']), arrays['level'], arrays['row'], num_labels,
+                   float(arrays['seconds']) if 'seconds' in arrays else None)
 
     # -- helpers -------------------------------------------------------------------------------------------------
-    def _with_maps(self, label_maps: Sequence[np.ndarray]) -> SegmentProposals:
-        return SegmentProposals(label_maps, self.members, self.scores, self.origin, self.level, self.row,
-                                self.num_labels, self.seconds)
+    def _with_maps(self, label_maps: Sequence[np.ndarray], operation: object) -> SegmentProposals:
+        result = SegmentProposals(label_maps, self.members, self.scores, self.origin, self.level, self.row,
+                                  self.num_labels, self.seconds)
+        result._fingerprint = hashlib.sha256(f'{self.fingerprint} {operation}'.encode()).hexdigest()
+        return result
 
     def _indices(self, indices: np.ndarray | Sequence[int] | None) -> np.ndarray:
         if indices is None:
@@ -279,17 +332,3 @@ def _count_labels(label_map: np.ndarray, table: np.ndarray) -> int:
     if table.dtype == bool:
         return table.shape[1]
     return int(label_map.max()) + 1 if label_map.size else 1
-
-
-def _label_extents(label_map: np.ndarray, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and last + 1 coordinate of each label: two (2, K) int64 arrays, row 0 for y and row 1 for x."""
-    big = np.iinfo(np.int64).max
-    low, high = np.full((2, num_labels), big), np.zeros((2, num_labels), np.int64)
-    for axis in range(2):
-        lines = label_map if axis == 0 else label_map.T
-        present = np.zeros((len(lines), num_labels), bool)
-        present[np.arange(len(lines))[:, None], lines] = True
-        seen = present.any(0)
-        low[axis, seen] = present.argmax(0)[seen]
-        high[axis, seen] = len(lines) - present[::-1].argmax(0)[seen]
-    return low, high

@@ -51,15 +51,16 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
     return tuple(torch.from_numpy(values).to(prms) for values in (alpha * mass + contour, mass))
 
 
-def proposal_iou(masks: Tensor, proposals: SegmentProposals) -> Tensor:
+def proposal_iou(masks: Tensor | np.ndarray, proposals: SegmentProposals, ignore: np.ndarray | None = None) -> Tensor:
     """Intersection over union of every proposal with every mask, exact, without expanding a proposal.
 
     Args:
-        masks (Tensor): bool, has shape (P, H, W), at the size of the proposals.
+        masks (Tensor | ndarray): bool, has shape (P, H, W), at the size of the proposals.
         proposals (SegmentProposals): n proposals of size (H, W).
+        ignore (ndarray, optional): bool (H, W), pixels that count neither in intersections nor in unions.
 
     Returns:
-        Tensor: has shape (P, n), float64 on the CPU; 0 for an empty mask.
+        Tensor: has shape (P, n), float64 on the CPU; 0 where both are empty.
 
     Raises:
         ValueError: if the masks are not (P, H, W) at the size of the proposals.
@@ -67,13 +68,16 @@ def proposal_iou(masks: Tensor, proposals: SegmentProposals) -> Tensor:
     if masks.ndim != 3 or tuple(masks.shape[1:]) != proposals.size:
         raise ValueError(f'masks must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
                          f'got {tuple(masks.shape)}')
-    flat = masks.detach().to('cpu', torch.float64).flatten(1).numpy()
+    # the last one is the whole image: what of each proposal counts
+    counted = np.ones((1, *proposals.size), bool) if ignore is None else ~ignore[None]
+    flat = np.concatenate([torch.as_tensor(masks).detach().cpu().numpy() & counted, counted])
+    flat = flat.reshape(len(flat), -1).astype(np.float64)
     inside = np.zeros((len(flat), len(proposals)))
     for l, positions, membership in proposals.by_level():
         per_label = _bin(flat, proposals.label_maps[l].ravel(), proposals.num_labels[l])
         inside[:, positions] = per_label @ membership.T.astype(np.float64)
-    union = flat.sum(1)[:, None] + proposals.areas()[None] - inside
-    return torch.from_numpy(inside / np.maximum(union, 1))
+    union = flat[:-1].sum(1)[:, None] + inside[-1:] - inside[:-1]
+    return torch.from_numpy(inside[:-1] / np.maximum(union, 1))
 
 
 def prepare_matching(proposals: SegmentProposals, contour_size: int = 5) -> SegmentProposals:

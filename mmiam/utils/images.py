@@ -1,74 +1,225 @@
-"""Image files before they are decoded: the size from the header, and whether the file is whole.
+"""Image files: which ones there are, their size before anything is decoded, whether they are whole, and their pixels.
 
-OpenCV decodes a truncated JPEG without an error (the missing part is grey) and says nothing that names
-the file for others. The checks here cost one stat and one short read a file.
+Legend: H, W are the pixels of an image as it is shown: turned as its EXIF orientation says, which is how mmcv's loader
+reads it. Masks and proposals have that size.
 """
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
+from mmengine.logging import print_log
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+#: what OpenCV and Pillow read, in lower case
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff')
+#: of any image, mask or set of proposals; more is a damaged file, or one made to fill the memory (our choice: 16,384²)
+MAX_PIXELS = 2**28
 #: what the last bytes of a complete file contain, by the first bytes of its format
 _END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND'}
 #: how far from the end the marker is looked for (some writers append metadata)
 _TAIL_BYTES = 1024
-_MISSING = 'image {} does not exist; restore it or remove its id from the image list'
+_ORIENTATION = 0x112  # of EXIF; 5 to 8 lie on their side
 
 
-def check_image_file(path: str) -> None:
-    """Raise if an image file is missing, empty or cut off.
+def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
+    """(H, W) as a file states it, before anything of that size is made.
 
-    A JPEG or PNG whose end marker is in its last bytes passes at once; any other is decoded by Pillow, so
-    that a file with appended data is not refused. Paths with a scheme (``s3://``) are not looked at.
+    Raises:
+        ValueError: if a side is not positive, or there are more than ``MAX_PIXELS``; it begins with ``what``.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f'{what} has {height} x {width} pixels (H x W)')
+    if height * width > MAX_PIXELS:
+        raise ValueError(f'{what} has {height} x {width} pixels (H x W), and more than {MAX_PIXELS} in all are not '
+                         'read; make it smaller or cut it into parts')
+    return height, width
 
-    Args:
-        path (str): The image file.
+
+@contextmanager
+def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
+    """An image of Pillow whose header is read; what goes wrong then or later names the file."""
+    try:
+        # MAX_PIXELS is the limit here. Pillow's own is a variable of its module, which is others' as well: put back
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+        with image:
+            check_sides(image.height, image.width, f'{what} {path}')
+            yield image
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{what} {path} does not exist; restore it, or remove it from the list of images'
+                                ) from None
+    except (PermissionError, IsADirectoryError):  # they name the file
+        raise
+    except UnidentifiedImageError as error:
+        empty = os.path.isfile(path) and not os.path.getsize(path)
+        raise ValueError(f'{what} {path} is ' + ('empty (0 bytes)' if empty else 'not an image that can be read')
+                         + f'; {remedy}') from error
+    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f'{what} {path} is damaged ({error}); {remedy}') from error
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) of an image as it is shown, from its header; nothing is decoded.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, truncated, or no image.
+        ValueError: if the header cannot be read, or states more than ``MAX_PIXELS``.
     """
-    if '://' in path:
-        return
-    if not os.path.isfile(path):
-        raise FileNotFoundError(_MISSING.format(path))
+    with _opened(path, 'image', 'download it again') as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def check_image_file(path: str | Path) -> tuple[int, int]:
+    """Size of an image file that is whole; OpenCV decodes a truncated JPEG without an error, its rest grey.
+
+    A JPEG or PNG whose end marker is in its last bytes passes at once; any other is decoded by Pillow, so that a file
+    with appended data is not refused.
+
+    Returns:
+        tuple[int, int]: (H, W), as of :func:`image_size`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty, truncated, too large or no image.
+    """
+    size = image_size(path)
     with open(path, 'rb') as file:
         head = file.read(4)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL_BYTES))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
         tail = file.read()
-    if size == 0:
-        raise ValueError(f'image {path} is empty (0 bytes); download it again')
-    for start, end in _END_MARKERS.items():
-        if head.startswith(start) and end in tail:
-            return
-    _decode(path)
-
-
-def _decode(path: str) -> None:
-    """Decode all pixels by Pillow, which refuses truncated data."""
-    from PIL import Image, UnidentifiedImageError
-    try:
-        with Image.open(path) as image:
+    if not any(head.startswith(start) and end in tail for start, end in _END_MARKERS.items()):
+        with _opened(path, 'image', 'download it again') as image:
             image.load()
-    except UnidentifiedImageError as error:
-        raise ValueError(f'{path} is not an image that can be read; download it again') from error
-    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
-        raise ValueError(f'image {path} is damaged ({error}); download it again') from error
+    return size
 
 
-def image_size(path: str) -> tuple[int, int]:
-    """(height, width) in pixels from the header of an image file, without decoding it.
+def read_image(path: str | Path) -> np.ndarray:
+    """Pixels of an image file that is whole: RGB, uint8 (H, W, 3); grey, alpha and 16 bits become that.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`check_image_file` does.
+    """
+    import mmcv
+    size = check_image_file(path)
+    image = mmcv.imread(str(path), channel_order='rgb')
+    if image is None or image.shape[:2] != size:
+        raise ValueError(f'image {path} is damaged, or of a kind that OpenCV does not read; save it as PNG or JPEG')
+    return image
+
+
+def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
+    """Values of a picture as they are stored: (H, W) indices or grey levels, or (H, W, channels).
+
+    Args:
+        path (str | Path): Any format that Pillow reads.
+        what (str): What it is, for errors.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the header cannot be read.
+        ValueError: if the file is damaged or too large.
     """
-    from PIL import Image
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-    except FileNotFoundError:
-        raise FileNotFoundError(_MISSING.format(path)) from None
-    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
-        raise ValueError(f'{path} is not an image that can be read ({error}); download it again') from error
-    return height, width
+    with _opened(path, what, 'restore it') as image:
+        return np.array(ImageOps.exif_transpose(image))
+
+
+def read_grey(path: str | Path, what: str = 'mask') -> np.ndarray:
+    """Grey levels of a picture of 8 bits, uint8 (H, W); color becomes grey.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file has more than 8 bits a channel.
+    """
+    with _opened(path, what, 'restore it') as image:
+        if image.mode.startswith(('I', 'F')):
+            raise ValueError(f'{what} {path} has more than 8 bits a pixel (mode {image.mode}); save it as a grey '
+                             'picture of 8 bits')
+        return np.array(ImageOps.exif_transpose(image).convert('L'))
+
+
+def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
+    """Indices of a palette or grey picture, (H, W): uint8, or uint16 where the file has more than 8 bits a pixel.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file holds colors and not indices, or
+            indices beyond 16 bits.
+    """
+    indices = read_pixels(path, what)
+    if indices.ndim != 2 or indices.dtype.kind not in 'bui':
+        raise ValueError(f'{what} {path} holds colors, not indices; save it as a palette PNG (mode P), or as a grey '
+                         'PNG of 16 bits')
+    if indices.dtype.itemsize == 1:
+        return indices.astype(np.uint8)
+    if indices.min() < 0 or indices.max() > 65535:
+        raise ValueError(f'{what} {path} holds indices from {indices.min()} to {indices.max()}; number them from 0 to '
+                         '65535')
+    return indices.astype(np.uint16)
+
+
+def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
+    """Names of the images in a folder, sorted: paths relative to it, with ``/``.
+
+    Files of other suffixes are passed over, and counted in the log; hidden files and folders are none of it.
+
+    Args:
+        folder (str | Path): The folder.
+        recursive (bool): Also those of the folders below. Links to folders are followed, but none that leads to a
+            folder which holds the link itself.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f'image folder {folder} does not exist')
+    found: list[str] = []
+    others: Counter = Counter()
+    _list_below(str(folder), '', (os.path.realpath(folder), ), recursive, found, others)
+    if others:
+        counts = ', '.join(f'{number} {suffix or "without suffix"}' for suffix, number in others.most_common())
+        print_log(f'{folder}: {sum(others.values())} files passed over: {counts}; images are '
+                  f'{", ".join(IMAGE_SUFFIXES)}', logger='current')
+    return sorted(found)
+
+
+def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: bool, found: list[str],
+                others: Counter) -> None:
+    for entry in os.scandir(folder):
+        name = prefix + entry.name
+        if entry.name.startswith('.'):
+            continue
+        if not entry.is_dir():
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if suffix in IMAGE_SUFFIXES:
+                found.append(name)
+            else:
+                others[suffix] += 1
+        elif recursive:
+            place = os.path.realpath(entry.path)
+            if any(f'{outer}{os.sep}'.startswith(f'{place.rstrip(os.sep)}{os.sep}') for outer in above):
+                print_log(f'{entry.path} leads back to {place}, which holds it, and is passed over', logger='current')
+            else:
+                _list_below(entry.path, f'{name}/', (*above, place), recursive, found, others)
+
+
+def by_stem(names: Iterable[str], where: str | Path) -> dict[str, str]:
+    """Name without suffix -> name. Proposals are kept by the former, so that two images may not share it.
+
+    Raises:
+        ValueError: if two names differ in the suffix alone; it begins with ``where``.
+    """
+    stems: dict[str, str] = {}
+    for name in names:
+        other = stems.setdefault(os.path.splitext(name)[0], name)
+        if other != name:
+            raise ValueError(f'{where}: {other} and {name} differ in the suffix alone, and proposals are kept by the '
+                             'name without it; rename or move one, or list the images that you mean')
+    return stems

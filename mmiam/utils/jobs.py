@@ -6,45 +6,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, suppress
+from multiprocessing.connection import wait
 from pathlib import Path
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+from .files import CannotWrite
 
-
-def list_images(folder: str | Path, ids: str | Path | None = None, recursive: bool = False) -> list[Path]:
-    """Images of a folder, sorted by name; or those whose stems stand first in the lines of the file ``ids``.
-
-    With ``recursive`` also those of the folders below; a stem is then the path below ``folder`` without suffix.
-
-    Raises:
-        FileNotFoundError: if the folder or a named image is missing, or the folder holds no image.
-    """
-    folder = Path(folder)
-    if folder.is_file() and folder.suffix.lower() in IMAGE_SUFFIXES:
-        return [folder]
-    if not folder.is_dir():
-        raise FileNotFoundError(f'no folder of images {folder}')
-    paths = folder.rglob('*') if recursive else folder.iterdir()
-    found = {p.relative_to(folder).with_suffix('').as_posix(): p for p in sorted(paths)
-             if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith('.')}
-    if not found:
-        raise FileNotFoundError(f'no image ({", ".join(IMAGE_SUFFIXES)}) in {folder}')
-    if ids is None:
-        return list(found.values())
-    wanted = read_ids(ids)
-    missing = [i for i in wanted if i not in found]
-    if missing:
-        raise FileNotFoundError(f'{len(missing)} of {len(wanted)} images named in {ids} are not in {folder}, the '
-                                f'first is {missing[0]!r}')
-    return [found[i] for i in wanted]
-
-
-def read_ids(path: str | Path) -> list[str]:
-    """First word of each line that is not blank, as in VOC's ImageSets."""
-    lines = Path(path).read_text().splitlines()
-    return list(dict.fromkeys(line.split()[0] for line in lines if line.strip()))
+#: variables of a launcher that say what a process calls RANK, WORLD_SIZE and LOCAL_RANK
+LAUNCHERS = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm array': ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT', ''),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
 
 
 def take_shard(items: list, shard: str | None) -> list:
@@ -73,18 +51,22 @@ def shard_index(shard: str | None) -> tuple[int, int]:
     return index, count
 
 
-def launcher_shard() -> str:
-    """'i/n' of this process under torchrun, srun, a Slurm array (its ids from 0) or mpirun.
+def launcher_shard(launcher: str | None = None) -> str:
+    """'i/n' of this process under torchrun, a Slurm array (its ids from 0), srun or mpirun.
+
+    Args:
+        launcher (str, optional): One of ``LAUNCHERS``; by default the first one that started this process.
 
     Raises:
-        ValueError: if none of them started it.
+        ValueError: if none of them, or not this one, started it.
     """
-    for index, count in (('RANK', 'WORLD_SIZE'), ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT'),
-                         ('SLURM_PROCID', 'SLURM_NTASKS'), ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE')):
-        if index in os.environ and count in os.environ:
+    for name in [launcher] if launcher else LAUNCHERS:
+        index, count, _ = LAUNCHERS[name]
+        if os.environ.get(index, '').isdigit() and os.environ.get(count, '').isdigit():
             return f'{os.environ[index]}/{os.environ[count]}'
-    raise ValueError("shard 'auto' needs a launcher that sets RANK and WORLD_SIZE (torchrun), or Slurm's or MPI's own "
-                     "variables; without one, give '0/4' and so on")
+    wanted = ' and '.join(LAUNCHERS[launcher or 'pytorch'][:2])
+    raise ValueError(f"{wanted} are not set: a part by the launcher ('auto') needs torchrun, srun or mpirun; without "
+                     "one, give '0/4' and so on")
 
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,
@@ -96,49 +78,127 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
     Args:
         function (callable): Picklable; makes ``target`` from ``source``.
         jobs (iterable): Pairs of source and target.
-        workers (int): Processes, one thread each.
+        workers (int): Processes, one thread each. One that is lost (no memory left) costs the file that it worked on.
         overwrite (bool): Make targets anew that exist.
         title (str): Shown beside the progress bar.
 
     Returns:
         dict: error message of each source that failed; the others are done regardless.
+
+    Raises:
+        CannotWrite: where targets cannot be written at all; nothing more is tried.
     """
     jobs = list(jobs)
     open_jobs = [(s, t) for s, t in jobs if overwrite or not t.exists()]
     if len(open_jobs) < len(jobs):
         print(f'{len(jobs) - len(open_jobs)} of {len(jobs)} files exist already and are kept')
     failed: dict[Path, str] = {}
-    for source, error in with_bar(_results(function, open_jobs, workers), len(open_jobs), title):
-        if error is not None:
-            failed[source] = error
+    with closing(_results(function, open_jobs, workers)) as results:
+        for source, error in with_bar(results, len(open_jobs), title):
+            if error is not None:
+                failed[source] = error
     return failed
 
 
-def report(failed: dict[Path, str], total: int, target: str | Path) -> int:
-    """Prints what came of a run and returns the exit status: 0, or 1 if a file failed."""
+def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Path, Path]], workers: int,
+                   overwrite: bool, title: str, target: str | Path) -> int:
+    """Exit status of a tool that runs jobs, after it has printed what came of them.
+
+    Returns:
+        int: 0; 1 if a file failed or none can be written; 130 if it was interrupted (Ctrl-C), which is at once.
+    """
+    try:
+        failed = run_jobs(function, jobs, workers, overwrite, title)
+    except CannotWrite as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('interrupted; start again to go on: files that exist are whole, and kept', file=sys.stderr)
+        return 130
     for source, error in failed.items():
         print(f'failed: {source}: {error}')
-    print(f'{total - len(failed)} of {total} files are in {target}' + (f', {len(failed)} failed' if failed else ''))
+    print(f'{len(jobs) - len(failed)} of {len(jobs)} files are in {target}'
+          + (f', {len(failed)} failed' if failed else ''))
     return 1 if failed else 0
 
 
-def _results(function, jobs, workers):
-    if workers <= 1 or len(jobs) <= 1:
-        one_thread()
-        for source, target in jobs:
-            yield _attempt(function, source, target)
-        return
-    # forked workers share the imported libraries; elsewhere they are imported again
-    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
-        futures = [pool.submit(_attempt, function, *job) for job in jobs]
+class _Worker:
+    """A process that does one job after another, and ends with the one that started it, however that ends."""
+
+    def __init__(self, context, function) -> None:
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(function, other), daemon=True)
+        self.process.start()
+        other.close()
+        self.job: tuple[Path, Path] | None = None
+
+    def start(self, job: tuple[Path, Path]) -> None:
+        self.job = job
+        with suppress(OSError):  # the process is gone: finish() says so
+            self.pipe.send(job)
+
+    def finish(self) -> tuple[Path, str | CannotWrite | None]:
+        """Source and error of the job that is done, or during which the process was lost."""
         try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            error = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode
+            cause = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
+            error = f'the process that worked on it was ended ({cause}); memory may have run out: take fewer workers'
+        source, self.job = self.job[0], None
+        return source, error
+
+
+def _results(function, jobs, workers):
+    """(source, error or None) of each job, as they are done.
+
+    The standard library's pool gives up all jobs if one process is lost, and waits for those that run when it is
+    interrupted.
+    """
+    # forked workers share the imported libraries; elsewhere they are imported again
+    context = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else None)
+    left = iter(jobs)
+    pool = [_Worker(context, function) for _ in range(min(max(workers, 1), len(jobs)))]
+    try:
+        for worker, job in zip(pool, left):
+            worker.start(job)
+        while busy := {worker.pipe: worker for worker in pool if worker.job is not None}:
+            for pipe in wait(list(busy)):
+                worker = busy[pipe]
+                source, error = worker.finish()
+                if isinstance(error, CannotWrite):
+                    raise error
+                yield source, error
+                if not worker.process.is_alive():
+                    pool.remove(worker)
+                    pool.append(worker := _Worker(context, function))
+                if (job := next(left, None)) is not None:
+                    worker.start(job)
+    finally:
+        for worker in pool:
+            worker.process.kill()
+        for worker in pool:
+            worker.process.join()
+
+
+def _work(function, pipe) -> None:
+    """Main function of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent ends the workers
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    one_thread()
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        pipe.send(_attempt(function, *job))
+
+
+def _leave_with_parent() -> None:
+    # a parent that is killed cannot end its workers; its end of this pipe is closed whatever ended it
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def one_thread() -> None:
@@ -148,13 +208,15 @@ def one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _attempt(function, source, target):
+def _attempt(function, source, target) -> str | CannotWrite | None:
     try:
         function(source, target)
+    except CannotWrite as error:  # so it will be for every file
+        return error
     except Exception as error:  # one broken file must not end a run over ten thousand
         text = str(error) or type(error).__name__
-        return source, text if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: {text}'
-    return source, None
+        return text if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: {text}'
+    return None
 
 
 def with_bar(results: Iterable, total: int, title: str) -> Iterator:

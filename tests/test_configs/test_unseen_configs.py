@@ -10,7 +10,6 @@ from mmengine.registry import init_default_scope
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.models.cues.class_groups import target_labels
 from mmiam.proposals.generators import SelectiveMerging
-from mmiam.proposals.storage import save_proposals
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
@@ -49,7 +48,7 @@ def test_evaluation(mini_voc, evaluate, tmp_path):
     """CAM, PRM and IAM of the two classes alone, from one run; the image without them is left out."""
     root = mini_voc()
     picture = mmcv.imread(str(root / 'JPEGImages/v1.jpg'), channel_order='rgb')
-    save_proposals(SelectiveMerging()(picture), tmp_path / 'proposals/v1.npz')
+    SelectiveMerging()(picture).save(tmp_path / 'proposals/v1.npz')
     options = {**TINY, **MOBILE, 'test_dataloader.dataset.data_root': str(root),
                'model.cue.classifier.checkpoint': None, 'model.cue.classifier.backbone.widen_factor': 0.1}
     pipeline = Config(UNSEEN.to_dict()).test_dataloader.dataset.pipeline

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_image_list
-from mmiam.datasets.voc_masks import load_voc_instances, read_index_mask
+from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.evaluation.dump import load_dump
 from mmiam.models.baselines.detection_file_boxes import load_detections
 from mmiam.utils.images import check_image_file, image_size
@@ -88,16 +88,8 @@ def test_xml_entities_are_not_expanded_or_read(tmp_path):
             labels_from_xml(str(tmp_path / 'a.xml'), CLASSES)
 
 
-@pytest.mark.parametrize('line', ['../a', '/etc/passwd', 'a/b', '..', '.hidden', 'a\\b'])
+@pytest.mark.parametrize('line', ['../a', '/etc/passwd', 'a/b', '..', 'a\\b', 'a\x07'])
 def test_ids_name_no_folder(line, tmp_path):
     (tmp_path / 'list.txt').write_text(line)
     with pytest.raises(ValueError, match='is not an image id'):
         read_image_list(str(tmp_path / 'list.txt'))
-
-
-def test_an_image_of_too_many_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 50)  # Pillow's own guard against bombs, here at 120 pixels
-    (tmp_path / 'a.png').write_bytes(picture('PNG'))
-    for reader in (lambda path: image_size(path), read_index_mask):
-        with pytest.raises(ValueError, match='a.png'):
-            reader(str(tmp_path / 'a.png'))

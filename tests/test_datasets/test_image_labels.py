@@ -11,20 +11,12 @@ def test_list_of_ids_and_of_path_pairs(tmp_path):
     assert read_image_list(str(path)) == ['2007_000032', '2008_1-a.b', '2009_7']
 
 
-@pytest.mark.parametrize('line', ['../../secret', '/etc/passwd', 'a/b', '..', '.hidden', 'a -1', 'C:\\x',
+@pytest.mark.parametrize('line', ['../../secret', '/etc/passwd', 'a/b', '..', 'C:\\x',
                                   '/JPEGImages/../x.jpg', '/JPEGImages/...jpg b'])
 def test_a_list_cannot_lead_elsewhere(tmp_path, line):
     path = tmp_path / 'list.txt'
     path.write_text(f'ok\n{line}\n')
-    with pytest.raises(ValueError, match=r'list.txt, line 2.*one id a line'):
-        read_image_list(str(path))
-
-
-@pytest.mark.parametrize('text, match', [('', 'no image id'), ('a\nb\na\n', "'a' more than once")])
-def test_bad_lists(tmp_path, text, match):
-    path = tmp_path / 'list.txt'
-    path.write_text(text)
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ValueError, match=r'list.txt: .*one id a line'):
         read_image_list(str(path))
 
 
@@ -33,24 +25,20 @@ def test_missing_list(tmp_path):
         read_image_list(str(tmp_path / 'none.txt'))
 
 
-def test_xml_labels_size_and_other_names(tmp_path):
+@pytest.mark.parametrize('name', ['img (1)', 'Köln_01', '图像_01', "tom's_cat", 'a+b', '#1', '-001', '.a',
+                                  '2024-05-01T12:30:05', 'a\u202fb'])
+def test_any_name_that_stays_in_its_folder_is_an_id(tmp_path, name):
+    (tmp_path / 'list.txt').write_text(f'{name}\n', encoding='utf-8')
+    assert read_image_list(str(tmp_path / 'list.txt')) == [name]
+
+
+def test_xml_labels_and_other_names(tmp_path):
     path = tmp_path / 'a.xml'
-    path.write_text('<annotation><size><width>500</width><height>375</height></size>'
-                    '<object><name>dog</name><difficult>1</difficult><part><name>cat</name></part></object>'
+    path.write_text('<annotation><object><name>dog</name><difficult>1</difficult><part><name>cat</name></part></object>'
                     '<object><name>dog</name></object><object><name>horse</name></object></annotation>')
     found = labels_from_xml(str(path), CLASSES)
     assert found.labels == [1]  # difficult counts; the name of a part does not
-    assert (found.height, found.width) == (375, 500)
     assert found.unknown == {'horse': 1}
-
-
-@pytest.mark.parametrize('size', ['', '<size><width>0</width><height>0</height></size>',
-                                  '<size><width>x</width></size>'])
-def test_xml_without_a_usable_size(tmp_path, size):
-    path = tmp_path / 'a.xml'
-    path.write_text(f'<annotation>{size}</annotation>')
-    found = labels_from_xml(str(path), CLASSES)
-    assert (found.labels, found.height, found.width) == ([], None, None)
 
 
 @pytest.mark.parametrize('text, match', [('<annotation><obj', 'not well-formed'),
@@ -68,7 +56,7 @@ def test_missing_xml(tmp_path):
 
 
 def test_imagesets_flags(tmp_path):
-    (tmp_path / 'cat_train.txt').write_text('a  1\nb -1\nc  0\nd 1\n')
+    (tmp_path / 'cat_train.txt').write_text('\ufeffa  1\nb -1\nc  0\nd 1\n', encoding='utf-8')
     (tmp_path / 'dog_train.txt').write_text('a  1\nb -1\nc -1\nd -1\n')
     labels = labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['c', 'a', 'b'])
     assert labels == {'c': [0], 'a': [0, 1], 'b': []}  # difficult (0) is positive

@@ -157,7 +157,7 @@ def test_size_from_the_image_where_the_annotation_has_none(mini_voc):
 def test_class_subset_keeps_the_masks_meaning(mini_voc):
     data = dataset(mini_voc(), 'val', metainfo=dict(classes=['person', 'cat']))
     assert data.metainfo['classes'] == ('person', 'cat')
-    assert data.metainfo['palette'] == [(192, 128, 128), (64, 0, 0)]  # VOC's colours of these two
+    assert data.metainfo['palette'] == [(192, 128, 128), (64, 0, 0)]  # VOC's colors of these two
     assert [data[i]['data_samples'].image_labels for i in range(2)] == [[], [0, 1]]
     assert [i['bbox_label'] for i in data[1]['data_samples'].instances] == [1, 0]
     assert data[0]['data_samples'].instances == []
@@ -246,8 +246,8 @@ def test_mask_of_another_size_is_named(mini_voc):
 @pytest.mark.parametrize('mode, size', [('L', (32, 24)), ('RGBA', (32, 24)), ('RGB', (1, 1)), ('L', (1, 1))])
 def test_grey_rgba_and_single_pixel(mini_voc, mode, size):
     root = mini_voc()
-    colour = 77 if mode == 'L' else (10, 20, 30, 40)[:len(mode)]
-    Image.new(mode, size, colour).save(root / 'JPEGImages/t0.png')
+    color = 77 if mode == 'L' else (10, 20, 30, 40)[:len(mode)]
+    Image.new(mode, size, color).save(root / 'JPEGImages/t0.png')
     (root / 'ImageSets/Segmentation/train.txt').write_text('t0\n')
     sample = dataset(root, img_suffix='.png')[0]
     assert sample['inputs'].shape == (3, 16, 16)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmiam.datasets.voc_masks import mask_box, read_index_mask, voc_instances
+from mmiam.datasets.voc_masks import mask_box, voc_instances
+from mmiam.utils.images import read_indices
 from mmiam.utils.rle import decode_masks
 
 SEMANTIC = np.array([[9, 9, 255, 0],
@@ -57,20 +58,20 @@ def test_box():
 def test_read_palette_and_grey(tmp_path):
     picture = Image.fromarray(OBJECTS)
     picture.save(tmp_path / 'l.png')
-    picture.putpalette([0] * 768)  # all colours alike: only the indices tell
+    picture.putpalette([0] * 768)  # all colors alike: only the indices tell
     picture.save(tmp_path / 'p.png')
     for name in 'lp':
-        np.testing.assert_array_equal(read_index_mask(str(tmp_path / f'{name}.png')), OBJECTS)
+        np.testing.assert_array_equal(read_indices(str(tmp_path / f'{name}.png')), OBJECTS)
 
 
 def test_read_errors(tmp_path):
     Image.new('RGB', (3, 3)).save(tmp_path / 'rgb.png')
     with pytest.raises(ValueError, match='rgb.png.*palette'):
-        read_index_mask(str(tmp_path / 'rgb.png'))
+        read_indices(str(tmp_path / 'rgb.png'))
     with pytest.raises(FileNotFoundError, match='gone.png'):
-        read_index_mask(str(tmp_path / 'gone.png'))
+        read_indices(str(tmp_path / 'gone.png'))
     noise = np.random.default_rng(0).integers(0, 9, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / 'cut.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'cut.png').read_bytes()[:300])
     with pytest.raises(ValueError, match='cut.png is damaged'):
-        read_index_mask(str(tmp_path / 'cut.png'))
+        read_indices(str(tmp_path / 'cut.png'))

@@ -53,7 +53,7 @@ def test_flip_equals_flipped_masks(direction, axes):
 
 
 @pytest.mark.parametrize('size', [(26, 34), (5, 40), (1, 1), (13, 17)])
-def test_resize_takes_the_nearest_pixel_centre(size):
+def test_resize_takes_the_nearest_pixel_center(size):
     proposals, maps, members = random_proposals()
     resized = proposals.resize(size)
     masks, expected = dense(maps, members), np.zeros((len(proposals), *size), bool)
@@ -64,7 +64,7 @@ def test_resize_takes_the_nearest_pixel_centre(size):
     np.testing.assert_array_equal(resized.masks(), expected)
 
 
-def test_resize_and_flip_commute():  # at sizes where no pixel centre falls between two pixels
+def test_resize_and_flip_commute():  # at sizes where no pixel center falls between two pixels
     proposals, _, _ = random_proposals(size=(12, 18))
     np.testing.assert_array_equal(proposals.resize((36, 6)).flip().masks(), proposals.flip().resize((36, 6)).masks())
 

@@ -2,36 +2,37 @@ import copy
 
 import numpy as np
 import pytest
+from test_proposal_tools import tool
 
-from mmiam.proposals.generators.merging import MergeTree, adjacency, merge_regions, region_stats
+from mmiam.proposals.generators.merging import MergeTree, RegionStats, adjacency, merge_regions, region_stats
 
 ROW = np.array([[0, 0, 1, 1, 1, 2, 3]])
 
 
-def stats_of(label_map, colour=None):
-    colour = np.zeros((1, *label_map.shape), int) if colour is None else colour
-    return region_stats(label_map, colour, np.zeros((1, *label_map.shape), int))
+def stats_of(label_map, color=None):
+    color = np.zeros((1, *label_map.shape), int) if color is None else color
+    return region_stats(label_map, color, np.zeros((1, *label_map.shape), int))
 
 
 def test_region_stats_by_hand():
     stats = stats_of(np.array([[0, 0, 1], [0, 1, 1]]), np.array([[[0, 1, 1], [1, 1, 2]]]))
     assert stats.area.tolist() == [.5, .5]
     np.testing.assert_allclose(stats.box, [[0, 0, 2 / 3, 1], [1 / 3, 0, 1, 1]])
-    np.testing.assert_allclose(stats.colour, [[1 / 3, 2 / 3, 0], [0, 2 / 3, 1 / 3]])
+    np.testing.assert_allclose(stats.color, [[1 / 3, 2 / 3, 0], [0, 2 / 3, 1 / 3]])
     union = stats.merged(np.array([0]), np.array([1]))
-    np.testing.assert_allclose(union.colour, [[1 / 6, 2 / 3, 1 / 6]])
+    np.testing.assert_allclose(union.color, [[1 / 6, 2 / 3, 1 / 6]])
     np.testing.assert_allclose(union.box, [[0, 0, 1, 1]])
 
 
 def test_merged_statistics_are_those_of_the_union():
     rng = np.random.default_rng(0)
     label_map = np.repeat(np.arange(6), 8).reshape(6, 8)
-    colour = rng.integers(0, 5, (3, 6, 8))
-    stats = stats_of(label_map, colour)
+    color = rng.integers(0, 5, (3, 6, 8))
+    stats = stats_of(label_map, color)
     union = stats.merged(np.array([1]), np.array([4]))
     renamed = np.array([0, 1, 2, 3, 1, 4])[label_map]
-    for name in ('area', 'box', 'colour', 'texture'):
-        np.testing.assert_allclose(getattr(union, name)[0], getattr(stats_of(renamed, colour), name)[1], err_msg=name)
+    for name in ('area', 'box', 'color', 'texture'):
+        np.testing.assert_allclose(getattr(union, name)[0], getattr(stats_of(renamed, color), name)[1], err_msg=name)
 
 
 def test_adjacency_by_hand():
@@ -43,9 +44,9 @@ def test_adjacency_by_hand():
 
 
 def test_most_similar_regions_merge_first():
-    # colours 0 0 | 1 | 1: labels 2 and 3 are alike, 0 and 1 are alike
-    colour = np.array([[[0, 0, 0, 0, 0, 1, 1]]])
-    tree = merge_regions(stats_of(ROW, colour), *adjacency(ROW, np.zeros(ROW.shape)), dict(colour=1))
+    # colors 0 0 | 1 | 1: labels 2 and 3 are alike, 0 and 1 are alike
+    color = np.array([[[0, 0, 0, 0, 0, 1, 1]]])
+    tree = merge_regions(stats_of(ROW, color), *adjacency(ROW, np.zeros(ROW.shape)), dict(color=1))
     assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
     assert sorted(tree.children[2].tolist()) == [4, 5]
     assert tree.height[-1] == pytest.approx(1) and tree.height[:6].tolist() == [0] * 6
@@ -67,7 +68,7 @@ def test_tree_membership_parents_and_leaf_order():
         assert (np.diff(np.flatnonzero(row)) == 1).all()
 
 
-@pytest.mark.parametrize('weights', [dict(colour=1, texture=1, size=1, fill=1, edge=2), dict(size=1), dict(fill=1)])
+@pytest.mark.parametrize('weights', [dict(color=1, texture=1, size=1, fill=1, edge=2), dict(size=1), dict(fill=1)])
 def test_random_maps_end_in_one_region_with_rising_heights(weights):
     rng = np.random.default_rng(3)
     label_map = rng.permutation(80).reshape(8, 10)
@@ -89,31 +90,18 @@ def test_one_region_has_nothing_to_merge():
 
 
 @pytest.mark.parametrize('criterion', ['area', 'volume', 'dynamics', 'average'])
-def test_higra_trees_are_binary_and_join_weak_edges_first(criterion):
+def test_trees_of_higra_are_binary_and_join_weak_edges_first(criterion):
     pytest.importorskip('higra')
-    from mmiam.proposals.generators.higra_trees import higra_tree
     label_map = np.array([[0, 0, 1, 1, 2, 2, 3, 3]])
     edges = np.array([[0, .1, .1, .9, .9, .2, .2, 0]])
-    areas = np.full(4, 2.)
-    tree = higra_tree(areas, *adjacency(label_map, edges), criterion)
+    stats = RegionStats(np.full(4, 2.), *[None] * 3)
+    tree = tool('compare_generators').ByHigra().tree(stats, adjacency(label_map, edges), criterion)
     assert [sorted(c) for c in tree.children.tolist()][-1] == [4, 5]
     assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
     assert tree.membership()[-1].all() and (np.diff(tree.height) >= 0).all()
-    alone = np.zeros((2, 2), int)
-    assert len(higra_tree(areas[:1], *adjacency(alone, np.zeros((2, 2))), criterion).children) == 0
-
-
-def test_higra_is_optional(monkeypatch):
-    from mmiam.proposals.generators.higra_trees import higra_tree
-    monkeypatch.setitem(__import__('sys').modules, 'higra', None)
-    with pytest.raises(ImportError, match='pip install higra'):
-        higra_tree(np.ones(1), np.zeros((0, 2), int), np.zeros(0), np.zeros(0), 'area')
-    with pytest.raises(ValueError, match='criterion'):
-        higra_tree(np.ones(1), np.zeros((0, 2), int), np.zeros(0), np.zeros(0), 'best')
 
 
 def test_regions_of_many_children_become_binary():
-    from mmiam.proposals.generators.higra_trees import _binary
-    tree = _binary(4, np.array([4, 4, 4, 5, 5, 5]), np.array([0, 0, 0, 0, .5, .8]))
+    tree = tool('compare_generators').binary_tree(4, np.array([4, 4, 4, 5, 5, 5]), np.array([0, 0, 0, 0, .5, .8]))
     assert tree.children.tolist() == [[0, 1], [4, 2], [3, 5]]
     assert tree.height.tolist() == [0, 0, 0, 0, .5, .5, .8]

@@ -1,7 +1,8 @@
-"""The command line tools for proposals, and what they share (mmiam/utils/jobs.py)."""
+"""The command line tools for proposals."""
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from PIL import Image
 from test_selective_merging import scene
 
 from mmiam.proposals import SegmentProposals
-from mmiam.utils.jobs import list_images, read_ids, run_jobs, take_shard, with_bar
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,11 @@ ROOT = Path(__file__).parents[2]
 def tool(name, folder='proposals'):
     spec = importlib.util.spec_from_file_location(f'proposal_tool_{name}', ROOT / 'tools' / folder / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(ROOT / 'tools' / folder))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.path[0]
     sys.modules[spec.name] = module  # worker processes look the job's class up by name
     return module
 
@@ -111,38 +115,8 @@ def test_convert(voc, tmp_path, workers, capsys):
     assert tool('convert').main([str(source), str(source)]) == 2
 
 
-def test_shards_are_disjoint_and_complete():
-    parts = [take_shard(list(range(10)), f'{i}/3') for i in range(3)]
-    assert sorted(sum(parts, [])) == list(range(10)) and take_shard([1, 2], None) == [1, 2]
-    for bad in ('1', '3/3', '-1/2', 'a/b'):
-        with pytest.raises(ValueError, match='shard'):
-            take_shard([1], bad)
-
-
-def test_lists(voc, tmp_path):
-    assert [p.stem for p in list_images(voc / 'JPEGImages')] == ['im0', 'im1', 'im2']
-    (tmp_path / 'ids.txt').write_text('im2  1\nim0 -1\nim2 1\n')
-    assert read_ids(tmp_path / 'ids.txt') == ['im2', 'im0']
-    with pytest.raises(FileNotFoundError, match='no image'):
-        list_images(tmp_path)
-
-
-def fail_on_odd(source, target):
-    if int(source.stem) % 2:
-        raise RuntimeError('odd')
-    target.write_text('done')
-
-
-@pytest.mark.parametrize('workers', [1, 2])
-def test_one_failure_does_not_stop_the_others(tmp_path, workers):
-    jobs = [(Path(f'{i}.x'), tmp_path / f'{i}.y') for i in range(5)]
-    failed = run_jobs(fail_on_odd, jobs, workers)
-    assert failed == {Path('1.x'): 'RuntimeError: odd', Path('3.x'): 'RuntimeError: odd'}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['0.y', '2.y', '4.y']
-
-
 def test_settings_of_the_generator_can_be_compared(voc):
-    compare = tool('compare_proposal_generators', 'analysis_tools')
+    compare = tool('compare_generators')
     names = ['one tree', 'default without edges', 'default on SLIC']
     result = compare.compare(voc, ['im0', 'im1'], workers=1, names=names)
     assert list(result) == names
@@ -152,15 +126,21 @@ def test_settings_of_the_generator_can_be_compared(voc):
     assert 'one tree' in compare.table(result)
 
 
-def test_progress_in_a_log_file(capsys):
-    """A line each tenth, after the thing was done; one for each of a few, none for none."""
-    done = []
-    for item in with_bar(range(25), 25, 'cues'):
-        assert f'cues: {item + 1} of 25' not in capsys.readouterr().out
-        done.append(item)
-    assert done == list(range(25))
-    assert list(with_bar('ab', 2, 'cues')) == ['a', 'b'] and list(with_bar([], 0, 'cues')) == []
-    assert capsys.readouterr().out.splitlines() == ['cues: 25 of 25', 'cues: 1 of 2', 'cues: 2 of 2']
-    list(with_bar(range(25), 25, 'cues'))
-    assert [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()] == [
-        3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
+def test_two_ranks_make_everything_once(tmp_path):
+    """As two processes of a launcher run it; what one rank made, a later run over all keeps."""
+    (tmp_path / 'in').mkdir()
+    for i in range(3):
+        Image.fromarray(scene(seed=i)[0]).save(tmp_path / 'in' / f'im{i}.png')
+
+    def generate(*flags, **ranks):
+        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **ranks)
+        done = subprocess.run([sys.executable, str(ROOT / 'tools/proposals/generate.py'), str(tmp_path / 'in'),
+                               str(tmp_path / 'out'), *flags], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, sorted(path.name for path in (tmp_path / 'out').iterdir())
+
+    assert generate('--shard', 'auto', RANK='1', WORLD_SIZE='2')[1] == ['im1.npz']
+    made = os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns
+    printed, names = generate()
+    assert names == ['im0.npz', 'im1.npz', 'im2.npz'] and '1 of 3 files exist already' in printed
+    assert os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns == made

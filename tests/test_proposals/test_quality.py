@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from test_container import random_proposals
+from test_proposal_tools import tool
 
-from mmiam.proposals import SegmentProposals
-from mmiam.proposals.quality import best_so_far, iou_with_masks, summarize
+from mmiam.proposals import SegmentProposals, proposal_iou
+
+best_so_far, summarize = tool('quality').best_so_far, tool('quality').summarize
 
 
 @pytest.mark.parametrize('with_void', [False, True])
@@ -13,7 +15,7 @@ def test_iou_equals_dense(with_void):
     masks = rng.random((3, 13, 17)) < .3
     void = rng.random((13, 17)) < .2 if with_void else None
     valid = np.ones((13, 17), bool) if void is None else ~void
-    result = iou_with_masks(proposals, masks, void)
+    result = proposal_iou(masks, proposals, void)
     for i, mask in enumerate(masks):
         for j, proposal in enumerate(proposals.masks()):
             expected = (mask & proposal & valid).sum() / ((mask | proposal) & valid).sum()
@@ -21,9 +23,9 @@ def test_iou_equals_dense(with_void):
 
 
 def test_sizes_must_agree_and_nothing_is_fine():
-    with pytest.raises(ValueError, match='masks of'):
-        iou_with_masks(SegmentProposals.empty((3, 4)), np.zeros((1, 4, 3), bool))
-    assert iou_with_masks(SegmentProposals.empty((3, 4)), np.ones((2, 3, 4), bool)).shape == (2, 0)
+    with pytest.raises(ValueError, match='masks must be'):
+        proposal_iou(np.zeros((1, 4, 3), bool), SegmentProposals.empty((3, 4)))
+    assert proposal_iou(np.ones((2, 3, 4), bool), SegmentProposals.empty((3, 4))).shape == (2, 0)
     assert best_so_far(np.zeros((2, 0)), (10, )).tolist() == [[0, 0], [0, 0]]
 
 

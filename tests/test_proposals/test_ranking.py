@@ -10,9 +10,9 @@ def test_region_cues_by_hand():
     label_map = np.array([[0, 0, 1], [0, 0, 1], [2, 2, 2]])
     edges = np.full((3, 3), .5)
     edges[2] = 1.
-    colour = np.array([[[0, 0, 1], [0, 0, 1], [0, 0, 0]]])
-    stats = region_stats(label_map, colour, colour * 0)
-    graph = SuperpixelGraph(label_map, *adjacency(label_map, edges), stats.colour)
+    color = np.array([[[0, 0, 1], [0, 0, 1], [0, 0, 0]]])
+    stats = region_stats(label_map, color, color * 0)
+    graph = SuperpixelGraph(label_map, *adjacency(label_map, edges), stats.color)
     tree = MergeTree(3, np.array([[0, 2], [3, 1]]), np.array([0, 0, 0, .25, 1.]))
     regions = np.array([0, 3])
     cues = region_cues(graph, tree, regions, tree.membership()[regions])
@@ -20,7 +20,7 @@ def test_region_cues_by_hand():
     np.testing.assert_allclose(cues['persistence'], [.25, .75])
     # label 0: two steps to label 1 at .5 and two to label 2 at .75; region {0, 2}: two at .5 and one at .75
     np.testing.assert_allclose(cues['edge'], [(2 * .5 + 2 * .75) / 4, (2 * .5 + (.5 + 1) / 2) / 3], rtol=1e-6)
-    # ring of label 0: half label 1 (colour 1), half label 2 (colour 0)
+    # ring of label 0: half label 1 (color 1), half label 2 (color 0)
     np.testing.assert_allclose(cues['contrast'], [.5, 1.], rtol=1e-6)
     np.testing.assert_allclose(cues['fill'], [1, 7 / 9], rtol=1e-6)
     np.testing.assert_allclose(cues['inner'], [4 / 8, 3 / 12], rtol=1e-6)

@@ -34,7 +34,7 @@ def test_folder_of_images_in_natural_order(tmp_path):
 @pytest.mark.parametrize('mode', ['1', 'P', 'RGB', 'RGBA', 'LA'])
 def test_kinds_of_mask_image(tmp_path, mode):
     image = Image.fromarray(MASKS[0].astype(np.uint8) * 255)
-    if mode == 'P':  # indices, not colours, say what is inside
+    if mode == 'P':  # indices, not colors, say what is inside
         image = Image.fromarray(MASKS[0].astype(np.uint8), 'P')
         image.putpalette([9, 9, 9, 0, 0, 0])
     else:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmiam.proposals.generators import SelectiveMerging
-from mmiam.proposals.generators.features import colour_bins, convert_colour, edge_strength, texture_bins
+from mmiam.proposals.generators.features import color_bins, convert_color, edge_strength, texture_bins
 
 
 def scene(size=(90, 120), seed=0):
@@ -16,10 +16,10 @@ def scene(size=(90, 120), seed=0):
 
 
 def test_finds_and_ranks_plain_objects():
-    from mmiam.proposals.quality import iou_with_masks
+    from mmiam.proposals import proposal_iou
     image, masks = scene()
     proposals = SelectiveMerging()(image)
-    iou = iou_with_masks(proposals, masks)
+    iou = proposal_iou(masks, proposals).numpy()
     assert proposals.size == (90, 120)
     assert iou[:, :10].max(1).min() > .85
     assert (np.diff(proposals.scores) <= 0).all() and proposals.seconds > 0
@@ -63,9 +63,9 @@ def test_features():
     edges = edge_strength(image)
     assert 0 <= edges.min() and edges.max() < 1
     assert edges[40, 61:64].max() > 2 * np.median(edges)  # the disc's right rim
-    assert colour_bins(np.array([[[0, 10, 255]]], np.uint8)).ravel().tolist() == [0, 0, 24]
+    assert color_bins(np.array([[[0, 10, 255]]], np.uint8)).ravel().tolist() == [0, 0, 24]
     bins = texture_bins(image)
     assert bins.min() >= 0 and bins.max() < 32 and bins.shape == (3, 90, 120)
-    np.testing.assert_array_equal(convert_colour(image, 'rgb'), image)
-    with pytest.raises(ValueError, match='colour space'):
-        convert_colour(image, 'cmyk')
+    np.testing.assert_array_equal(convert_color(image, 'rgb'), image)
+    with pytest.raises(ValueError, match='color space'):
+        convert_color(image, 'cmyk')

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from test_container import random_proposals
 
-from mmiam.proposals import SegmentProposals, storage
-from mmiam.utils.files import atomic_write
+from mmiam.proposals import SegmentProposals
 
 
 def test_round_trip(tmp_path):
@@ -35,15 +34,6 @@ def test_disk_size_of_1500_proposals(tmp_path):
     assert (tmp_path / 'a.npz').stat().st_size <= 300e3 and proposals.nbytes <= 2e6
 
 
-def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / 'a.npz'
-    path.write_bytes(b'old')
-    monkeypatch.setattr('os.replace', lambda *a: (_ for _ in ()).throw(OSError('disk full')))
-    with pytest.raises(OSError, match='disk full'):
-        atomic_write(path, b'new')
-    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
-
-
 def test_bad_files_are_named(tmp_path):
     proposals, _, _ = random_proposals()
     path = tmp_path / 'a.npz'
@@ -69,7 +59,7 @@ def test_bad_files_are_named(tmp_path):
 def test_pickles_are_refused(tmp_path):
     path = tmp_path / 'a.npz'
     np.savez(path, format=np.array([{'a': 1}], dtype=object))
-    with pytest.raises(ValueError, match='a.npz.*[Oo]bject arrays'):
+    with pytest.raises(ValueError, match='a.npz.*holds objects'):
         SegmentProposals.load(path)
 
 
@@ -90,21 +80,13 @@ def test_inconsistent_files(tmp_path, change, message):
         SegmentProposals.load(path)
 
 
-def test_arrays_that_would_fill_the_memory_are_not_unpacked(tmp_path, monkeypatch):
-    np.savez_compressed(tmp_path / 'bomb.npz', masks=np.zeros((4, 50, 50), bool))
-    assert len(storage.read_arrays(tmp_path / 'bomb.npz')) == 1
-    monkeypatch.setattr(storage, 'MAX_BYTES', 10**4)
-    with pytest.raises(ValueError, match='bomb.npz: .* bytes when unpacked; more than 10000 are not read'):
-        storage.read_arrays(tmp_path / 'bomb.npz')
-
-
 def test_a_number_of_labels_that_nothing_backs_and_an_image_without_pixels(tmp_path):
     arrays = dict(format=1, size=[2, 2], num_labels=[2**40], level=np.zeros(0, int), row=np.zeros(0, int), origin='x',
                   label_map_0=np.zeros((2, 2), int), members_0=np.zeros((0, 2**37), np.uint8))
     np.savez(tmp_path / 'a.npz', **arrays)
     with pytest.raises(ValueError, match='a.npz: 1099511627776 labels; more than'):
-        storage.read_proposals(tmp_path / 'a.npz')
+        SegmentProposals.load(tmp_path / 'a.npz')
     np.savez(tmp_path / 'b.npz', **{**arrays, 'size': [0, 2], 'num_labels': [1], 'label_map_0': np.zeros((0, 2), int),
                                     'members_0': np.zeros((0, 1), np.uint8)})
-    with pytest.raises(ValueError, match='b.npz: an image of .* has no pixel'):
-        storage.read_proposals(tmp_path / 'b.npz')
+    with pytest.raises(ValueError, match='b.npz: the image has 0 x 2 pixels'):
+        SegmentProposals.load(tmp_path / 'b.npz')

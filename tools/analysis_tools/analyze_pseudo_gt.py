@@ -38,7 +38,7 @@ from mmiam.apis.options import given_config, model_parser
 from mmiam.models.cues import matching_maps
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
-from mmiam.proposals.quality import iou_with_masks
+from mmiam.proposals.matching import proposal_iou
 from mmiam.utils.files import atomic_write
 from mmiam.utils.rle import decode_masks
 from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
@@ -183,7 +183,7 @@ def add_image(tallies: dict[Setting, Tally], cues: InstanceData, proposals: Segm
     Returns:
         float: sum over these peaks of the best IoU that any of the J proposals has: the bound of all settings.
     """
-    iou = iou_with_masks(proposals, truth.masks, truth.void)
+    iou = proposal_iou(truth.masks, proposals, truth.void).numpy()
     cues = cues[torch.tensor([int(label) in truth.labels for label in cues.labels], dtype=torch.bool)]
     labels = cues.labels.tolist()
     by_class = {label: iou[truth.labels == label].max(0) for label in set(labels)}

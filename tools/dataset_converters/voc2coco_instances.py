@@ -44,7 +44,7 @@ def convert_image(data_root: str, image_id: str, labels: dict[int, int],
     paths = [os.path.join(data_root, folder, f'{image_id}.png')
              for folder in ('SegmentationClass', 'SegmentationObject')]
     height, width = image_size(image_path)
-    instances, void_mask = load_voc_instances(*paths, labels, (height, width))
+    instances, void_mask = load_voc_instances(*paths, labels, (height, width), max(labels))
     areas = rle_areas([instance['mask'] for instance in instances])
     annotations = []
     for instance, area in zip(instances, areas):

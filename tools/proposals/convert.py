@@ -14,8 +14,9 @@ from pathlib import Path
 
 from mmiam.proposals.io import FORMATS, find_proposal_file, load_proposals
 from mmiam.proposals.io.reading import SUFFIXES
-from mmiam.utils.images import image_size
-from mmiam.utils.jobs import IMAGE_SUFFIXES, read_ids, report, run_jobs, take_shard
+from mmiam.utils.files import read_ids
+from mmiam.utils.images import by_stem, image_size, list_images
+from mmiam.utils.jobs import run_and_report, take_shard
 
 
 class ConvertFile:
@@ -31,32 +32,39 @@ class ConvertFile:
         if self.images is not None:
             if target.stem not in self.images:
                 raise ValueError(f'no image named {target.stem}')
-            size = image_size(str(self.images[target.stem]))
+            size = image_size(self.images[target.stem])
         proposals = load_proposals(source, size, self.format)
         if self.max_proposals is not None:
             proposals = proposals.select(range(min(self.max_proposals, len(proposals))))
         proposals.save(target)
 
 
-def list_sources(source: Path, ids: Path | None, format: str) -> list[Path]:
-    """Proposal files in a folder, of one format or of all; a single file is a list of one.
+def list_jobs(source: Path, out: Path, ids: Path | None, format: str) -> list[tuple[Path, Path]]:
+    """Source and target of the proposals in a folder, of one format or of all; of a single file, one pair.
 
     Raises:
         FileNotFoundError: if there is none.
+        ValueError: if an image has two.
     """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise FileNotFoundError(f'no file or folder {source}')
-    if ids is not None:
-        return [find_proposal_file(source, name) for name in read_ids(ids)]
     suffixes = SUFFIXES if format == 'auto' else (f'.{format}', )
-    found = [p for p in sorted(source.iterdir()) if p.is_file() and p.suffix.lower() in suffixes]
-    if format in ('auto', 'folder'):
-        found += [p for p in sorted(source.iterdir()) if p.is_dir()]
+    if source.is_file():
+        found = [source]
+    elif not source.is_dir():
+        raise FileNotFoundError(f'no file or folder {source}')
+    elif ids is not None:
+        found = [find_proposal_file(source, name) for name in read_ids(ids)]
+    else:
+        found = [p for p in sorted(source.iterdir()) if p.is_file() and p.suffix.lower() in suffixes
+                 or p.is_dir() and format in ('auto', 'folder')]
     if not found:
         raise FileNotFoundError(f'no proposal file ({", ".join(suffixes)}) and no folder of masks in {source}')
-    return found
+    targets: dict[Path, Path] = {}
+    for path in found:
+        target = out / f'{path.stem if path.is_file() else path.name}.npz'
+        if target in targets:
+            raise ValueError(f'{targets[target]} and {path} would both become {target}; move one, or name its --format')
+        targets[target] = path
+    return [(path, target) for target, path in targets.items()]
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -76,21 +84,18 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     args = parse_args(argv)
     try:
-        sources = take_shard(list_sources(args.source, args.ids, args.format), args.shard)
+        jobs = take_shard(list_jobs(args.source, args.out, args.ids, args.format), args.shard)
         images = None
         if args.images is not None:
-            images = {p.stem: p for p in args.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES}
+            images = {stem: args.images / name for stem, name in by_stem(list_images(args.images), args.images).items()}
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     if args.source.resolve() == args.out.resolve():
         print('IN and OUT must differ', file=sys.stderr)
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(source, args.out / f'{source.stem if source.is_file() else source.name}.npz') for source in sources]
     convert = ConvertFile(args.format, images, args.max_proposals)
-    failed = run_jobs(convert, jobs, args.workers, args.overwrite, 'converting')
-    return report(failed, len(jobs), args.out)
+    return run_and_report(convert, jobs, args.workers, args.overwrite, 'converting', args.out)
 
 
 if __name__ == '__main__':

@@ -7,47 +7,33 @@ Void pixels count neither in intersections nor in unions, as in MCG's benchmark;
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
-from pycocotools import mask as coco_mask
+from quality import COUNTS, RECALL_THRESHOLDS, image_figures, split_ids, summarize
 from terminaltables import AsciiTable
 
-from mmiam.datasets.voc_masks import read_index_mask, voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.proposals.io import find_proposal_file, load_proposals
-from mmiam.proposals.quality import COUNTS, RECALL_THRESHOLDS, best_so_far, iou_with_masks, summarize
-from mmiam.utils.files import atomic_write
-from mmiam.utils.jobs import read_ids, with_bar
+from mmiam.utils.files import write_json
+from mmiam.utils.jobs import with_bar
 
 
-def evaluate(proposal_root: Path, voc_root: Path, split: str | Path, keep_void: bool = False,
+def evaluate(proposal_root: Path, voc_root: Path, split: str, keep_void: bool = False,
              limit: int | None = None) -> dict:
     """Figures of the proposals in a folder over the images of a split (name or file of ids)."""
-    if (voc_root / 'VOC2012').is_dir():
-        voc_root = voc_root / 'VOC2012'
-    ids_file = Path(split) if Path(split).is_file() else voc_root / 'ImageSets' / 'Segmentation' / f'{split}.txt'
-    if not ids_file.is_file():
-        raise FileNotFoundError(f'no list of images {ids_file}')
-    best, classes, numbers, seconds = [], [], [], []
-    names = read_ids(ids_file)[:limit]
-    for name in with_bar(names, len(names), 'evaluating'):
-        instances, void = voc_instances(read_index_mask(str(voc_root / 'SegmentationClass' / f'{name}.png')),
-                                        read_index_mask(str(voc_root / 'SegmentationObject' / f'{name}.png')),
-                                        {i: i - 1 for i in range(1, 255)})
+    root, names = split_ids(voc_root, split)
+    best, classes, numbers, seconds = [np.zeros((0, len(COUNTS) + 1))], [], [], []
+    for name in with_bar(names[:limit], len(names[:limit]), 'evaluating'):
         proposals = load_proposals(find_proposal_file(proposal_root, name))
         numbers.append(len(proposals))
         if proposals.seconds is not None:
             seconds.append(proposals.seconds)
-        if instances:
-            masks = np.stack([coco_mask.decode(i['mask']).astype(bool) for i in instances])
-            ignore = None if void is None or keep_void else coco_mask.decode(void).astype(bool)
-            best.append(best_so_far(iou_with_masks(proposals, masks, ignore)))
-            classes.extend(i['bbox_label'] for i in instances)
-    best = np.concatenate(best) if best else np.zeros((0, len(COUNTS) + 1))
-    result = summarize(best, np.array(classes, int), numbers, VOC_CLASSES)
+        figures, labels = image_figures(root, name, proposals, keep_void)
+        best.append(figures)
+        classes += labels
+    result = summarize(np.concatenate(best), np.array(classes, int), numbers, VOC_CLASSES)
     result['seconds_per_image'] = float(np.mean(seconds)) if seconds else None
     return result
 
@@ -87,7 +73,7 @@ def main(argv=None) -> int:
         return 2
     print(table(result))
     if args.json:
-        atomic_write(args.json, json.dumps(result, indent=2).encode())
+        write_json(args.json, result, indent=2)
     return 0
 
 

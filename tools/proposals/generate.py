@@ -10,11 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmcv
-
 from mmiam.proposals.generators import SelectiveMerging
-from mmiam.utils.images import check_image_file
-from mmiam.utils.jobs import list_images, report, run_jobs, take_shard
+from mmiam.utils.files import read_ids
+from mmiam.utils.images import by_stem, list_images, read_image
+from mmiam.utils.jobs import run_and_report, take_shard
 
 
 class MakeFile:
@@ -24,11 +23,30 @@ class MakeFile:
         self.generator = generator
 
     def __call__(self, source: Path, target: Path) -> None:
-        check_image_file(str(source))
-        image = mmcv.imread(str(source), channel_order='rgb')
-        if image is None:
-            raise ValueError('not an image, or a broken one')
-        self.generator(image).save(target)
+        self.generator(read_image(source)).save(target)
+
+
+def list_jobs(images: Path, out: Path, ids: Path | None, recursive: bool) -> list[tuple[Path, Path]]:
+    """Image and proposal file of each image, or of those that a list names, with or without suffix.
+
+    Raises:
+        FileNotFoundError: if the folder or a named image is missing, or the folder holds no image.
+        ValueError: if two images differ in the suffix alone.
+    """
+    if images.is_file():
+        return [(images, out / f'{images.stem}.npz')]
+    names = list_images(images, recursive)
+    if not names:
+        raise FileNotFoundError(f'no image in {images}' + ('' if recursive else '; --recursive looks below it too'))
+    if ids is not None:
+        wanted = read_ids(ids)
+        chosen = set(wanted)
+        names = [name for name in names if name in chosen or Path(name).with_suffix('').as_posix() in chosen]
+        missing = sorted(chosen - {form for name in names for form in (name, Path(name).with_suffix('').as_posix())})
+        if missing:
+            raise FileNotFoundError(f'{len(missing)} of {len(wanted)} images named in {ids} are not in {images}, the '
+                                    f'first is {missing[0]!r}')
+    return [(images / name, out / f'{stem}.npz') for stem, name in by_stem(names, images).items()]
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -49,18 +67,12 @@ def parse_args(argv=None) -> argparse.Namespace:
 def main(argv=None) -> int:
     args = parse_args(argv)
     try:
-        images = take_shard(list_images(args.images, args.ids, args.recursive), args.shard)
+        jobs = take_shard(list_jobs(args.images, args.out, args.ids, args.recursive), args.shard)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    args.out.mkdir(parents=True, exist_ok=True)
-    top = args.images if args.images.is_dir() else args.images.parent
-    jobs = [(image, args.out / image.relative_to(top).with_suffix('.npz')) for image in images]
-    for folder in {target.parent for _, target in jobs}:
-        folder.mkdir(parents=True, exist_ok=True)
     make = MakeFile(SelectiveMerging(max_proposals=args.max_proposals))
-    failed = run_jobs(make, jobs, args.workers, args.overwrite, 'generating')
-    return report(failed, len(jobs), args.out)
+    return run_and_report(make, jobs, args.workers, args.overwrite, 'generating', args.out)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
 # The procedural data set of tools/misc/make_critters.py: classes show on the head alone.
+import os
+
 _base_ = './voc_weak.py'
-data_root = '{{$CRITTERS_ROOT:data/critters}}'
-proposal_root = '{{$CRITTERS_PROPOSALS:data/critters/proposals}}'
+data_root = os.environ.get('CRITTERS_ROOT') or 'data/critters'
+proposal_root = os.environ.get('CRITTERS_PROPOSALS') or 'data/critters/proposals'
 metainfo = dict(classes=('badger', 'boar', 'hare', 'ram', 'rooster', 'toucan'))
 scale = (128, 128)
 
@@ -25,6 +27,8 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root, ann_file='ImageSets/Segmentation/train.txt', metainfo=metainfo, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False,
-                      dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline))
+                      dataset=dict(
+                          data_root=data_root, metainfo=metainfo, mask_classes=None, pipeline=test_pipeline))
 test_dataloader = dict(num_workers=0, persistent_workers=False,
-                       dataset=dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline))
+                       dataset=dict(
+                          data_root=data_root, metainfo=metainfo, mask_classes=None, pipeline=test_pipeline))

@@ -3,12 +3,13 @@
 #   OWN_LABELS     .csv or COCO .json of tags (ann_file); unset: 'folders', one folder a class in OWN_IMAGES
 #   OWN_VAL_LABELS tags of held-out images; unset: those of OWN_LABELS
 #   OWN_PROPOSALS  what tools/proposals/generate.py made (proposal_root)
+import os
+
 dataset_type = 'WeakLabelDataset'
-img_root = '{{$OWN_IMAGES:data/own/images}}'
-ann_file = '{{$OWN_LABELS:folders}}'
-val_ann_file = '{{$OWN_VAL_LABELS:same}}'
-val_ann_file = ann_file if val_ann_file == 'same' else val_ann_file
-proposal_root = '{{$OWN_PROPOSALS:data/own/proposals}}'
+img_root = os.environ.get('OWN_IMAGES') or 'data/own/images'
+ann_file = os.environ.get('OWN_LABELS') or 'folders'
+val_ann_file = os.environ.get('OWN_VAL_LABELS') or ann_file
+proposal_root = os.environ.get('OWN_PROPOSALS') or 'data/own/proposals'
 scale = (320, 320)
 
 train_pipeline = [

@@ -1,7 +1,9 @@
 # VOC 2012 seen through image-level labels; masks are read at test time only.
+import os
+
 dataset_type = 'VOCInstanceDataset'
-data_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
-proposal_root = '{{$VOC_PROPOSALS:data/proposals/voc2012}}'
+data_root = os.environ.get('VOC_ROOT') or 'data/VOCdevkit/VOC2012'
+proposal_root = os.environ.get('VOC_PROPOSALS') or 'data/proposals/voc2012'
 scale = (448, 448)
 
 train_pipeline = [
@@ -37,6 +39,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='ImageSets/Segmentation/val.txt',
+        mask_classes='voc',
         test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -53,7 +53,13 @@ class PackWeakInputs(BaseTransform):
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W) or (H, W, channels) array -> contiguous tensor (channels, H, W) of the same type."""
-    if image.ndim == 2:
-        image = image[..., None]
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    """Contiguous tensor (3, H, W) of an image (H, W, 3), or of a grey one, (H, W) or (H, W, 1), of the same type.
+
+    Raises:
+        ValueError: for another number of channels.
+    """
+    image = np.atleast_3d(image)
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(f'an image must be (H, W, 3), or grey (H, W) or (H, W, 1), got {image.shape}; take alpha and '
+                         'other channels off')
+    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)).transpose(2, 0, 1)))

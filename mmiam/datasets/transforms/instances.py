@@ -15,7 +15,7 @@ class LoadVOCInstances(BaseTransform):
     handed in by an inferencer.
 
     Required keys: none. Read if present: ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels``,
-    ``ori_shape``.
+    ``num_mask_classes``, ``ori_shape``.
 
     Added keys, in pixels of the original image: ``instances`` (list of dict: ``bbox`` xyxy, ``bbox_label``,
     ``mask`` RLE, ``ignore_flag``) and ``void_mask`` (RLE of the pixels marked 255, or None).
@@ -34,7 +34,8 @@ class LoadVOCInstances(BaseTransform):
             return results
         paths = results['semantic_mask_path'], results['instance_mask_path']
         labels = results.get('mask_labels') or {index: index - 1 for index in range(1, 255)}
-        instances, void_mask = load_voc_instances(*paths, labels, results.get('ori_shape'))
+        instances, void_mask = load_voc_instances(*paths, labels, results.get('ori_shape'),
+                                                  results.get('num_mask_classes'))
         results.update(instances=instances, void_mask=void_mask)
         return results
 

@@ -10,12 +10,12 @@ with or without suffix. A class is named by its name (with or without a leading 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
 import re
 from collections.abc import Sequence
 
-from mmiam.utils.json_values import is_number
+from mmiam.utils.files import is_number, read_json, read_text
 
 _NUMBERED = re.compile(r'\d+\.')
 
@@ -64,8 +64,8 @@ def find_prediction(labels: dict[str, int], img_id: str, img_path: str = '') -> 
 
 
 def _csv_pairs(path: str) -> list[tuple[str, str]]:
-    with open(path, newline='', encoding='utf-8-sig') as file:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    lines = csv.reader(io.StringIO(read_text(path), newline=''))
+    rows = [[cell.strip() for cell in row] for row in lines if any(cell.strip() for cell in row)]
     columns = 0, 1
     if rows and {'image', 'class'} <= set(rows[0]):
         columns = rows[0].index('image'), rows[0].index('class')
@@ -77,12 +77,7 @@ def _csv_pairs(path: str) -> list[tuple[str, str]]:
 
 
 def _json_pairs(path: str) -> list[tuple[str, object]]:
-    with open(path, encoding='utf-8') as file:
-        text = file.read()
-    try:
-        content = json.loads(text)
-    except ValueError as error:  # no json, or a number of thousands of digits
-        raise ValueError(f'{path} cannot be read ({error}); write it again') from None
+    content = read_json(path, 'write it again')
     if isinstance(content, dict):
         return [(str(image), value) for image, value in content.items()]
     if isinstance(content, list) and all(isinstance(one, dict) and {'image', 'class'} <= set(one) for one in content):

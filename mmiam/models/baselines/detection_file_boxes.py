@@ -11,7 +11,6 @@ of the original image, counted from 0, x2 and y2 exclusive. Other keys are ignor
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.utils.json_values import is_number
+from mmiam.utils.files import is_number, read_json
 
 #: label, score, x1, y1, x2, y2
 Detection = tuple[int, float, float, float, float, float]
@@ -90,13 +89,10 @@ def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[
         ValueError: naming the file and the detection at fault, and what is expected.
     """
     try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+        content = read_json(path, 'write it again, see docs/table1.md')
     except FileNotFoundError:
         raise FileNotFoundError(f'no file of detections {path}; docs/table1.md describes how to write it, '
                                 'docs/cues.md for boxes without class') from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f'{path} cannot be read as json ({error}); write it again, see docs/table1.md') from None
     entries = content.get('detections') if isinstance(content, dict) else None
     if not isinstance(entries, list):
         raise ValueError(f'{path} must hold an object {{"detections": [...]}}, see docs/table1.md')

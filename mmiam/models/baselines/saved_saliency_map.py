@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.utils.grey_pictures import read_grey
+from mmiam.utils.images import read_grey
 
 
 @MODELS.register_module()

@@ -20,8 +20,7 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmiam.proposals.storage import read_arrays
-from mmiam.utils.files import atomic_write
+from mmiam.utils.files import atomic_write, read_arrays
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 OPTIONAL = ('places', )  # only cues at peaks have them

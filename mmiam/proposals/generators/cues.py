@@ -20,24 +20,24 @@ class SuperpixelGraph:
         pairs (ndarray): (E, 2) labels that touch.
         length (ndarray): (E,) length of their common boundary in pixels.
         strength (ndarray): (E,) sum of the edge strength along it.
-        colour (ndarray): (K, B) colour histograms of sum 1.
+        color (ndarray): (K, B) color histograms of sum 1.
     """
     label_map: np.ndarray
     pairs: np.ndarray
     length: np.ndarray
     strength: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
 
     @property
     def areas(self) -> np.ndarray:
         """(K,) pixels of each label."""
-        return np.bincount(self.label_map.ravel(), minlength=len(self.colour)).astype(np.float64)
+        return np.bincount(self.label_map.ravel(), minlength=len(self.color)).astype(np.float64)
 
     @property
     def border(self) -> np.ndarray:
         """(K,) pixels of each label on the image's border."""
         x = self.label_map
-        return np.bincount(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]), minlength=len(self.colour))
+        return np.bincount(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]), minlength=len(self.color))
 
 
 def region_cues(graph: SuperpixelGraph, tree: MergeTree, regions: np.ndarray,
@@ -53,7 +53,7 @@ def region_cues(graph: SuperpixelGraph, tree: MergeTree, regions: np.ndarray,
     Returns:
         dict: name to (n,) floats. ``order``: when the region was made, as a share of all merges (late ones are
         few and large). ``persistence``: growth in dissimilarity that it withstands before it is merged away.
-        ``edge``: mean edge strength along its contour. ``contrast``: difference of its colours from those of the
+        ``edge``: mean edge strength along its contour. ``contrast``: difference of its colors from those of the
         superpixels around it. ``compact``: 4 pi area / perimeter². ``fill``: share of its box. ``inner``: share of
         its perimeter that is not the image's border.
     """
@@ -68,20 +68,20 @@ def region_cues(graph: SuperpixelGraph, tree: MergeTree, regions: np.ndarray,
         order=regions / len(tree.height),
         persistence=(until - tree.height)[regions],
         edge=cut @ graph.strength.astype(np.float32) / np.maximum(perimeter, 1),
-        contrast=_colour_contrast(graph, table, area, cut, b),
+        contrast=_color_contrast(graph, table, area, cut, b),
         compact=4 * np.pi * area / np.maximum(perimeter + border, 1)**2,
         fill=area / _box_areas(graph.label_map, membership),
         inner=perimeter / np.maximum(perimeter + border, 1))
 
 
-def _colour_contrast(graph: SuperpixelGraph, table: np.ndarray, area: np.ndarray, cut: np.ndarray,
+def _color_contrast(graph: SuperpixelGraph, table: np.ndarray, area: np.ndarray, cut: np.ndarray,
                      second_inside: np.ndarray) -> np.ndarray:
     """1 - histogram intersection of a region and its ring; the ring's superpixels count by common boundary."""
-    colour = graph.colour.astype(np.float32)
-    inside = (table * graph.areas.astype(np.float32)) @ colour / np.maximum(area, 1)[:, None]
+    color = graph.color.astype(np.float32)
+    inside = (table * graph.areas.astype(np.float32)) @ color / np.maximum(area, 1)[:, None]
     weighted = cut * graph.length.astype(np.float32)
-    ring = (weighted * second_inside) @ colour[graph.pairs[:, 0]] + \
-        (weighted * ~second_inside) @ colour[graph.pairs[:, 1]]
+    ring = (weighted * second_inside) @ color[graph.pairs[:, 0]] + \
+        (weighted * ~second_inside) @ color[graph.pairs[:, 1]]
     ring /= np.maximum(weighted.sum(1), 1)[:, None]
     return 1 - np.minimum(inside, ring).sum(1)
 

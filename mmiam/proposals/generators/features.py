@@ -10,14 +10,14 @@ import numpy as np
 _CONVERSIONS = {'lab': cv2.COLOR_RGB2LAB, 'hsv': cv2.COLOR_RGB2HSV_FULL, 'rgb': None}
 
 
-def convert_colour(image: np.ndarray, space: str) -> np.ndarray:
-    """Colour space of an RGB image: uint8 (H, W, 3), each channel over 0 .. 255; 'lab', 'hsv' or 'rgb'."""
+def convert_color(image: np.ndarray, space: str) -> np.ndarray:
+    """Color space of an RGB image: uint8 (H, W, 3), each channel over 0 .. 255; 'lab', 'hsv' or 'rgb'."""
     if space not in _CONVERSIONS:
-        raise ValueError(f'colour space must be one of {sorted(_CONVERSIONS)}, got {space!r}')
+        raise ValueError(f'color space must be one of {sorted(_CONVERSIONS)}, got {space!r}')
     return image if _CONVERSIONS[space] is None else cv2.cvtColor(image, _CONVERSIONS[space])
 
 
-def colour_bins(image: np.ndarray, bins: int = 25) -> np.ndarray:
+def color_bins(image: np.ndarray, bins: int = 25) -> np.ndarray:
     """Histogram bin of each pixel in each channel of a uint8 (H, W, 3) image: int64 (3, H, W), 0 .. bins - 1."""
     return (image.transpose(2, 0, 1).astype(np.int64) * bins) >> 8
 
@@ -36,7 +36,7 @@ def texture_bins(image: np.ndarray, orientations: int = 8, strengths: int = 4) -
 
 
 def edge_strength(image: np.ndarray) -> np.ndarray:
-    """Strength of colour edges in [0, 1]: largest channel gradient over two scales, by its share of a soft limit."""
+    """Strength of color edges in [0, 1]: largest channel gradient over two scales, by its share of a soft limit."""
     best = np.zeros(image.shape[:2], np.float32)
     for sigma in (1.0, 2.0):
         smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)

@@ -1,18 +1,19 @@
-"""Hierarchical merging of superpixels, vectorised over regions.
+"""Hierarchical merging of superpixels, vectorized over regions.
 
 Legend: H, W image size, K superpixels, N = 2K - 1 regions of the tree at most, E pairs of touching regions,
 B histogram bins.
 
-Region similarity follows selective search (Uijlings et al., IJCV 2013): intersection of colour and of texture
+Region similarity follows selective search (Uijlings et al., IJCV 2013): intersection of color and of texture
 histograms, small regions first, pairs that fill their common box first; here with the mean edge strength along the
 common boundary as a fifth cue. Instead of one pair at a time, each round merges every pair of regions that are
-each other's most similar neighbours, so that a tree takes tens of numpy calls instead of hundreds of heap steps.
+each other's most similar neighbors, so that a tree takes tens of numpy calls instead of hundreds of heap steps.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 
 @dataclass
@@ -22,12 +23,12 @@ class RegionStats:
     Attributes:
         area (ndarray): (K,) share of the image.
         box (ndarray): (K, 4) x1, y1, x2, y2 as shares of the image's sides.
-        colour (ndarray): (K, B) histogram of sum 1.
+        color (ndarray): (K, B) histogram of sum 1.
         texture (ndarray): (K, B') histogram of sum 1.
     """
     area: np.ndarray
     box: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
     texture: np.ndarray
 
     def merged(self, a: np.ndarray, b: np.ndarray) -> RegionStats:
@@ -36,12 +37,12 @@ class RegionStats:
         wa, wb = (self.area[a] / area)[:, None], (self.area[b] / area)[:, None]
         box = np.concatenate([np.minimum(self.box[a, :2], self.box[b, :2]),
                               np.maximum(self.box[a, 2:], self.box[b, 2:])], 1)
-        return RegionStats(area, box, wa * self.colour[a] + wb * self.colour[b],
+        return RegionStats(area, box, wa * self.color[a] + wb * self.color[b],
                            wa * self.texture[a] + wb * self.texture[b])
 
     def append(self, other: RegionStats) -> None:
         """Adds the regions of ``other`` after these."""
-        for name in ('area', 'box', 'colour', 'texture'):
+        for name in ('area', 'box', 'color', 'texture'):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
 
 
@@ -87,12 +88,12 @@ class MergeTree:
         return np.array(order)
 
 
-def region_stats(label_map: np.ndarray, colour_bins: np.ndarray, texture_bins: np.ndarray) -> RegionStats:
+def region_stats(label_map: np.ndarray, color_bins: np.ndarray, texture_bins: np.ndarray) -> RegionStats:
     """Describes the K labels of a map.
 
     Args:
         label_map (ndarray): (H, W) labels 0 .. K - 1, each of them present.
-        colour_bins (ndarray): (C, H, W) integers: the histogram bin of each pixel in each channel.
+        color_bins (ndarray): (C, H, W) integers: the histogram bin of each pixel in each channel.
         texture_bins (ndarray): (C', H, W), likewise.
 
     Returns:
@@ -102,13 +103,9 @@ def region_stats(label_map: np.ndarray, colour_bins: np.ndarray, texture_bins: n
     k = int(label_map.max()) + 1
     flat = label_map.ravel()
     area = np.bincount(flat, minlength=k).astype(np.float64)
-    box = np.empty((k, 4))
-    for axis, (lines, length) in enumerate([(label_map.T, width), (label_map, height)]):
-        present = np.zeros((length, k), bool)
-        present[np.arange(length)[:, None], lines] = True
-        box[:, axis] = present.argmax(0) / length
-        box[:, 2 + axis] = 1 - present[::-1].argmax(0) / length
-    return RegionStats(area / flat.size, box, _histograms(flat, colour_bins, area),
+    extents = [(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(label_map.astype(np.int32) + 1)]
+    box = np.array(extents) / (width, height, width, height)
+    return RegionStats(area / flat.size, box, _histograms(flat, color_bins, area),
                        _histograms(flat, texture_bins, area))
 
 
@@ -122,7 +119,7 @@ def _histograms(labels: np.ndarray, bins: np.ndarray, area: np.ndarray) -> np.nd
 
 
 def adjacency(label_map: np.ndarray, edge_strength: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of labels that touch (4-neighbours).
+    """Pairs of labels that touch (4-neighbors).
 
     Args:
         label_map (ndarray): (H, W) labels.
@@ -155,7 +152,7 @@ def merge_regions(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, str
         pairs (ndarray): (E, 2) touching regions.
         length (ndarray): (E,) boundary lengths.
         strength (ndarray): (E,) sums of edge strength along the boundaries.
-        weights (dict): Weight of each cue: 'colour', 'texture', 'size', 'fill', 'edge'; a missing one is 0.
+        weights (dict): Weight of each cue: 'color', 'texture', 'size', 'fill', 'edge'; a missing one is 0.
 
     Returns:
         MergeTree: the tree.
@@ -186,7 +183,7 @@ def _similarity(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, stren
     a, b = pairs.T
     area = stats.area[a] + stats.area[b]
     result = weights.get('size', 0.) * (1 - area)
-    for cue in ('colour', 'texture'):
+    for cue in ('color', 'texture'):
         if weights.get(cue):
             table = getattr(stats, cue)
             result = result + weights[cue] * np.minimum(table[a], table[b]).sum(1)
@@ -199,7 +196,7 @@ def _similarity(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, stren
 
 
 def _mutually_best(pairs: np.ndarray, similarity: np.ndarray, num_regions: int) -> np.ndarray:
-    """Indices of the pairs whose regions are each other's most similar neighbour; at least one, none shared."""
+    """Indices of the pairs whose regions are each other's most similar neighbor; at least one, none shared."""
     rank = np.empty(len(pairs), np.int64)  # ranks break ties, so that no region is in two chosen pairs
     rank[np.argsort(similarity, kind='stable')] = np.arange(len(pairs))
     best = np.full(num_regions, -1)

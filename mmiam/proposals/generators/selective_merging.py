@@ -11,16 +11,16 @@ import copy
 import time
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from ..container import SegmentProposals
 from .cues import SuperpixelGraph, agreement_cues, region_cues
-from .features import colour_bins, convert_colour, edge_strength, texture_bins
-from .higra_trees import higra_tree
-from .merging import MergeTree, adjacency, merge_regions, region_stats
+from .features import color_bins, convert_color, edge_strength, texture_bins
+from .merging import MergeTree, RegionStats, adjacency, merge_regions, region_stats
 from .ranking import diverse_order, objectness
 
-_ALL = dict(colour=1, texture=1, size=1, fill=1)
+_ALL = dict(color=1, texture=1, size=1, fill=1)
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,20 @@ class Level:
     """One superpixel map and the trees over it.
 
     Attributes:
-        space (str): Colour space that superpixels are made in.
-        scale (int): Felzenszwalb's scale, larger ones give larger superpixels; SLIC's number of superpixels.
-        trees (tuple): (colour space of the histograms, weights of the merging cues) of each tree; instead of the
-            weights a criterion of :func:`~.higra_trees.higra_tree`.
-        method (str): 'felzenszwalb' or 'slic'.
+        space (str): Color space that superpixels are made in.
+        scale (int): Felzenszwalb's scale; larger ones give larger superpixels.
+        trees (tuple): (color space of the histograms, weights of the merging cues) of each tree.
     """
     space: str
     scale: int
-    trees: tuple[tuple[str, dict[str, float] | str], ...]
-    method: str = 'felzenszwalb'
+    trees: tuple[tuple[str, dict[str, float]], ...]
 
 
 # Trees that differ in what they look at find different objects: docs/proposals.md has the figures with fewer.
 DEFAULT_LEVELS = (
     Level('lab', 50, (('hsv', dict(_ALL, edge=2)), ('lab', dict(_ALL, edge=2)), ('lab', dict(size=1, fill=1)),
-                      ('lab', dict(size=1, edge=1)), ('hsv', dict(colour=1, size=1, fill=1)))),
-    Level('hsv', 100, (('lab', dict(_ALL, fill=2, edge=2)), ('hsv', dict(colour=1, size=1, fill=1)),
+                      ('lab', dict(size=1, edge=1)), ('hsv', dict(color=1, size=1, fill=1)))),
+    Level('hsv', 100, (('lab', dict(_ALL, fill=2, edge=2)), ('hsv', dict(color=1, size=1, fill=1)),
                        ('lab', dict(texture=1, size=1, fill=1)))),
 )
 
@@ -59,6 +56,8 @@ class SelectiveMerging:
         area_range (tuple): Least and largest share of the image that a proposal covers.
         duplicate_iou (float): A proposal that overlaps a better one this much is dropped.
         pool_size (int): Most regions that are compared with each other; the best by the cues of their own tree.
+        work_pixels (int): A larger image is made this small first, and its proposals large again: it takes about 480
+            bytes of memory a pixel, and the scales above were chosen for 500 x 375.
 
     Example:
         >>> proposals = SelectiveMerging()(image)  # image: uint8 RGB (H, W, 3)
@@ -68,34 +67,54 @@ class SelectiveMerging:
     area_range: tuple[float, float] = (1e-3, 0.98)
     duplicate_iou: float = 0.95
     pool_size: int = 3000
+    work_pixels: int = 2**20
 
     def __call__(self, image: np.ndarray) -> SegmentProposals:
         """Proposals of a uint8 RGB image (H, W, 3), best first, with scores that decrease."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'image must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
         start = time.process_time()
-        proposals = self._ranked(*self._pool(image))
+        size = image.shape[:2]
+        shrink = min(1., (self.work_pixels / (size[0] * size[1]))**.5)
+        if shrink < 1:
+            sides = [max(1, int(side * shrink)) for side in size[::-1]]
+            image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
+        proposals = self._ranked(*self._pool(image)).resize(size)
         proposals.seconds = time.process_time() - start
         return proposals
+
+    def superpixels(self, image: np.ndarray, level: Level) -> np.ndarray:
+        """Superpixels of an RGB image as a level wants them: int64 labels (H, W) from 0.
+
+        Raises:
+            ImportError: if scikit-image is missing.
+        """
+        try:
+            from skimage.segmentation import felzenszwalb
+        except ImportError:
+            raise ImportError('the built-in proposal generator needs scikit-image: pip install scikit-image') from None
+        return felzenszwalb(convert_color(image, level.space), scale=level.scale, sigma=0.8,
+                            min_size=max(level.scale // 2, 20))
+
+    def tree(self, stats: RegionStats, neighbors: tuple[np.ndarray, ...], weights: dict[str, float]) -> MergeTree:
+        """A tree over the superpixels, of which ``neighbors`` (see :func:`~.merging.adjacency`) touch."""
+        return merge_regions(copy.copy(stats), *neighbors, weights)
 
     def _pool(self, image: np.ndarray) -> tuple[SegmentProposals, dict[str, np.ndarray], np.ndarray]:
         """All regions of all trees: proposals without rank, their cues and the index of their tree, (n,) each."""
         edges, texture = edge_strength(image), texture_bins(image)
-        colours = {space: colour_bins(convert_colour(image, space)) for space in self._colour_spaces()}
+        colors = {space: color_bins(convert_color(image, space)) for space in self._color_spaces()}
         maps, tables, cues, tree_index = [], [], [], []
         for level in self.levels:
-            label_map = superpixels(image, level)
-            neighbours = adjacency(label_map, edges)
-            stats = {space: region_stats(label_map, colours[space], texture) for space, _ in level.trees}
+            label_map = self.superpixels(image, level)
+            neighbors = adjacency(label_map, edges)
+            stats = {space: region_stats(label_map, colors[space], texture) for space, _ in level.trees}
             level_tables = []
             for space, weights in level.trees:
-                if isinstance(weights, str):
-                    tree = higra_tree(stats[space].area, *neighbours, weights)
-                else:
-                    tree = merge_regions(copy.copy(stats[space]), *neighbours, weights)
+                tree = self.tree(stats[space], neighbors, weights)
                 if not level_tables:  # superpixels in the order of the first tree: its regions are runs of ones
                     order = tree.leaf_order()
-                graph = SuperpixelGraph(label_map, *neighbours, stats[space].colour)
+                graph = SuperpixelGraph(label_map, *neighbors, stats[space].color)
                 regions, membership = self._regions(tree, graph)
                 cues.append(region_cues(graph, tree, regions, membership))
                 tree_index.append(np.full(len(regions), len(tree_index)))
@@ -132,21 +151,5 @@ class SelectiveMerging:
         ranked.scores = values
         return ranked
 
-    def _colour_spaces(self) -> set[str]:
+    def _color_spaces(self) -> set[str]:
         return {space for level in self.levels for space, _ in level.trees}
-
-
-def superpixels(image: np.ndarray, level: Level) -> np.ndarray:
-    """Superpixels of an RGB image as a level wants them: int64 labels (H, W) from 0.
-
-    Raises:
-        ImportError: if scikit-image is missing.
-    """
-    try:
-        from skimage.segmentation import felzenszwalb, slic
-    except ImportError:
-        raise ImportError('the built-in proposal generator needs scikit-image: pip install scikit-image') from None
-    converted = convert_colour(image, level.space)
-    if level.method == 'slic':
-        return slic(converted, level.scale, compactness=10, sigma=0.8, convert2lab=False, start_label=0)
-    return felzenszwalb(converted, scale=level.scale, sigma=0.8, min_size=max(level.scale // 2, 20))

@@ -9,65 +9,70 @@ from pathlib import Path
 
 import numpy as np
 
+from mmiam.utils.files import naming, read_arrays
+from mmiam.utils.images import check_sides, image_size, read_pixels
+
 from ..container import SegmentProposals
-from ..storage import proposals_from_arrays, read_arrays
-from .masks import proposals_from_masks
+from .masks import proposals_from_masks, refuse_other_size
 
 _MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
 
 
-def read_npz(path: str | Path) -> SegmentProposals:
+def read_npz(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
     """Reads the project's own file, or a plain one: ``masks`` (n, H, W), non-zero inside, and perhaps ``scores``.
 
+    Args:
+        path (str | Path): The file.
+        size (tuple, optional): (H, W) of the image, which the arrays must have.
+
     Raises:
-        ValueError: if the file is broken, holds pickled objects or no ``masks``; file and cause are named.
+        ValueError: if the file is broken, holds pickled objects or no ``masks``.
     """
-    arrays = read_arrays(path)
+    def check(shapes: dict[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            if name == 'masks' or name.startswith('label_map'):
+                if len(shape) != 2 + (name == 'masks'):
+                    raise ValueError(f"'masks' must be (n, H, W) and label maps (H, W), {name!r} is {shape}")
+                refuse_other_size(shape[-2:], size)
+                check_sides(*shape[-2:], 'the image')
+
+    arrays = read_arrays(path, check)
     if 'format' in arrays:
-        return proposals_from_arrays(arrays, path)
+        return SegmentProposals.from_arrays(arrays)
     if 'masks' not in arrays:
-        raise ValueError(f"{path}: no key 'masks'; keys found: {sorted(arrays)}")
+        raise ValueError(f"no key 'masks'; keys found: {sorted(arrays)}")
     masks, scores = arrays['masks'], arrays.get('scores')
-    if masks.ndim != 3:
-        raise ValueError(f"{path}: 'masks' must be (n, H, W), got {masks.shape}")
     if scores is not None and scores.shape != (len(masks), ):
-        raise ValueError(f"{path}: {len(masks)} masks but 'scores' of shape {scores.shape}")
+        raise ValueError(f"{len(masks)} masks but 'scores' of shape {scores.shape}")
     if scores is not None:
         ranked = np.argsort(-scores, kind='stable')
         masks, scores = masks[ranked], scores[ranked]
     return proposals_from_masks((m != 0 for m in masks), masks.shape[1:], scores, 'npz masks')
 
 
-def read_mask_folder(path: str | Path) -> SegmentProposals:
+def read_mask_folder(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
     """Reads a folder of mask images, one proposal a file, non-zero inside; in the order of the numbers in the names.
 
     Raises:
-        ValueError: if there is no mask image, or one is broken or of another size; the file is named.
+        ValueError: if there is no mask image, or one is broken or of another size than the image or the first; the
+            file is named.
     """
-    from PIL import Image
     files = sorted((f for f in Path(path).iterdir() if f.suffix.lower() in _MASK_SUFFIXES), key=_natural)
     if not files:
-        raise ValueError(f'{path}: no mask image ({", ".join(_MASK_SUFFIXES)}) in the folder')
-    masks = []
+        raise ValueError(f'no mask image ({", ".join(_MASK_SUFFIXES)}) in the folder')
+    first = image_size(files[0])
     for file in files:
-        try:
-            with Image.open(file) as image:
-                mask = np.array(image)
-        except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
-            raise ValueError(f'{file}: truncated, or not an image ({error})') from error
-        masks.append(_inside(mask))
-        if masks[-1].shape != masks[0].shape:
-            raise ValueError(f'{file}: {masks[-1].shape} (H, W), {files[0].name} is {masks[0].shape}'
-                             + (': transposed' if masks[-1].shape == masks[0].shape[::-1] else ''))
-    return proposals_from_masks(masks, origin='mask images')
+        with naming(file):
+            refuse_other_size(image_size(file), size or first)
+    return proposals_from_masks((_inside(read_pixels(file)) for file in files), first, origin='mask images')
 
 
 def _inside(pixels: np.ndarray) -> np.ndarray:
-    """Where a mask image is non-zero; of grey with alpha or colour images, where any colour channel is."""
+    """Where a mask image is non-zero; of grey with alpha or color images, where any color channel is."""
     if pixels.ndim == 2:
         return pixels != 0
-    colour = pixels[..., :1] if pixels.shape[2] == 2 else pixels[..., :3]
-    return (colour != 0).any(-1)
+    color = pixels[..., :1] if pixels.shape[2] == 2 else pixels[..., :3]
+    return (color != 0).any(-1)
 
 
 def _natural(path: Path) -> list:

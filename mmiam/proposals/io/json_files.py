@@ -14,65 +14,57 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from mmiam.utils.files import read_json
+from mmiam.utils.images import check_sides
 from mmiam.utils.rle import check_runs, run_lengths
 
 from ..container import SegmentProposals
-from .masks import proposals_from_masks
+from .masks import proposals_from_masks, refuse_other_size
 
 _CHECKED_MASKS = 20
-_MAX_PIXELS = 2**28  # our choice: a larger number is a damaged file, and masks of it would fill the memory
 
 
-def read_json(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads a JSON file of any of the three layouts; ``size`` is needed only for a file without a proposal.
+def read_json_proposals(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
+    """Reads a JSON file of any of the three layouts.
+
+    Args:
+        path (str | Path): The file.
+        size (tuple, optional): (H, W) of the image, which the masks must have; needed only for a file without any.
 
     Raises:
-        ValueError: if the file is broken, mixed up or of none of the layouts; file and cause are named.
+        ValueError, KeyError, TypeError, AttributeError: if the file is broken, mixed up or of none of the layouts.
     """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, no text, or a number of thousands of digits
-        raise ValueError(f'{path}: truncated, or not JSON ({error})') from error
-    try:
-        return _read(content, size)
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError, AttributeError) as error:
-        cause = f'no key {error.args[0]!r}' if isinstance(error, KeyError) else str(error)
-        raise ValueError(f'{path}: {cause}') from error
-
-
-def _read(content, size) -> SegmentProposals:
-    stated = size
+    content = read_json(path)
     entries = content
     if isinstance(content, dict):
         if 'annotations' not in content:
             raise ValueError(f"an object without 'annotations'; its keys are {sorted(content)[:8]}")
         entries = content['annotations']
         if 'image' in content:
-            stated = _sides([content['image']['height'], content['image']['width']])
+            size = _sides([content['image']['height'], content['image']['width']], size)
     if not isinstance(entries, list):
         raise ValueError(f'expected a list of proposals, found {type(entries).__name__}')
     images = {e.get('image_id') for e in entries if isinstance(e, dict)}
     if len(images) > 1:
         raise ValueError(f'holds proposals of {len(images)} images; one file an image is needed')
     if not entries:
-        return SegmentProposals.empty(stated, 'json') if stated else proposals_from_masks([])
+        return SegmentProposals.empty(size, 'json') if size else proposals_from_masks([])
     if not all(isinstance(e, dict) for e in entries):
         raise ValueError('every proposal must be an object')
     if 'data' in entries[0]:
-        shape = _sides(entries[0]['shape'])
+        shape = _sides(entries[0]['shape'], size)
         order, origin, scores, ranked = 'C', 'prm json', None, range(len(entries))
 
         def bits(i: int) -> np.ndarray:
             return _prm_bits(entries[i], shape, i)
     else:
         rles = [_rle(e, i) for i, e in enumerate(entries)]
-        shape = _sides(rles[0]['size'])
+        shape = _sides(rles[0]['size'], size)
         order, origin = 'F', 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
         scores = _scores(entries)
         ranked = np.arange(len(rles)) if scores is None else np.argsort(-scores, kind='stable')
@@ -80,21 +72,17 @@ def _read(content, size) -> SegmentProposals:
 
         def bits(i: int) -> np.ndarray:
             return _coco_bits(rles[i], shape, i)
-    if isinstance(content, dict) and 'image' in content and shape != stated:
-        raise ValueError(f"masks of {shape} (H, W), but 'image' says {stated}"
-                         + (': transposed' if shape == stated[::-1] else ''))
-    _check_order([bits(i) for i in ranked[:_CHECKED_MASKS]], shape, order)
+    _check_order((bits(i) for i in ranked[:_CHECKED_MASKS]), shape, order)
     # one mask at a time is expanded
     return proposals_from_masks((bits(i).reshape(shape, order=order) for i in ranked), shape, scores, origin)
 
 
-def _sides(value) -> tuple[int, int]:
+def _sides(value, image: tuple[int, int] | None) -> tuple[int, int]:
     """(H, W) as a file states it, checked before anything of that size is made."""
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int) and v > 0 for v in value):
         raise ValueError(f'the size must be two positive whole numbers [H, W], found {str(value)[:60]}')
-    if value[0] * value[1] > _MAX_PIXELS:
-        raise ValueError(f'an image of {value[0]} x {value[1]} pixels; more than {_MAX_PIXELS} are not read')
-    return value[0], value[1]
+    refuse_other_size(tuple(value), image)
+    return check_sides(*value, 'the image')
 
 
 def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
@@ -112,10 +100,13 @@ def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
     total = shape[0] * shape[1]
     if len(runs) and (runs[:, 0].min() < 1 or (runs.sum(1) - 1).max() > total):
         raise ValueError(f'proposal {index}: runs leave the image of shape {entry["shape"]} (starts count from 1)')
-    steps = np.zeros(total + 1, np.int32)
-    np.add.at(steps, runs[:, 0] - 1, 1)
-    np.add.at(steps, runs.sum(1) - 1, -1)
-    return steps[:-1].cumsum() > 0
+    runs = runs[np.argsort(runs[:, 0], kind='stable')]
+    ends = np.maximum.accumulate(runs.sum(1) - 1)
+    starts = np.maximum(runs[:, 0] - 1, np.r_[0, ends[:-1]])  # runs may overlap: no pixel is written twice
+    bits = np.zeros(total, bool)
+    for start, end in zip(starts.tolist(), ends.tolist()):
+        bits[start:end] = True
+    return bits
 
 
 def _rle(entry: dict, index: int) -> dict:
@@ -150,10 +141,13 @@ def _scores(entries: list[dict]) -> np.ndarray | None:
     return None
 
 
-def _check_order(bits: list[np.ndarray], shape: tuple[int, int], order: str) -> None:
+def _check_order(bits: Iterable[np.ndarray], shape: tuple[int, int], order: str) -> None:
     """Refuses masks that were written in the other order: read wrongly, they fall into stripes."""
     other = 'F' if order == 'C' else 'C'
-    here, there = (sum(_outline(b.reshape(shape, order=o)) for b in bits) for o in (order, other))
+    here = there = 0
+    for flat in bits:
+        here += _outline(flat.reshape(shape, order=order))
+        there += _outline(flat.reshape(shape, order=other))
     if here > 2 * there:
         names = {'C': 'row-major', 'F': 'column-major'}
         raise ValueError(f'the runs are {names[other]}, but this format is {names[order]}: the masks are transposed')

@@ -11,6 +11,13 @@ import numpy as np
 from ..container import SegmentProposals
 
 
+def refuse_other_size(size: tuple[int, ...], image: tuple[int, int] | None) -> None:
+    """Raises a ValueError unless a size that a file states is that of the image, (H, W), where it is known."""
+    if image is not None and tuple(size) != tuple(image):
+        raise ValueError(f'proposals of {tuple(size)} (H, W), the image is {tuple(image)}'
+                         + (': transposed' if tuple(size) == tuple(image)[::-1] else ''))
+
+
 def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, int] | None = None,
                          scores: np.ndarray | None = None, origin: str = '') -> SegmentProposals:
     """Builds the container from masks, one at a time, so that a generator of masks needs little memory.

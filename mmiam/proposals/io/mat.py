@@ -12,69 +12,66 @@ from pathlib import Path
 
 import numpy as np
 
+from mmiam.utils.files import MAX_BYTES, naming
+
 from ..container import SegmentProposals
-from .masks import proposals_from_masks
-from .mat_structure import checked_variables
-
-_MAX_DEPTH = 8  # arrays inside cells inside structs
-_MAX_BYTES = 2**31  # of one array: more is a damaged file
+from .masks import proposals_from_masks, refuse_other_size
+from .mat_structure import MAX_DEPTH, MAX_RATIO, checked_variables
 
 
-def read_mat(path: str | Path) -> SegmentProposals:
+def read_mat(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
     """Reads a .mat file of either layout.
 
+    Args:
+        path (str | Path): The file.
+        size (tuple, optional): (H, W) of the image, which the arrays must have.
+
     Raises:
-        ValueError: if the file is broken or has neither layout; file and cause are named.
+        ValueError, TypeError, KeyError: if the file is broken or has neither layout.
         ImportError: if the file is of version 7.3 and h5py is missing.
     """
     variables = _load_variables(Path(path))
-    try:
-        return _from_variables(variables, path)
-    except (TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
-        raise ValueError(f'{path}: arrays of an unexpected kind ({error})') from error
-
-
-def _from_variables(variables: dict, path) -> SegmentProposals:
     candidates = _find(variables, ('superpixels', 'labels'))
     if candidates is not None:
-        return _from_superpixels(candidates, path)
+        return _from_superpixels(candidates, size)
     holder = _find(variables, ('maskmat', ))
     if holder is not None:
-        return _from_maskmat(holder['maskmat'], path)
-    raise ValueError(f"{path}: neither 'superpixels' and 'labels' (COB, MCG) nor 'maskmat' (CIM) in it; it holds "
+        return _from_maskmat(holder['maskmat'], size)
+    raise ValueError(f"neither 'superpixels' and 'labels' (COB, MCG) nor 'maskmat' (CIM) in it; it holds "
                      f'{sorted(variables)}')
 
 
-def _from_superpixels(found: dict, path) -> SegmentProposals:
+def _from_superpixels(found: dict, size: tuple[int, int] | None) -> SegmentProposals:
     superpixels, labels = np.asarray(found['superpixels']), _cell(found['labels'])
     if superpixels.ndim != 2 or not superpixels.size:
-        raise ValueError(f"{path}: 'superpixels' must be (H, W), got {superpixels.shape}")
+        raise ValueError(f"'superpixels' must be (H, W), got {superpixels.shape}")
+    refuse_other_size(superpixels.shape, size)
     ids, label_map = np.unique(superpixels.astype(np.int64), return_inverse=True)
     table = np.zeros((len(labels), len(ids)), bool)
     for i, cell in enumerate(labels):
         wanted = np.asarray(cell).reshape(-1).astype(np.int64)
         position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
         if (wanted < 0).any() or (ids[position] != wanted).any():
-            raise ValueError(f'{path}: proposal {i} names superpixels that do not occur (ids {wanted.min()}..'
-                             f'{wanted.max()}, the map has {ids[0]}..{ids[-1]})')
+            raise ValueError(f'proposal {i} names superpixels that do not occur (ids {wanted.min()}..{wanted.max()}, '
+                             f'the map has {ids[0]}..{ids[-1]})')
         table[i, position] = True
     scores = found.get('scores')
     if scores is not None:
         scores = np.asarray(scores, np.float64).reshape(-1)
         if len(scores) != len(table):
-            raise ValueError(f'{path}: {len(table)} proposals but {len(scores)} scores')
+            raise ValueError(f'{len(table)} proposals but {len(scores)} scores')
     return SegmentProposals([label_map.reshape(superpixels.shape)], [table], scores, 'cob/mcg .mat')
 
 
-def _from_maskmat(maskmat, path) -> SegmentProposals:
+def _from_maskmat(maskmat, size: tuple[int, int] | None) -> SegmentProposals:
     if isinstance(maskmat, np.ndarray) and maskmat.dtype != object:
         masks = list(np.moveaxis(np.atleast_3d(maskmat), 2, 0))  # (H, W, n) instead of a cell
     else:
         masks = _cell(maskmat)
-    try:
-        return proposals_from_masks((np.asarray(m) > 0 for m in masks), origin='cim maskmat')
-    except ValueError as error:
-        raise ValueError(f"{path}: 'maskmat': {error}") from error
+    if masks:
+        refuse_other_size(np.shape(masks[0]), size)
+    with naming("'maskmat'"):
+        return proposals_from_masks((np.asarray(m) > 0 for m in masks), size, origin='cim maskmat')
 
 
 def _cell(value) -> list:
@@ -106,7 +103,7 @@ def _load_variables(path: Path) -> dict:
         names = checked_variables(path.read_bytes())
         raw = scipy.io.loadmat(str(path), variable_names=names)
     except Exception as error:  # scipy raises whatever its parser stumbles over in a damaged file
-        raise ValueError(f'{path}: truncated, or not a MATLAB file ({error})') from error
+        raise ValueError(f'truncated, or not a MATLAB file ({error})') from error
     return {k: _plain(v) for k, v in raw.items() if not k.startswith('__')}
 
 
@@ -124,26 +121,50 @@ def _load_hdf5(path: Path) -> dict:
         raise ImportError(f'{path} is a MATLAB 7.3 file, which needs h5py: pip install h5py') from None
     try:
         with h5py.File(path, 'r') as file:
-            return {k: _from_hdf5(v, file) for k, v in file.items() if not k.startswith('#')}
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise ValueError(f'{path}: truncated, or not a MATLAB 7.3 file ({error})') from error
+            reader = _Hdf5Reader(file, min(MAX_BYTES, MAX_RATIO * path.stat().st_size))
+            return reader.group(file, ())
+    except Exception as error:  # h5py raises whatever its library stumbles over in a damaged file
+        raise ValueError(f'truncated, or not a MATLAB 7.3 file ({error})') from error
 
 
-def _from_hdf5(node, file, above: tuple = ()):
-    """A struct as a dictionary, a cell as a list, an array with its axes turned back (HDF5 has them reversed)."""
-    import h5py
-    if not isinstance(node, (h5py.Dataset, h5py.Group)):
-        raise ValueError('an entry is neither array nor group')
-    if len(above) > _MAX_DEPTH or node in above:
-        raise ValueError(f'groups or cells nested more than {_MAX_DEPTH} deep, or in a circle')
-    above = (*above, node)
-    if isinstance(node, h5py.Group):
-        return {k: _from_hdf5(v, file, above) for k, v in node.items()}
-    if node.nbytes > _MAX_BYTES or node.external:
-        raise ValueError(f'{node.name!r} is of {node.nbytes} bytes or lies in another file; neither is read')
-    if node.attrs.get('MATLAB_empty', 0):
-        return np.zeros((0, 0))
-    values = node[()]
-    if node.dtype == h5py.ref_dtype:
-        return [_from_hdf5(file[ref], file, above) for ref in values.ravel()]  # column by column of the cell
-    return np.asarray(values).T
+class _Hdf5Reader:
+    """Structs as dictionaries, cells as lists, arrays with their axes turned back (HDF5 has them reversed).
+
+    HDF5 can state arrays that take no room in the file, name one array a thousand times, and lead to other files: by
+    external links, external storage and virtual datasets. Nothing that leads out is followed, soft links neither.
+    """
+
+    def __init__(self, file, budget: int) -> None:
+        self.file = file
+        self.budget = budget  # bytes that may still be unpacked
+
+    def group(self, group, above: tuple) -> dict:
+        import h5py
+        result = {}
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f'{name!r} is a link to another place or file, which is not followed')
+            if not name.startswith('#'):  # where MATLAB keeps what cells refer to
+                result[name] = self.node(group[name], above)
+        return result
+
+    def node(self, node, above: tuple):
+        import h5py
+        if not isinstance(node, (h5py.Dataset, h5py.Group)):
+            raise ValueError('an entry is neither array nor group')
+        if len(above) > MAX_DEPTH or node in above:
+            raise ValueError(f'groups or cells nested more than {MAX_DEPTH} deep, or in a circle')
+        above = (*above, node)
+        if isinstance(node, h5py.Group):
+            return self.group(node, above)
+        if node.is_virtual or node.external:
+            raise ValueError(f'{node.name!r} lies in another file, which is not read')
+        self.budget -= node.nbytes
+        if self.budget < 0:
+            raise ValueError(f'{node.name!r} of {node.nbytes} bytes, more than a file of this size holds')
+        if node.attrs.get('MATLAB_empty', 0):
+            return np.zeros((0, 0))
+        values = node[()]
+        if node.dtype == h5py.ref_dtype:
+            return [self.node(self.file[ref], above) for ref in values.ravel()]  # column by column of the cell
+        return np.asarray(values).T

@@ -12,9 +12,12 @@ import math
 import struct
 import zlib
 
+from mmiam.utils.files import MAX_BYTES
+
 _HEADER = 128
-_MAX_BYTES = 2**31  # of one uncompressed variable
-_MAX_DEPTH = 8  # arrays inside cells inside structs
+MAX_DEPTH = 8  # arrays inside cells inside structs
+#: bytes that one byte of deflated data can stand for, at the most
+MAX_RATIO = 1032
 _MATRIX, _COMPRESSED = 14, 15
 #: bytes of a value by element type
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
@@ -58,7 +61,7 @@ def checked_variables(data: bytes) -> list[str] | None:
 def _inflate(data: bytes) -> bytes:
     stream = zlib.decompressobj()
     try:
-        body = stream.decompress(data, _MAX_BYTES)
+        body = stream.decompress(data, MAX_BYTES)
     except zlib.error as error:
         raise ValueError(f'damaged compressed data ({error})') from error
     if not stream.eof:
@@ -86,8 +89,8 @@ def _matrix(data: bytes, position: int, limit: int, order: str, depth: int) -> s
     """Follows one array; its name, or None if it is of a kind that is not read (sparse, object, function)."""
     if position == limit:  # an empty array may have no content at all
         return ''
-    if depth > _MAX_DEPTH:
-        raise ValueError(f'arrays nested more than {_MAX_DEPTH} deep')
+    if depth > MAX_DEPTH:
+        raise ValueError(f'arrays nested more than {MAX_DEPTH} deep')
     kind, start, end, position = _element(data, position, limit, order)
     if kind != 6 or end - start != 8:
         raise ValueError(f'an array without flags at byte {start}')

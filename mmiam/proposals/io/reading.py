@@ -3,13 +3,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmiam.utils.files import naming
+
 from ..container import SegmentProposals
 from .arrays import read_mask_folder, read_npz
-from .json_files import read_json
+from .json_files import read_json_proposals
+from .masks import refuse_other_size
 from .mat import read_mat
 
 SUFFIXES = ('.npz', '.mat', '.json')
-FORMATS = ('auto', 'npz', 'mat', 'json', 'folder')
+#: each takes the path and the image's (H, W) or None, with which stated sizes are compared before memory is taken
+READERS = dict(npz=read_npz, mat=read_mat, json=read_json_proposals, folder=read_mask_folder)
+FORMATS = ('auto', *READERS)
 
 
 def find_proposal_file(folder: str | Path, stem: str) -> Path:
@@ -47,11 +52,13 @@ def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format
         raise FileNotFoundError(f'no proposal file {path}')
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f'{path}: the file is empty')
-    proposals = _read(path, size, detect_format(path) if format == 'auto' else format)
-    if size is not None and tuple(size) != proposals.size:
-        raise ValueError(f'{path}: proposals of {proposals.size} (H, W), the image is {tuple(size)}'
-                         + (': transposed' if tuple(size) == proposals.size[::-1] else ''))
-    return proposals
+    format = detect_format(path) if format == 'auto' else format
+    if format not in READERS:
+        raise ValueError(f'format must be one of {FORMATS}, got {format!r}')
+    with naming(path):
+        proposals = READERS[format](path, size)
+        refuse_other_size(proposals.size, size)
+        return proposals
 
 
 def detect_format(path: Path) -> str:
@@ -66,11 +73,3 @@ def detect_format(path: Path) -> str:
         raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(SUFFIXES)} and folders of '
                          'mask images')
     return path.suffix.lower()[1:]
-
-
-def _read(path: Path, size: tuple[int, int] | None, format: str) -> SegmentProposals:
-    if format not in FORMATS[1:]:
-        raise ValueError(f'format must be one of {FORMATS}, got {format!r}')
-    if format == 'json':
-        return read_json(path, size)
-    return {'npz': read_npz, 'mat': read_mat, 'folder': read_mask_folder}[format](path)

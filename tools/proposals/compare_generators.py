@@ -1,6 +1,6 @@
 """Compares settings of the built-in proposal generator on annotated images. Analysis only: no training.
 
-    python tools/analysis_tools/compare_proposal_generators.py data/VOCdevkit --split val --workers 2
+    python tools/proposals/compare_generators.py data/VOCdevkit --split val --workers 2
 
 Each setting makes the proposals of every image anew; nothing is written but, with --json, the figures. Settings
 that need higra are left out where it is missing.
@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import multiprocessing
 from pathlib import Path
 
-import mmcv
 import numpy as np
-from pycocotools import mask as coco_mask
+from quality import image_figures, split_ids, summarize
 from rich.progress import track
 from terminaltables import AsciiTable
 
-from mmiam.datasets.voc_masks import read_index_mask, voc_instances
 from mmiam.proposals.generators import SelectiveMerging
+from mmiam.proposals.generators.features import convert_color
+from mmiam.proposals.generators.merging import MergeTree
 from mmiam.proposals.generators.selective_merging import DEFAULT_LEVELS, Level
-from mmiam.proposals.quality import best_so_far, iou_with_masks, summarize
-from mmiam.utils.files import atomic_write
-from mmiam.utils.jobs import one_thread, read_ids
+from mmiam.utils.files import write_json
+from mmiam.utils.images import read_image
+from mmiam.utils.jobs import one_thread
 
-_SELECTIVE_SEARCH = dict(colour=1, texture=1, size=1, fill=1)
+_SELECTIVE_SEARCH = dict(color=1, texture=1, size=1, fill=1)
 
 
 def without_edges() -> tuple[Level, ...]:
@@ -35,15 +34,51 @@ def without_edges() -> tuple[Level, ...]:
                  for v in DEFAULT_LEVELS)
 
 
-def on_slic() -> tuple[Level, ...]:
+class OnSlic(SelectiveMerging):
     """The default trees on SLIC superpixels of about the same number."""
-    return tuple(Level(v.space, n, v.trees, 'slic') for v, n in zip(DEFAULT_LEVELS, (640, 440)))
+
+    def superpixels(self, image: np.ndarray, level: Level) -> np.ndarray:
+        from skimage.segmentation import slic
+        return slic(convert_color(image, level.space), {50: 640, 100: 440}[level.scale], compactness=10, sigma=0.8,
+                    convert2lab=False, start_label=0)
 
 
-def by_higra() -> tuple[Level, ...]:
-    """Four hierarchies of higra over each of the default superpixel maps."""
-    trees = tuple(('lab', c) for c in ('area', 'volume', 'dynamics', 'average'))
-    return tuple(Level(v.space, v.scale, trees) for v in DEFAULT_LEVELS)
+class ByHigra(SelectiveMerging):
+    """Hierarchies of the library higra over each superpixel map; a level's "weights" are the criterion."""
+
+    def tree(self, stats, neighbors: tuple[np.ndarray, ...], weights: str) -> MergeTree:
+        import higra
+        pairs, length, strength = neighbors
+        graph = higra.UndirectedGraph(len(stats.area))
+        graph.add_edges(pairs[:, 0], pairs[:, 1])
+        if weights == 'average':
+            tree, height = higra.binary_partition_tree_average_linkage(graph, strength / length, length)
+        else:
+            options = {} if weights == 'dynamics' else dict(vertex_area=stats.area)
+            tree, height = getattr(higra, f'watershed_hierarchy_by_{weights}')(graph, strength / length, **options)
+        return binary_tree(len(stats.area), np.asarray(tree.parents()), np.asarray(height, np.float64))
+
+
+def binary_tree(num_leaves: int, parents: np.ndarray, height: np.ndarray) -> MergeTree:
+    """A tree with two children a region from one with any number: further children join one by one.
+
+    Args:
+        num_leaves (int): K.
+        parents (ndarray): (N,) parents; the root stands last and is its own.
+        height (ndarray): (N,) height of each node.
+    """
+    children: list[tuple[int, int]] = []
+    heights = [0.] * num_leaves
+    region = np.arange(len(parents))  # what stands for a node of the given tree
+    below = np.split(np.argsort(parents[:-1], kind='stable'), np.cumsum(np.bincount(parents[:-1])[:-1]))
+    for node in range(num_leaves, len(parents)):
+        joined = region[below[node][0]]
+        for other in below[node][1:]:
+            children.append((joined, region[other]))
+            heights.append(height[node])
+            joined = num_leaves + len(children) - 1
+        region[node] = joined
+    return MergeTree(num_leaves, np.array(children, np.int64).reshape(-1, 2), np.maximum.accumulate(heights))
 
 
 def variants() -> dict[str, SelectiveMerging]:
@@ -57,24 +92,19 @@ def variants() -> dict[str, SelectiveMerging]:
         'selective search, 4 maps': SelectiveMerging(plain),
         'selective search, 2 maps': SelectiveMerging(plain[:2]),
         'default without edges': SelectiveMerging(without_edges()),
-        'default on SLIC': SelectiveMerging(on_slic()),
+        'default on SLIC': OnSlic(),
     }
     if importlib.util.find_spec('higra'):
-        result['higra, 8 hierarchies'] = SelectiveMerging(by_higra())
+        result['higra, 8 hierarchies'] = ByHigra(tuple(
+            Level(v.space, v.scale, tuple(('lab', c) for c in ('area', 'volume', 'dynamics', 'average')))
+            for v in DEFAULT_LEVELS))
     return result
 
 
 def _one_image(job: tuple[Path, str, str]) -> tuple[np.ndarray, list[int], int, float]:
     root, name, variant = job
-    proposals = variants()[variant](mmcv.imread(str(root / 'JPEGImages' / f'{name}.jpg'), channel_order='rgb'))
-    instances, void = voc_instances(read_index_mask(str(root / 'SegmentationClass' / f'{name}.png')),
-                                    read_index_mask(str(root / 'SegmentationObject' / f'{name}.png')),
-                                    {i: i - 1 for i in range(1, 255)})
-    masks = np.stack([coco_mask.decode(i['mask']).astype(bool) for i in instances]) if instances else \
-        np.zeros((0, *proposals.size), bool)
-    ignore = None if void is None else coco_mask.decode(void).astype(bool)
-    best = best_so_far(iou_with_masks(proposals, masks, ignore))
-    return best, [i['bbox_label'] for i in instances], len(proposals), proposals.seconds
+    proposals = variants()[variant](read_image(root / 'JPEGImages' / f'{name}.jpg'))
+    return (*image_figures(root, name, proposals), len(proposals), proposals.seconds)
 
 
 def compare(root: Path, ids: list[str], workers: int = 1, names: list[str] | None = None) -> dict[str, dict]:
@@ -111,12 +141,11 @@ def main() -> None:
     parser.add_argument('--workers', type=int, default=1)
     parser.add_argument('--json', type=Path, help='write the figures here')
     args = parser.parse_args()
-    root = args.voc_root / 'VOC2012' if (args.voc_root / 'VOC2012').is_dir() else args.voc_root
-    ids = Path(args.split) if Path(args.split).is_file() else root / 'ImageSets/Segmentation' / f'{args.split}.txt'
-    result = compare(root, read_ids(ids)[:args.limit], args.workers, args.only)
+    root, ids = split_ids(args.voc_root, args.split)
+    result = compare(root, ids[:args.limit], args.workers, args.only)
     print(table(result))
     if args.json:
-        atomic_write(args.json, json.dumps(result, indent=2).encode())
+        write_json(args.json, result, indent=2)
 
 
 if __name__ == '__main__':

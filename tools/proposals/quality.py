@@ -4,42 +4,40 @@ Legend: g annotated instances, n proposals of an image.
 """
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from .container import SegmentProposals
+from mmiam.datasets.voc_masks import load_voc_instances
+from mmiam.proposals import SegmentProposals, proposal_iou
+from mmiam.utils.files import read_ids
+from mmiam.utils.rle import decode_masks
 
 COUNTS = (10, 50, 100, 200, 500, 1000)
 RECALL_THRESHOLDS = (0.5, 0.7, 0.9)
 
 
-def iou_with_masks(proposals: SegmentProposals, masks: np.ndarray, ignore: np.ndarray | None = None) -> np.ndarray:
-    """Jaccard index of every proposal with every mask, without expanding proposals.
-
-    Args:
-        proposals (SegmentProposals): n proposals of size (H, W).
-        masks (ndarray): bool (g, H, W).
-        ignore (ndarray, optional): bool (H, W) pixels that count neither in intersections nor in unions.
-
-    Returns:
-        ndarray: float64 (g, n); 0 where both are empty.
+def split_ids(voc_root: Path, split: str) -> tuple[Path, list[str]]:
+    """VOC2012's folder, and the images of a split: a name in ImageSets/Segmentation, or a file of ids.
 
     Raises:
-        ValueError: if masks and proposals differ in size.
+        FileNotFoundError: if there is no such list.
     """
-    if masks.shape[1:] != proposals.size:
-        raise ValueError(f'masks of {masks.shape[1:]} (H, W), proposals of {proposals.size}')
-    valid = np.ones(proposals.size, bool) if ignore is None else ~ignore
-    masks = masks & valid
-    common = np.zeros((len(masks), len(proposals)))
-    areas = np.zeros(len(proposals))
-    for l, positions, membership in proposals.by_level():
-        labels, table = proposals.label_maps[l], membership.T.astype(np.float64)
-        k = proposals.num_labels[l]
-        per_label = [np.bincount(labels[mask], minlength=k) for mask in masks]
-        common[:, positions] = np.reshape(per_label, (len(masks), k)).astype(np.float64) @ table
-        areas[positions] = np.bincount(labels[valid], minlength=k).astype(np.float64) @ table
-    union = masks.sum((1, 2))[:, None] + areas[None] - common
-    return common / np.maximum(union, 1)
+    root = voc_root / 'VOC2012' if (voc_root / 'VOC2012').is_dir() else voc_root
+    path = Path(split) if Path(split).is_file() else root / 'ImageSets' / 'Segmentation' / f'{split}.txt'
+    if not path.is_file():
+        raise FileNotFoundError(f'no list of images {path}')
+    return root, read_ids(path)
+
+
+def image_figures(root: Path, name: str, proposals: SegmentProposals, keep_void: bool = False
+                  ) -> tuple[np.ndarray, list[int]]:
+    """:func:`best_so_far` of the annotated instances of an image, and their classes from 0."""
+    paths = (str(root / folder / f'{name}.png') for folder in ('SegmentationClass', 'SegmentationObject'))
+    instances, void = load_voc_instances(*paths, {i: i - 1 for i in range(1, 255)}, proposals.size)
+    masks = decode_masks([i['mask'] for i in instances], proposals.size)
+    ignore = None if void is None or keep_void else decode_masks([void], proposals.size)[0]
+    return best_so_far(proposal_iou(masks, proposals, ignore).numpy()), [i['bbox_label'] for i in instances]
 
 
 def best_so_far(iou: np.ndarray, counts: tuple[int, ...] = COUNTS) -> np.ndarray:

@@ -1,0 +1,138 @@
+"""Jobs over many files: shards, a bar, and what happens when something or somebody ends them."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmiam.utils.files import CannotWrite
+from mmiam.utils.jobs import launcher_shard, run_and_report, run_jobs, take_shard, with_bar
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_shards_are_disjoint_and_complete():
+    parts = [take_shard(list(range(10)), f'{i}/3') for i in range(3)]
+    assert sorted(sum(parts, [])) == list(range(10)) and take_shard([1, 2], None) == [1, 2]
+    for bad in ('1', '3/3', '-1/2', 'a/b'):
+        with pytest.raises(ValueError, match='shard'):
+            take_shard([1], bad)
+
+
+NAMES = ('RANK', 'WORLD_SIZE', 'SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT', 'SLURM_PROCID', 'SLURM_NTASKS',
+         'OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE')
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize('index, count', list(zip(NAMES[::2], NAMES[1::2])))
+def test_launchers(index, count, monkeypatch, no_launcher):
+    monkeypatch.setenv(count, '3')
+    with pytest.raises(ValueError, match="'auto'.* needs torchrun"):
+        launcher_shard()
+    parts = []
+    for rank in range(3):
+        monkeypatch.setenv(index, str(rank))
+        parts.append(take_shard(list(range(8)), 'auto'))
+    assert parts == [[0, 3, 6], [1, 4, 7], [2, 5]]
+
+
+def test_without_auto_a_launcher_changes_nothing(monkeypatch, no_launcher):
+    monkeypatch.setenv('RANK', '1')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert take_shard([1, 2, 3], None) == [1, 2, 3] and take_shard([1, 2, 3], '0/3') == [1]
+
+
+def work(source, target):
+    if source.stem == 'odd':
+        raise RuntimeError('odd')
+    if source.stem == 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
+    if source.stem == 'full':
+        raise CannotWrite(28, 'No space left on device', str(target))
+    if source.stem == 'long':
+        time.sleep(60)
+    target.write_text('done')
+
+
+def jobs(tmp_path, *names):
+    return [(Path(f'{name}.x'), tmp_path / f'{name}.y') for name in names]
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_failure_or_a_lost_process_costs_its_own_file(tmp_path, workers):
+    failed = run_jobs(work, jobs(tmp_path, 'a', 'odd', 'killed', 'b', 'c'), workers)
+    assert failed.pop(Path('odd.x')) == 'RuntimeError: odd'
+    assert 'signal SIGKILL' in failed[Path('killed.x')] and 'memory' in failed.pop(Path('killed.x')) and not failed
+    assert sorted(p.stem for p in tmp_path.iterdir()) == ['a', 'b', 'c']
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, workers, capsys):
+    todo = jobs(tmp_path, 'full', *map(str, range(200)))
+    assert run_and_report(work, todo, workers, False, 'files', tmp_path) == 1
+    assert 'full.y cannot be written (No space left on device): make room' in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) < 200
+
+
+SCRIPT = '''
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r}); sys.path.insert(0, {here!r})
+from mmiam.utils.jobs import launcher_shard, run_and_report
+from test_jobs import work
+import test_jobs
+if __name__ == '__main__':
+    out = Path({out!r})
+    sys.exit(run_and_report(work, test_jobs.jobs(out, 'long', 'long', 'long'), 2, False, 'files', out))
+'''
+
+
+def children(pid):
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='/proc')
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'])
+def test_no_process_is_left_whatever_ends_a_run(tmp_path, name):
+    script = tmp_path / 'run.py'
+    script.write_text(SCRIPT.format(root=str(ROOT), here=str(Path(__file__).parent), out=str(tmp_path / 'out')))
+    run = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True,
+                           env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    for _ in range(600):
+        if len(workers := children(run.pid)) == 2:
+            break
+        time.sleep(.1)
+    time.sleep(.5)  # they have begun
+    start = time.monotonic()
+    run.send_signal(getattr(signal, name))
+    error = run.communicate(timeout=20)[1]
+    assert time.monotonic() - start < 10
+    if name == 'SIGINT':
+        assert run.returncode == 130 and 'interrupted; start again' in error and 'Traceback' not in error
+    for _ in range(100):
+        if not any(Path(f'/proc/{pid}').exists() for pid in workers):
+            break
+        time.sleep(.1)
+    assert len(workers) == 2 and not any(Path(f'/proc/{pid}').exists() for pid in workers)
+
+
+def test_progress_in_a_log_file(capsys):
+    """A line each tenth, after the thing was done; one for each of a few, none for none."""
+    done = []
+    for item in with_bar(range(25), 25, 'cues'):
+        assert f'cues: {item + 1} of 25' not in capsys.readouterr().out
+        done.append(item)
+    assert done == list(range(25))
+    assert list(with_bar('ab', 2, 'cues')) == ['a', 'b'] and list(with_bar([], 0, 'cues')) == []
+    assert capsys.readouterr().out.splitlines() == ['cues: 25 of 25', 'cues: 1 of 2', 'cues: 2 of 2']
+    list(with_bar(range(25), 25, 'cues'))
+    assert [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()] == [
+        3, 5, 8, 10, 13, 15, 18, 20, 23, 25]
