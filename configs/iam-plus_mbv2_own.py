@@ -4,10 +4,11 @@ _base_ = [
     './_base_/models/iam-plus_mbv2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py'
 ]
+import os  # noqa: E402
+
 from mmiam.datasets.tag_files import class_names  # noqa: E402
 
-classes = '{{$OWN_CLASSES:all}}'
-classes = class_names(_base_.img_root, _base_.ann_file, () if classes == 'all' else classes)
+classes = class_names(_base_.img_root, _base_.ann_file, os.environ.get('OWN_CLASSES', ''))
 fill_begin = 6
 select_begin = 8
 max_epochs = 12

@@ -1,6 +1,8 @@
 # Unseen categories (Sec. 4.3): cats and horses, of which the network of iam-plus_mbv2_voc-seen.py saw no image. Cues
 # come from an ImageNet classifier, the filling weights from the trained network; CAM, PRM and IAM from the same peaks.
 _base_ = './iam-plus_mbv2_voc_compare.py'
+import os  # noqa: E402
+
 unseen = ('cat', 'horse')
 model = dict(
     cue=dict(
@@ -13,7 +15,7 @@ model = dict(
             head=dict(type='SoftmaxHead', num_classes=1001, in_channels=1280, sub_pixel=8, ignore=(0, )),
             mean=[127.5, 127.5, 127.5],
             std=[127.5, 127.5, 127.5],
-            checkpoint='{{$MMIAM_MBV2_FC_WEIGHTS:weights/mobilenet_v2_imagenet_fc1001.pth}}')))
+            checkpoint=os.environ.get('MMIAM_MBV2_FC_WEIGHTS') or 'weights/mobilenet_v2_imagenet_fc1001.pth')))
 test_dataloader = dict(
     dataset=dict(metainfo=dict(classes=unseen), filter_cfg=dict(keep_classes=unseen)))
 test_evaluator = [

@@ -4,8 +4,10 @@
 # predictions, csv or json. Without CUB_CLASSES the boxes alone are judged (gt_known_err). A classifier at hand says the
 # class too: post_processor.classifier=dict(type='FrozenClassifier', ...) and CUB_CLASSES=instance.
 _base_ = './iam_r50_voc.py'
-data_root = '{{$CUB_ROOT:data/CUB_200_2011}}'
-class_source = '{{$CUB_CLASSES:unknown}}'
+import os  # noqa: E402
+
+data_root = os.environ.get('CUB_ROOT') or 'data/CUB_200_2011'
+class_source = os.environ.get('CUB_CLASSES') or 'unknown'
 
 model = dict(
     peak_head=dict(class_thr=-1e9, keep_strongest=True, max_peaks=1),

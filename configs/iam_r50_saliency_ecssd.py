@@ -1,6 +1,8 @@
 # Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam_r50_voc.py), which is not trained again.
 # The cues come from a ResNet-50 of ImageNet's 1,000 classes; filling weights from the backbone trained on VOC.
 _base_ = './iam_r50_voc.py'
+import os  # noqa: E402
+
 model = dict(
     cue=dict(
         type='ClassifierCue',
@@ -9,13 +11,13 @@ model = dict(
             type='FrozenClassifier',
             backbone=dict(type='ResNet', depth=50, norm_eval=True, style='pytorch'),
             head=dict(type='SoftmaxHead', num_classes=1000, in_channels=2048),
-            checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
+            checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
     post_processor=dict(_delete_=True, type='SaliencyMap', map_key='iams'))
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='SaliencyDataset',
-        data_root='{{$ECSSD_ROOT:data/ECSSD}}',
+        data_root=os.environ.get('ECSSD_ROOT') or 'data/ECSSD',
         data_prefix=dict(img='images', mask='ground_truth_mask'),
         pipeline=[
             dict(type='LoadImageFromFile'),

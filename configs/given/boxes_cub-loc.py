@@ -2,15 +2,18 @@
 #     CUB_BOXES=boxes.json CUB_CLASSES=predictions.csv python tools/test.py configs/given/boxes_cub-loc.py
 # The form of the files: docs/cues.md.
 _base_ = './_base_/no_network.py'
+import os  # noqa: E402
+
 model = dict(
     post_processor=dict(
         type='BoxesWithoutMasks',
-        boxes=dict(type='DetectionFileBoxes', path='{{$CUB_BOXES:data/cub_boxes/boxes.json}}', classes=None)))
+        boxes=dict(type='DetectionFileBoxes', classes=None,
+                   path=os.environ.get('CUB_BOXES') or 'data/cub_boxes/boxes.json')))
 test_dataloader = dict(
     dataset=dict(
         type='CUBDataset',
-        data_root='{{$CUB_ROOT:data/CUB_200_2011}}',
+        data_root=os.environ.get('CUB_ROOT') or 'data/CUB_200_2011',
         split='test',
         test_mode=True,
         pipeline=[dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')]))
-test_evaluator = dict(type='LocalizationMetric', class_source='{{$CUB_CLASSES:unknown}}', map_key=None)
+test_evaluator = dict(type='LocalizationMetric', class_source=os.environ.get('CUB_CLASSES') or 'unknown', map_key=None)

@@ -1,7 +1,9 @@
 # mmdet's CondInst on pseudo labels, from ImageNet weights; needs the full mmcv.
 _base_ = ['mmdet::condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', './_base_/voc_pseudo.py']
+import os  # noqa: E402
+
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
+    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
     bbox_head=dict(num_classes=20))
 # the masks are run-length encodings, not polygons
 train_pipeline = [

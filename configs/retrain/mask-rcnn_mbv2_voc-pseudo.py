@@ -1,6 +1,8 @@
 # Mask R-CNN at a size that two CPU cores carry: MobileNetV2, a small FPN and small heads, 320 pixels; needs the full
 # mmcv.
 _base_ = './mask-rcnn_r50_voc-pseudo.py'
+import os  # noqa: E402
+
 channels = 96
 size = (320, 320)
 max_epochs = 12
@@ -14,7 +16,8 @@ model = dict(
         out_indices=(1, 2, 4, 7),
         frozen_stages=2,
         norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='{{$MMIAM_MBV2_WEIGHTS:weights/mobilenet_v2_imagenet.pth}}')),
+        init_cfg=dict(
+            type='Pretrained', checkpoint=os.environ.get('MMIAM_MBV2_WEIGHTS') or 'weights/mobilenet_v2_imagenet.pth')),
     neck=dict(in_channels=[24, 32, 96, 1280], out_channels=channels),
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[4])),
     roi_head=dict(

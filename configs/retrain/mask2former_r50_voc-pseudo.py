@@ -1,9 +1,11 @@
 # mmdet's Mask2Former on pseudo labels, from ImageNet weights; mmcv-lite trains it too, the full mmcv faster.
 _base_ = ['mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', './_base_/voc_pseudo.py']
+import os  # noqa: E402
+
 num_things_classes = 20
 num_classes = 20
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
+    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
     panoptic_head=dict(num_things_classes=num_classes, loss_cls=dict(class_weight=[1.0] * num_classes + [0.1])),
     panoptic_fusion_head=dict(num_things_classes=num_classes))
 train_dataloader = dict(dataset=dict(_delete_=True, pipeline=_base_.train_pipeline, **_base_.pseudo_data))

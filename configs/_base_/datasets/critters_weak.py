@@ -1,7 +1,7 @@
 # The procedural data set of tools/misc/make_critters.py: classes show on the head alone.
-import os
-
 _base_ = './voc_weak.py'
+import os  # noqa: E402
+
 data_root = os.environ.get('CRITTERS_ROOT') or 'data/critters'
 proposal_root = os.environ.get('CRITTERS_PROPOSALS') or 'data/critters/proposals'
 metainfo = dict(classes=('badger', 'boar', 'hare', 'ram', 'rooster', 'toucan'))

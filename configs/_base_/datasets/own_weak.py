@@ -3,7 +3,8 @@
 #   OWN_LABELS     .csv or COCO .json of tags (ann_file); unset: 'folders', one folder a class in OWN_IMAGES
 #   OWN_VAL_LABELS tags of held-out images; unset: those of OWN_LABELS
 #   OWN_PROPOSALS  what tools/proposals/generate.py made (proposal_root)
-import os
+_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+import os  # noqa: E402
 
 dataset_type = 'WeakLabelDataset'
 img_root = os.environ.get('OWN_IMAGES') or 'data/own/images'

@@ -1,5 +1,6 @@
 # VOC 2012 seen through image-level labels; masks are read at test time only.
-import os
+_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+import os  # noqa: E402
 
 dataset_type = 'VOCInstanceDataset'
 data_root = os.environ.get('VOC_ROOT') or 'data/VOCdevkit/VOC2012'

@@ -1,4 +1,7 @@
 # Sec. 3.3 of the paper; docs/design.md lists what it does not state and where this departs from it.
+_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+import os  # noqa: E402
+
 model = dict(
     type='IAMNet',
     data_preprocessor=dict(
@@ -15,7 +18,8 @@ model = dict(
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=True,
         style='pytorch',
-        init_cfg=dict(type='Pretrained', checkpoint='{{$MMIAM_R50_WEIGHTS:weights/resnet50_imagenet.pth}}')),
+        init_cfg=dict(
+            type='Pretrained', checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
     peak_head=dict(type='PeakStimulationHead', num_classes=20, in_channels=2048, sub_pixel=8, peak_thr=30.),
     sampler=dict(type='ProposalPseudoGTSampler', num_candidates=5, alpha=0.8, overlap_thr=0.2),
     filler=dict(type='InstanceExtentFiller', in_channels=(256, 512, 1024), in_indices=(0, 1, 2), channels=16),

@@ -2,13 +2,15 @@
 #   VOC_ROOT       VOC 2012
 #   PSEUDO_LABELS  what tools/export_pseudo_labels.py wrote
 _base_ = []
+import os  # noqa: E402
+
 from mmiam.datasets.voc_palette import VOC_CLASSES, VOC_PALETTE  # noqa: E402
 
-voc_root = '{{$VOC_ROOT:data/VOCdevkit/VOC2012}}'
+voc_root = os.environ.get('VOC_ROOT') or 'data/VOCdevkit/VOC2012'
 pseudo_data = dict(
     type='CocoDataset',
     data_root='',
-    ann_file='{{$PSEUDO_LABELS:data/pseudo/voc2012_train.json}}',
+    ann_file=os.environ.get('PSEUDO_LABELS') or 'data/pseudo/voc2012_train.json',
     data_prefix=dict(img=voc_root + '/JPEGImages/'),
     metainfo=dict(classes=VOC_CLASSES, palette=VOC_PALETTE),
     filter_cfg=dict(filter_empty_gt=True, min_size=32))
