@@ -1,8 +1,10 @@
 # MELM (Wan et al., CVPR 2018): its detections come from a file (docs/table1.md); they went through its own NMS.
 _base_ = './_base_/no_network.py'
+import os  # noqa: E402
+
 boxes = dict(
     type='DetectionFileBoxes',
-    path='{{$MELM_DETECTIONS:data/melm/detections.json}}',
+    path=os.environ.get('MELM_DETECTIONS') or 'data/melm/detections.json',
     classes=('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
              'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor'))
 model = dict(

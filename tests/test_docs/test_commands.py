@@ -193,7 +193,7 @@ def test_commands_of_a_page(page, calls, monkeypatch):
             words[0] = words[0].removeprefix(str(calls.home) + '/')
             check(words, monkeypatch)
         for name in re.findall(r'^export (.*)$', script, flags=re.MULTILINE):
-            assert all('{{$' + part.split('=')[0] + ':' in configs for part in name.split())
+            assert all(f"os.environ.get('{part.split('=')[0]}'" in configs for part in name.split())
 
 
 def test_list_of_train_aug(calls):
