@@ -1,0 +1,226 @@
+"""Training on stored features: the store, each step, and a killed run that goes on."""
+import numpy as np
+import pytest
+import torch
+
+from mmiam.engine import frozen_training as ft
+from mmiam.engine.safe_loading import read_checkpoint
+
+
+@pytest.fixture
+def config(tiny_config):
+    """The tiny config with a filling module on a quarter of the side and one stack."""
+    cfg = tiny_config()
+    cfg.merge_from_dict(dict(model=dict(
+        filler=dict(stride=4, num_stacks=1, num_steps=2), sampler=dict(trusted_fraction=0.5),
+        train_cfg=dict(max_instances=3, prompt_ratio=0.5))))
+    return cfg
+
+
+def recipe(**settings):
+    return ft.Recipe(**{**dict(head_steps=12, fill_steps=6), **settings})
+
+
+def states_equal(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a) and a.keys() == b.keys()
+
+
+def test_stored_features_are_those_of_the_backbone(config, tmp_path):
+    torch.manual_seed(0)
+    model, dataset = ft.load_model(config), ft.plain_dataset(config, proposals=False)
+    store, failed = ft.store_features(model, dataset, str(tmp_path))
+    assert not failed and store.done.all() and len(store.done) == len(dataset) == 3
+    batch = model.data_preprocessor(dict(inputs=[dataset[1]['inputs']], data_samples=[dataset[1]['data_samples']]))
+    with torch.no_grad():
+        mirrored = model.extract_feat(batch['inputs'].flip(-1))
+    assert torch.allclose(store.read([1], [1], 3), mirrored[3], atol=2e-3)
+    assert not torch.allclose(store.read([1], [0], 3), mirrored[3], atol=2e-3)
+    # 64 / 4 / 2: what the filling module averages the finest level to
+    assert torch.allclose(store.read([1], [1], 0), torch.nn.functional.adaptive_avg_pool2d(mirrored[0], 8), atol=2e-3)
+    stamp = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob('[0-9].npy')}
+    model.extract_feat = None  # everything is there
+    again, _ = ft.store_features(model, dataset, str(tmp_path))
+    assert again.folder == store.folder and {p.name: p.stat().st_mtime_ns for p in tmp_path.rglob('[0-9].npy')} == stamp
+
+
+def test_other_weights_and_other_images_have_a_store_of_their_own(config, tmp_path):
+    torch.manual_seed(0)
+    model, dataset = ft.load_model(config), ft.plain_dataset(config, proposals=False)
+    first = ft.store_features(model, dataset, str(tmp_path))[0].folder
+    next(model.backbone.parameters()).data += 1
+    second = ft.store_features(model, dataset, str(tmp_path))[0].folder
+    path = dataset.get_data_info(0)['img_path']
+    with open(path, 'ab') as file:
+        file.write(b'\0')
+    assert len({first, second, ft.store_features(model, dataset, str(tmp_path))[0].folder}) == 3
+
+
+def test_an_image_that_cannot_be_read_is_named_and_left_out(config, tmp_path):
+    torch.manual_seed(0)
+    dataset = ft.plain_dataset(config, proposals=False)
+    path = dataset.get_data_info(1)['img_path']
+    with open(path, 'wb') as file:
+        file.write(b'no image')
+    outcome = ft.train_frozen(config, str(tmp_path / 'run'), recipe())
+    assert list(outcome.failed) == [path] and outcome.checkpoint is not None
+
+
+def test_images_of_different_sizes_are_refused(config, tmp_path):
+    dataset = ft.plain_dataset(config, proposals=False)
+    sizes = iter([(64, 64), (96, 64), (64, 64)])
+    dataset.pipeline.transforms[1].transform = lambda results: dict(
+        results, img=np.zeros((*next(sizes), 3), np.uint8), img_shape=(64, 64))
+    with pytest.raises(ValueError, match='keep_ratio=False'):
+        ft.store_features(ft.load_model(config), dataset, str(tmp_path))
+
+
+def store_of(features, folder):
+    """A store of one level: (N, channels, h, w), mirrored for the second view."""
+    features = np.asarray(features, np.float16)
+    ft._make_store(str(folder), {3: (len(features), 2, *features.shape[1:])})
+    store = ft.FeatureStore(str(folder))
+    store.levels[3][:, 0], store.levels[3][:, 1], store.done[:] = features, features[..., ::-1], True
+    return store
+
+
+@pytest.fixture
+def separable(tmp_path):
+    """Twelve images; class c has a peak in channel c. The store and the labels."""
+    rng = np.random.default_rng(0)
+    labels = [[i % 3] for i in range(12)]
+    features = rng.random((12, 64, 2, 2)) * 0.1
+    for i, (label, ) in enumerate(labels):
+        features[i, label, 1, 1] = 3
+    return store_of(features, tmp_path / 'store'), labels
+
+
+def test_head_learns_what_the_features_tell(config, separable):
+    store, labels = separable
+    torch.manual_seed(0)
+    head = ft.load_model(config).peak_head
+    first = ft.train_head(head, store, labels, recipe(head_steps=1))
+    assert ft.train_head(head, store, labels, recipe(head_steps=60, head_lr=3e-2)) < first / 2
+    assert ft.class_scores(head, store, range(12)).argmax(1).tolist() == [label for label, in labels]
+
+
+def test_held_back_images_do_not_teach_their_judge(config, tmp_path):
+    """Labels that are noise: a head that saw the images would rank them well, one that did not cannot."""
+    rng = np.random.default_rng(0)
+    labels = [[int(label)] for label in rng.integers(0, 3, 36)]
+    store = store_of(rng.random((36, 64, 2, 2)), tmp_path / 'store')
+    head = ft.load_model(config).peak_head
+    settings = recipe(head_steps=150, head_lr=3e-2)
+    images, scores = ft.cross_validate(head, store, labels, settings)
+    truth = np.array(labels)[:, 0]
+    assert images.tolist() == list(range(36)) and (scores.argmax(1) == truth).mean() < 0.6
+    ft.train_head(head, store, labels, settings)
+    assert (ft.class_scores(head, store, images).argmax(1) == truth).mean() > 0.8
+
+
+def test_rare_classes_are_drawn_more_often():
+    odds = ft._odds([[0]] * 9 + [[1]], 1.)
+    assert odds.sum() == pytest.approx(1) and odds[-1] == pytest.approx(0.5)
+    assert ft._odds([[0]] * 9 + [[1]], 0.) == pytest.approx([0.1] * 10)
+
+
+def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_path):
+    torch.manual_seed(0)
+    model, dataset = ft.load_model(config), ft.plain_dataset(config)
+    folder, failed = ft.mine_views(model, dataset, str(tmp_path), range(3))
+    mined = ft.read_mined(folder, 3)
+    assert not failed and mined
+    for i, one in mined.items():
+        assert set(one.labels.tolist()) <= set(dataset.get_data_info(i)['image_labels'])
+        assert one.maps.shape == (len(one.labels), 16, 16) and len(one.masks) == len(one.labels)
+        assert all(masks.shape[1:] == (16, 16) and len(masks) for masks in one.masks)
+        batch = model.data_preprocessor(dict(inputs=[dataset[i]['inputs']], data_samples=[dataset[i]['data_samples']]))
+        sample, = batch['data_samples']
+        cue, = model.training_cues(batch['inputs'], [sample])[1]
+        first = next(place for place, options in enumerate(cue.candidates) if len(options))
+        mask = sample.segment_proposals.masks(cue.candidates[first][:1])
+        assert one.masks[0][0].mean() / 255 == pytest.approx(mask.mean(), abs=0.01)
+    model.training_cues = None  # everything is there
+    assert ft.mine_views(model, dataset, str(tmp_path), range(3))[0] == folder
+
+
+def test_filling_module_learns_the_masks(config, tmp_path):
+    """A square around each cue, in one of three places, and its mirror image in the other view."""
+    torch.manual_seed(0)
+    config.model.train_cfg.prompt_ratio, config.model.sampler.trusted_fraction = 0., 1.
+    model = ft.load_model(config)
+    store, _ = ft.store_features(model, ft.plain_dataset(config, proposals=False), str(tmp_path))
+    mined = {}
+    for i, left in enumerate((1, 4, 6)):
+        mined[i] = ft.Instances(np.zeros(1, int), np.zeros((1, 16, 16), np.float16), [np.zeros((1, 16, 16), np.uint8)])
+        mined[i].masks[0][0, 4:12, left:left + 8] = 255
+        mined[i].maps[0, 7:9, left + 3:left + 5] = 1
+    ft.train_filler(model, store, mined, recipe(fill_steps=150, fill_lr=3e-2))
+    assert model.filler.stride == 4
+    model.filler.stride = 1
+    for view in (0, 1):
+        feats = {level: store.read(range(3), [view] * 3, level) for level in model.filler.in_indices}
+        maps = torch.from_numpy(np.concatenate([one.maps for one in mined.values()])).float()
+        truth = torch.from_numpy(np.concatenate([one.masks[0] for one in mined.values()])) > 0
+        maps, truth = (maps.flip(-1), truth.flip(-1)) if view else (maps, truth)
+        with torch.no_grad():
+            found = model.filler(feats, maps, torch.arange(3)) > 0
+        assert (found & truth).sum() / (found | truth).sum() > 0.7
+
+
+def test_killed_runs_go_on_where_they_were(config, tmp_path, monkeypatch):
+    """The state after step 2 of 4, gone on from in another process, gives the weights of a run in one piece."""
+    monkeypatch.setattr(ft, '_SAVE_EVERY', 2)
+    whole = ft.train_frozen(config, str(tmp_path / 'whole'), recipe(fill_steps=4), seed=3)
+    loss, calls = ft._filling_loss, []
+
+    def dies(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise RuntimeError
+        return loss(*args)
+
+    monkeypatch.setattr(ft, '_filling_loss', dies)
+    with pytest.raises(RuntimeError):
+        ft.train_frozen(config, str(tmp_path / 'killed'), recipe(fill_steps=4), seed=3)
+    calls.clear()
+    resumed = ft.train_frozen(config, str(tmp_path / 'killed'), recipe(fill_steps=4), seed=3)
+    assert len(calls) == 2
+    a, b = (read_checkpoint(outcome.checkpoint) for outcome in (whole, resumed))
+    assert states_equal(a['state_dict'], b['state_dict']) and a['meta'] == b['meta']
+    assert a['meta']['dataset_meta']['classes'] == ['cat', 'dog', 'person']
+    monkeypatch.setattr(ft, '_filling_loss', loss)
+    other = ft.train_frozen(config, str(tmp_path / 'whole'), recipe(fill_steps=4), seed=4)
+    assert not states_equal(a['state_dict'], read_checkpoint(other.checkpoint)['state_dict'])
+
+
+def test_shards_leave_nothing_but_the_filling_module(config, tmp_path):
+    run = str(tmp_path / 'run')
+    for shard in ('0/2', '1/2'):  # features
+        assert ft.train_frozen(config, run, recipe(), shard=shard).checkpoint is None
+    assert not (tmp_path / 'run/head.pth').exists()
+    whole = ft.train_frozen(config, str(tmp_path / 'whole'), recipe())
+    outcome = ft.train_frozen(config, run, recipe())
+    assert states_equal(*(read_checkpoint(one.checkpoint)['state_dict'] for one in (whole, outcome)))
+    assert outcome.pseudo_masks.sum() and outcome.filler_trained and outcome.ap.ap.shape == (3, )
+
+
+def test_too_few_pseudo_masks_leave_the_filling_module_alone(config, tmp_path):
+    first = ft.train_frozen(config, str(tmp_path / 'a'), recipe())
+    given = read_checkpoint(first.checkpoint)['state_dict']
+    second = ft.train_frozen(config, str(tmp_path / 'b'), recipe(), weights=first.checkpoint, least_masks=1000)
+    found = read_checkpoint(second.checkpoint)['state_dict']
+    assert not second.filler_trained
+    assert all(torch.equal(given[name], found[name]) for name in given if name.startswith('filler.'))
+
+
+def test_weights_at_an_address_stay_out_of_the_checkpoint(config):
+    model = ft.load_model(config)
+    assert any(name.startswith('backbone.') for name in ft.own_weights(model))
+    model.backbone.init_cfg = dict(type='Pretrained', checkpoint='pip://package')
+    assert {name.split('.')[0] for name in ft.own_weights(model)} == {'peak_head', 'filler'}
+
+
+def test_weights_of_another_model_are_refused(config, tmp_path):
+    torch.save(dict(state_dict={'other.weight': torch.ones(1)}), tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='other.weight'):
+        ft.load_model(config, str(tmp_path / 'other.pth'))
