@@ -35,8 +35,7 @@ from torch import Tensor, nn
 from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
 from mmiam.models.cues import simulate_prompts
 from mmiam.models.samplers.proposal_pseudo_gt_sampler import soft_dice
-from mmiam.proposals.storage import read_arrays
-from mmiam.utils.files import atomic_write
+from mmiam.utils.files import atomic_write, read_arrays, write_arrays
 from mmiam.utils.jobs import take_shard, with_bar
 from mmiam.version import __version__
 
@@ -331,9 +330,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
             arrays = dict(labels=cue.labels[found].cpu().numpy(), masks=(cells * 255).round().byte().numpy(),
                           maps=_to_grid(cue.maps[found], model.filler.stride).half().cpu().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        atomic_write(_mined_file(folder, i), buffer.getvalue())
+        write_arrays(_mined_file(folder, i), arrays)
     return folder, failed
 
 
