@@ -1,6 +1,6 @@
 """Non-maximum suppression of instance masks.
 
-Legend of shapes: n and m masks, H x W pixels each; IoU = |A and B| / |A or B|, in [0, 1].
+Legend: n and m masks, H x W pixels each; IoU = |A and B| / |A or B|, in [0, 1].
 """
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Sec. 3.1 of the paper: a class is scored by the mean of its class response map over the local maxima, so
 that training sharpens exactly the places from which instances are later read.
 
-Shapes: B images, C classes, H x W response map.
+Legend: B images, C classes, H x W response map.
 """
 from __future__ import annotations
 

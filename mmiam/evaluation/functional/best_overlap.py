@@ -1,6 +1,6 @@
 """Best overlap of ground truth with predictions: ABO, and the best-threshold IoU of soft maps.
 
-Shapes: G ground-truth instances of the whole data set, C classes; P soft maps and m true masks of H x W
+Legend: G ground-truth instances of the whole data set, C classes; P soft maps and m true masks of H x W
 pixels in one image; K thresholds.
 """
 from __future__ import annotations

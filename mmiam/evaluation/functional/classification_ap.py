@@ -1,6 +1,6 @@
 """Average precision of image-level classification.
 
-Shapes: N images, C classes.
+Legend: N images, C classes.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Mean average precision of instances, mAP^r, by the protocol in which VOC results are published.
 
-Shapes: an image has n predictions and m ground-truth instances; C classes; T = n summed over the images.
+Legend: an image has n predictions and m ground-truth instances; C classes; T = n summed over the images.
 
 The protocol, of "Simultaneous Detection and Segmentation" (Hariharan et al., ECCV 2014) and the public
 evaluations since:

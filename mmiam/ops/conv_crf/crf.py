@@ -7,7 +7,7 @@
 with positions p in pixels, colors c in RGB 0..255, and Potts compatibility (the paper's reference [32]). What the
 public code of ConvCRF does differently from the equations is ``mode='reference'``, see :func:`conv_crf`.
 
-Legend of shapes: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
+Legend: I instances of one image, K labels, H x W pixels, h x w cells of blur x blur pixels.
 """
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Message passing of the convolutional CRF, and the change between its two resolutions.
 
-Legend of shapes: n planes (instances times labels), h x w cells at which messages are passed, K the window's side,
+Legend: n planes (instances times labels), h x w cells at which messages are passed, K the window's side,
 span = K // 2, b the blur (pixels of a cell's side), H x W pixels. The cells cover all pixels: h = ceil(H / b); where b
 does not divide H, the first cell starts ceil(d / 2) pixels above the image, d = h * b - H (the rule of the public
 code).

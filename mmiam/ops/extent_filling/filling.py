@@ -6,7 +6,7 @@
 Eq. (3) is printed with E, the encoded cue, on its right side. Read literally every step would give the same result;
 Eq. (2) and Fig. 4 have G^{k-1} there, and so has this module.
 
-Legend of shapes: I instances, B images, C channels, H x W locations, r the window's side, N filling steps. N_ij are the
+Legend: I instances, B images, C channels, H x W locations, r the window's side, N filling steps. N_ij are the
 r * r neighbors of (i, j), itself included; those outside the image do not exist.
 """
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The filling steps as an autograd function that keeps nothing but its inputs.
 
-Legend of shapes: I instances, M planes (channels that share no weights), H x W locations, P = H * W, r the window's
+Legend: I instances, M planes (channels that share no weights), H x W locations, P = H * W, r the window's
 side, T = r * r taps (row-major over the window), N steps, Q = P + 2 * margin.
 
 What makes it fast and small:

@@ -3,7 +3,7 @@
 Each reader takes what a backward node saved (attributes ``_saved_*``) and returns its ``Operation``, or None
 where this case is not covered; the peaks then go through ordinary backward passes instead.
 
-Shapes: B images, P peaks, C channels, H x W map.
+Legend: B images, P peaks, C channels, H x W map.
 """
 from __future__ import annotations
 

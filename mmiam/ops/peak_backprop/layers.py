@@ -1,6 +1,6 @@
 """Convolution and linear layers by Eq. 1, transposed for many peaks at once.
 
-Shapes: P peaks, I images with peaks, C channels, H x W map, h x w window of it.
+Legend: P peaks, I images with peaks, C channels, H x W map, h x w window of it.
 """
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 In eval mode an operation is ``out = L(D x)``: a linear map between diagonal factors that depend on the image
 alone. Factors are computed once per image and folded by the tape; the linear maps work on all peaks at once.
 
-Shapes: P peaks, I images with peaks, C channels, H x W map, h x w window of it.
+Legend: P peaks, I images with peaks, C channels, H x W map, h x w window of it.
 """
 from __future__ import annotations
 

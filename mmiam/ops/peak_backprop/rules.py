@@ -7,7 +7,7 @@ One rule for linear layers: those that the network calls follow Eq. 1, also arou
 ``nn.MultiheadAttention`` (PVT) is one function to torch and is differentiated ordinarily as a whole, its projections
 included: there tokens come before images, so that a minimum of each image's own could not be taken off.
 
-Shapes: B images, x the layer's input with the samples first, g the gradient of the layer's output.
+Legend: B images, x the layer's input with the samples first, g the gradient of the layer's output.
 """
 from __future__ import annotations
 

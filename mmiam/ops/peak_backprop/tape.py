@@ -11,7 +11,7 @@ backward pass a peak on a retained graph: ResNet-50 2.2 to 2.3 times as fast, Mo
 times; against a forward and a backward pass a peak about 4 and 5 times. Maps differ by less than 5e-7 of their maximum.
 On one core 85% of ResNet-50's time are convolutions, as fast as a dense product of matrices (docs/benchmarks.md).
 
-Shapes: P peaks, I images with peaks, C channels, H x W map.
+Legend: P peaks, I images with peaks, C channels, H x W map.
 """
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ convolutions (batch norm with fixed statistics, activations, pooling, sums, resa
 ordinarily. The map of a peak is the sum of the image's gradient over the color channels, clamped at zero and
 normalized to sum 1.
 
-Shapes: B images, C classes, h x w response map, H x W image, P peaks.
+Legend: B images, C classes, h x w response map, H x W image, P peaks.
 """
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The gradient of one peak starts at one pixel and widens with every convolution o
 batch of peaks is propagated on windows of one common size, each peak's at its own place. A window may stick
 out of its map; the gradient out there is zero.
 
-Shapes: P peaks, C channels, H x W map, h x w window. ``window=None`` stands for the whole map.
+Legend: P peaks, C channels, H x W map, h x w window. ``window=None`` stands for the whole map.
 """
 from __future__ import annotations
 
