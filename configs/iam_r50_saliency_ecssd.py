@@ -11,7 +11,7 @@ model = dict(
             type='FrozenClassifier',
             backbone=dict(type='ResNet', depth=50, norm_eval=True, style='pytorch'),
             head=dict(type='SoftmaxHead', num_classes=1000, in_channels=2048),
-            checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
+            checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'torchvision://resnet50')),
     post_processor=dict(_delete_=True, type='SaliencyMap', map_key='iams'))
 test_dataloader = dict(
     dataset=dict(

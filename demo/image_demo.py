@@ -14,6 +14,7 @@ from mmengine.config import DictAction
 from rich.progress import track
 
 from mmiam.apis import CocoResults, image_files, init_model, predict_files
+from mmiam.apis.inference import output_names
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -40,14 +41,15 @@ def main(argv=None) -> int:
     visualizer.dataset_meta = model.dataset_meta
     results = CocoResults(model.dataset_meta['classes'])
     failed = 0
+    names = dict(zip(paths, output_names(paths)))
     for path, sample in track(predict_files(model, paths), 'images', total=len(paths)):
         if sample is None:
             failed += 1
             continue
         results.add(path, sample, args.score_thr)
         visualizer.add_datasample(
-            osp.basename(path), mmcv.imread(path, channel_order='rgb'), sample.cpu(), draw_gt=False,
-            pred_score_thr=args.score_thr, out_file=osp.join(args.out_dir, 'vis', osp.basename(path)))
+            names[path], mmcv.imread(path, channel_order='rgb'), sample.cpu(), draw_gt=False,
+            pred_score_thr=args.score_thr, out_file=osp.join(args.out_dir, 'vis', names[path]))
     results.write(osp.join(args.out_dir, 'predictions.json'))
     print(f"{len(paths) - failed} images, {len(results.content['annotations'])} instances: "
           f"{osp.join(args.out_dir, 'predictions.json')}")

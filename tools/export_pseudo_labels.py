@@ -2,8 +2,10 @@
 
     python tools/export_pseudo_labels.py CONFIG CHECKPOINT --out pseudo.json
 
-Only classes among an image's labels are written. One small file an image is kept in OUT.parts, so a killed run goes
-on where it was. Several processes share the work by torchrun, srun or --shard; the last one puts the file together.
+Only classes among an image's labels are written, with the ids that images and categories have in COCO json tags. One
+small file an image is kept in OUT.parts, so a killed run goes on where it was. Several processes share the work by
+--shard; the last one puts the file together. An image that fails is listed in the file's info and tried again by the
+next run; the exit status is 1 then.
 """
 from __future__ import annotations
 
@@ -15,9 +17,10 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 
 # isort: split
 from mmiam.apis import init_model
-from mmiam.apis.options import device_name, given_config, model_parser
+from mmiam.apis.inference import fit_classes
+from mmiam.apis.options import device_name, given_config, model_parser, run_tool
 from mmiam.apis.part_files import PartFiles
-from mmiam.apis.pseudo_labels import label_images, labelled_dataset, merge_parts, provenance, shard_of_launcher
+from mmiam.apis.pseudo_labels import LabelledImages, label_images, merge_parts, provenance
 from mmiam.utils.jobs import take_shard, with_bar
 
 
@@ -29,9 +32,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--min-score', type=float, default=0., help='leave out masks below (default: 0)')
     parser.add_argument('--keep-best', action='store_true',
                         help='keep the best mask of an image label even if it is below --min-score')
-    parser.add_argument('--shard', help="part of the images for this process, as '0/4' .. '3/4'")
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none',
-                        help='take the part from the rank')
+    parser.add_argument('--shard', help="part of the images for this process, as '0/4' .. '3/4'; 'auto': of this "
+                        'process under torchrun, srun, a Slurm array or mpirun')
     return parser.parse_args(argv)
 
 
@@ -40,41 +42,37 @@ def export(args: argparse.Namespace) -> int:
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg = given_config(args)
-    dataset = labelled_dataset(cfg, args.split)
-    shard = args.shard or shard_of_launcher(args.launcher)
-    indices = take_shard(list(range(len(dataset))), shard)
-    info = provenance(args.config, cfg, args.checkpoint, [dataset.image_name(i) for i in range(len(dataset))],
-                      split=args.split, min_score=args.min_score, keep_best=args.keep_best)
-    parts = PartFiles(args.out + '.parts', info, len(dataset))
+    images = LabelledImages(cfg, args.split)
+    indices = take_shard(list(range(len(images))), args.shard)
+    info = provenance(args.config, cfg, args.checkpoint, split=args.split, min_score=args.min_score,
+                      keep_best=args.keep_best)
+    parts = PartFiles(args.out + '.parts', info, images.keys())
     open_indices = [index for index in indices if not parts.has(index)]
     print(f'{len(indices) - len(open_indices)} of {len(indices)} images are labelled already')
-    failed = {}
     if open_indices:
         model = init_model(cfg, args.checkpoint, device_name(args.device))
-        if len(model.dataset_meta['classes']) != len(dataset.metainfo['classes']):
-            raise ValueError(f'{args.checkpoint} knows the classes {model.dataset_meta["classes"]}, the data set '
-                             f'{dataset.metainfo["classes"]}; give the data set those of the training')
-        failed = label_images(model, dataset, parts, with_bar(open_indices, len(open_indices), 'labelling'),
-                              args.min_score, args.keep_best)
-    for name, error in failed.items():
-        print(f'failed: {name}: {error}', file=sys.stderr)
+        if fit_classes(model, images.classes, args.checkpoint):
+            print(f'{args.checkpoint} has the classes in another order; their scores were reordered to that of the '
+                  f'data set, {images.classes}')
+        label_images(model, images, parts, with_bar(open_indices, len(open_indices), 'labelling'), args.min_score,
+                     args.keep_best)
+    failed = parts.failures()
+    for index, error in failed.items():
+        print(f'failed: {images.names[index]}: {error}', file=sys.stderr)
     left = len(parts.missing())
     if left:
-        print(f'{left} of {len(dataset)} images are left for other shards or for another start; {args.out} is written '
+        print(f'{left} of {len(images)} images are left for other shards or for another start; {args.out} is written '
               'when all are there')
     else:
-        content = merge_parts(parts, dataset.metainfo['classes'], args.out)
-        print(f'{args.out}: {len(content["annotations"])} masks on {len(content["images"])} images')
+        content = merge_parts(parts, images, args.out)
+        print(f'{args.out}: {len(content["annotations"])} masks on {len(content["images"])} images'
+              + (f'; {len(failed)} failed, see its info' if failed else ''))
     return 1 if failed else 0
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    try:
-        return export(args)
-    except (OSError, ValueError, KeyError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
-        return 2
+    return run_tool(lambda: export(args))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import sys
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-from mmiam.apis.options import device_name, given_config, model_parser
+from mmiam.apis.options import device_name, given_config, model_parser, run_tool
 from mmiam.engine import check_config_files
 from mmiam.engine.cue_mining import load_classifier_model, mine, open_cue_cache, training_views
 from mmiam.utils.jobs import shard_index, take_shard, with_bar
@@ -37,29 +37,26 @@ def run(args: argparse.Namespace) -> int:
     if not hooks or not hooks[0].get('cache_cues', True):
         raise ValueError(f'{args.config} keeps no cues; it needs TrainingStageHook with cache_cues=True')
     check_config_files(cfg, training=True)
-    model = load_classifier_model(cfg, args.checkpoint, device_name(args.device))
     work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     views = list(training_views(cfg))
-    indices = take_shard(list(range(len(views[0]))), args.shard)
+    model = load_classifier_model(cfg, args.checkpoint, device_name(args.device), views[0].metainfo['classes'])
     model.cue_cache = open_cue_cache(model, cfg, work_dir, hooks[0].get('cache_gb', 20.), shard_index(args.shard)[1])
-    total, kept, failed = len(views) * len(indices), 0, {}
+    total, kept, failed = 0, 0, {}
     for number, view in enumerate(views, 1):
+        indices = take_shard(list(range(len(view))), args.shard)
+        total += len(indices)
         there, errors = mine(model, view, with_bar(indices, len(indices), f'view {number} of {len(views)}'))
         kept += there
         failed |= errors
     for path, error in failed.items():
         print(f'failed: {path}: {error}', file=sys.stderr)
-    print(f'{total} views of {len(indices)} images, {kept} of them were there already; {model.cue_cache.folder}')
+    print(f'{total} views, {kept} of them were there already; {model.cue_cache.folder}')
     return 1 if failed else 0
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    try:
-        return run(args)
-    except (OSError, ValueError, KeyError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
-        return 2
+    return run_tool(lambda: run(args))
 
 
 if __name__ == '__main__':

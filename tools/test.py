@@ -1,16 +1,22 @@
-"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``. Flags are those of mmdet's tool."""
+"""Test a model: ``python tools/test.py CONFIG CHECKPOINT``. Flags are those of mmdet's tool.
+
+Exit status: 2 for wrong use (arguments, config, files), 1 for a test that failed, each with one sentence.
+"""
 from __future__ import annotations
 
 import argparse
 import os
 import os.path as osp
-
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine import check_config_files, check_weights, close_cpu_group, open_cpu_group, use_safe_loader
+
+# isort: split
+from mmengine.config import Config, DictAction
+
+from mmiam.apis.options import run_tool
+from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
+from mmiam.engine.runs import add_guards, build_runner
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,39 +52,42 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
     if args.out:
         add_dump(cfg, args.out)
+    add_guards(cfg)
     return cfg
 
 
 def add_dump(cfg: Config, path: str) -> None:
     """Have the VOCInstanceMetric(s) write what they evaluate."""
     if not path.endswith('.json'):
-        raise SystemExit(f'--out {path}: the file is json, name it *.json')
+        raise ValueError(f'--out {path}: the file is json, name it *.json')
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
     metrics = [metric for metric in evaluators if metric['type'] == 'VOCInstanceMetric']
     if not metrics:
-        raise SystemExit('--out needs a VOCInstanceMetric in test_evaluator')
+        raise ValueError('--out needs a VOCInstanceMetric in test_evaluator')
     stem = path[:-len('.json')]
     for metric in metrics:
         name = metric.get('prefix')
         metric['dump'] = path if len(metrics) == 1 or not name else f'{stem}_{name}.json'
 
 
-def main() -> None:
+def test() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=False)
     if cfg.launcher != 'none' and cfg.model.type == 'PrecomputedPredictions':
-        raise SystemExit(f'{cfg.filename}: there is no network to share out to several processes; leave out --launcher')
+        raise ValueError(f'{cfg.filename}: there is no network to share out to several processes; leave out --launcher')
     opened = open_cpu_group(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     if cfg.load_from is None and any(True for _ in runner.model.parameters()):
-        raise SystemExit(f'{cfg.filename}: this model has parameters; give the checkpoint with its weights')
-    if cfg.load_from is not None and osp.isfile(cfg.load_from):
-        check_weights(runner.model, cfg.load_from)
+        raise ValueError(f'{cfg.filename}: this model has parameters; give the checkpoint with its weights')
     runner.test()
     if opened:
         close_cpu_group()
 
 
+def main() -> int:
+    return run_tool(test)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

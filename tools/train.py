@@ -1,16 +1,23 @@
-"""Train a model: ``python tools/train.py CONFIG``. Flags are those of mmdet's tool."""
+"""Train a model: ``python tools/train.py CONFIG``. Flags are those of mmdet's tool.
+
+Exit status: 2 for wrong use (arguments, config, files), 1 for a training that failed, each with one sentence.
+"""
 from __future__ import annotations
 
 import argparse
 import os
 import os.path as osp
-
-from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+from mmengine.config import Config, DictAction
+
+from mmiam.apis.options import run_tool
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
+from mmiam.engine.preflight import check_own_initializers, check_proposals, latest_checkpoint
+from mmiam.engine.runs import add_guards, build_runner, lock_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,30 +53,38 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise SystemExit(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
+            raise ValueError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
     if args.launcher != 'none':  # else each process evaluates with the batch norm statistics of its own share
         cfg.default_hooks.setdefault('sync_buffers', dict(type='SyncBuffersHook'))
     cfg.resume = args.resume is not None
     if args.resume == 'auto':
-        cfg.resume = find_latest_checkpoint(cfg.work_dir) is not None
-        if cfg.resume:
-            cfg.load_from = None  # else the runner would resume from it
+        latest = latest_checkpoint(cfg.work_dir)
+        cfg.resume = latest is not None
+        cfg.load_from = latest or cfg.get('load_from')
     elif cfg.resume:
         cfg.load_from = args.resume
+    add_guards(cfg)
     return cfg
 
 
-def main() -> None:
+def train() -> None:
     cfg = load_config(parse_args())
     use_safe_loader()
     check_config_files(cfg, training=True)
     opened = open_cpu_group(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    with lock_work_dir(cfg):
+        runner = build_runner(cfg)
+        check_own_initializers(runner.model)
+        check_proposals(runner.train_loop.dataloader.dataset)
+        runner.train()
     if opened:
         close_cpu_group()
 
 
+def main() -> int:
+    return run_tool(train)
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

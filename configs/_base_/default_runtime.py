@@ -11,7 +11,9 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook', score_thr=0.05),
     sync_buffers=dict(type='SyncBuffersHook'),
     trim_memory=dict(type='TrimMemoryHook'),
-    safe_checkpoint=dict(type='SafeCheckpointHook'))
+    safe_checkpoint=dict(type='SafeCheckpointHook'),
+    epoch_seed=dict(type='EpochSeedHook'),
+    finite_check=dict(type='FiniteCheckHook'))
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -3,7 +3,7 @@ _base_ = ['mmdet::condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', './_b
 import os  # noqa: E402
 
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
+    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'torchvision://resnet50')),
     bbox_head=dict(num_classes=20))
 # the masks are run-length encodings, not polygons
 train_pipeline = [

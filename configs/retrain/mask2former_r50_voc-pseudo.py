@@ -5,7 +5,7 @@ import os  # noqa: E402
 num_things_classes = 20
 num_classes = 20
 model = dict(
-    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
+    backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'torchvision://resnet50')),
     panoptic_head=dict(num_things_classes=num_classes, loss_cls=dict(class_weight=[1.0] * num_classes + [0.1])),
     panoptic_fusion_head=dict(num_things_classes=num_classes))
 train_dataloader = dict(dataset=dict(_delete_=True, pipeline=_base_.train_pipeline, **_base_.pseudo_data))

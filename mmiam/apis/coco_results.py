@@ -14,13 +14,15 @@ class CocoResults:
     """Collects predictions of images and writes them as one COCO file.
 
     Args:
-        classes (Sequence[str]): category names; category ids are 1, 2, ...
+        classes (Sequence[str]): category names.
+        category_ids (Sequence, optional): their ids; 1, 2, ... by default.
     """
 
-    def __init__(self, classes: Sequence[str]):
+    def __init__(self, classes: Sequence[str], category_ids: Sequence | None = None):
+        self.category_ids = list(category_ids or range(1, len(classes) + 1))
         self.content = dict(
             images=[], annotations=[],
-            categories=[dict(id=i, name=name) for i, name in enumerate(classes, 1)])
+            categories=[dict(id=key, name=name) for key, name in zip(self.category_ids, classes)])
 
     def add(self, file_name: str, sample: DetDataSample, score_thr: float = 0.) -> int:
         """Add the predictions of an image with at least ``score_thr``; returns how many there were.
@@ -37,7 +39,7 @@ class CocoResults:
         for rle, box, label, score, area in zip(rles, np.round(boxes, 2).tolist(), instances.labels.tolist(),
                                                 instances.scores.tolist(), rle_areas(rles).tolist()):
             self.content['annotations'].append(dict(
-                id=len(self.content['annotations']) + 1, image_id=image_id, category_id=label + 1,
+                id=len(self.content['annotations']) + 1, image_id=image_id, category_id=self.category_ids[label],
                 segmentation=rle, bbox=box, area=area, iscrowd=0, score=round(score, 6)))
         return len(rles)
 

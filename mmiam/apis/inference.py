@@ -4,16 +4,19 @@ from __future__ import annotations
 import os
 import os.path as osp
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from mmdet.apis import inference_detector, init_detector
-from mmdet.registry import DATASETS
+from mmdet.apis import inference_detector
+from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
 
-from mmiam.engine import read_checkpoint, safe_loader
-from mmiam.engine.download import fetch
+from mmiam.engine import safe_loader
+from mmiam.engine.hooks.finite_check_hook import check_predictions
+from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -24,33 +27,48 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
 
     Args:
         config (str | Config): config file, or a config.
-        checkpoint (str, optional): weights. They are read by torch's safe loader. Class names are those in a
-            checkpoint, else those of the config's test data set.
+        checkpoint (str, optional): weights, a file or an address. They are read by torch's safe loader and must fit
+            the model (:func:`check_fit`). Class names are those in a checkpoint, else those of the config's test data
+            set.
         device (str, optional): defaults to the first CUDA device where there is one, else the CPU.
         cfg_options (dict, optional): settings to override.
 
     Raises:
         FileNotFoundError: if config or checkpoint do not exist.
-        ValueError: if the checkpoint is damaged, or would run something when it is loaded.
+        ValueError: if the checkpoint is damaged, would run something when it is loaded, or is of another model.
     """
-    for name, path in (('config', config), ('checkpoint', checkpoint)):
-        if isinstance(path, str) and '://' not in path and not osp.isfile(path):
-            raise FileNotFoundError(f'{name} {path} does not exist')
-    if checkpoint is not None and checkpoint.startswith(('http://', 'https://')):
-        checkpoint = fetch(checkpoint)
-    named = checkpoint is not None
-    if named and '://' not in checkpoint:
-        meta = read_checkpoint(checkpoint, map_location='meta').get('meta') or {}
-        named = 'dataset_meta' in meta or 'CLASSES' in meta
-    config = Config.fromfile(config) if isinstance(config, str) else config
+    if isinstance(config, str):
+        if not osp.isfile(config):
+            raise FileNotFoundError(f'config {config} does not exist')
+        config = Config.fromfile(config)
+    config.merge_from_dict(cfg_options or {})
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
-    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    content = read_checkpoint(checkpoint) if checkpoint is not None else {}
     with safe_loader():
-        model = init_detector(config, checkpoint, device=device, cfg_options=cfg_options)
-    if not named:  # mmdet takes COCO's names then; the config knows the model's own
-        dataset = dict(config.test_dataloader.dataset, lazy_init=True)
-        model.dataset_meta = dict(DATASETS.build(dataset).metainfo)
-    return model
+        model = revert_sync_batchnorm(MODELS.build(config.model))
+        if checkpoint is not None:
+            state = state_dict_of(content, checkpoint)
+            check_fit(model, state, checkpoint)
+            model.load_state_dict(state, strict=False)
+    metainfo = dict(DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo)
+    classes = classes_of(content)
+    stored = (content.get('meta') or {}).get('dataset_meta') or {}
+    model.dataset_meta = metainfo if classes is None else dict(
+        {key.lower(): value for key, value in stored.items()}, classes=classes,
+        palette=metainfo.get('palette') or stored.get('palette') or 'random')
+    model.cfg = config
+    return model.to(device or ('cuda:0' if torch.cuda.is_available() else 'cpu')).eval()
+
+
+def fit_classes(model: torch.nn.Module, classes: Sequence[str], path: str) -> bool:
+    """Bring the class scores of a model into the order of a data set's classes, see :func:`match_classes`."""
+    state = model.state_dict()
+    changed = match_classes(state, model.dataset_meta['classes'], classes, path)
+    if changed:
+        model.load_state_dict(state)
+        model.dataset_meta = dict(model.dataset_meta, classes=tuple(classes))
+    return changed
 
 
 def image_files(source: str) -> list[str]:
@@ -81,11 +99,33 @@ def image_files(source: str) -> list[str]:
     return paths
 
 
+def output_names(paths: list[str]) -> list[str]:
+    """Names for what is written about images: their own, with folders below the common one where two would be equal.
+
+    Two that differ in the suffix alone have it in the stem (``a_png.png``), for what is written by stem.
+    """
+    stem = [osp.splitext(osp.basename(path))[0] for path in paths]
+    if len(set(stem)) == len(set(map(osp.abspath, paths))):
+        return [osp.basename(path) for path in paths]
+    common = osp.commonpath([osp.dirname(osp.abspath(path)) for path in paths])
+    names = [osp.relpath(osp.abspath(path), common) for path in paths]
+    of_stem: dict[str, set] = {}
+    for name in names:
+        of_stem.setdefault(osp.splitext(name)[0], set()).add(name)
+    return [name if len(of_stem[osp.splitext(name)[0]]) == 1 else '{0}_{2}{1}'.format(
+        *osp.splitext(name), osp.splitext(name)[1][1:]) for name in names]
+
+
 def predict_files(model: torch.nn.Module, paths: list[str]) -> Iterator[tuple[str, DetDataSample | None]]:
-    """Predict images one by one; an unreadable image gives a warning and None, and the rest goes on."""
+    """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None."""
     for path in paths:
         try:
-            yield path, inference_detector(model, path)
+            sample = inference_detector(model, path)
+            check_predictions([sample])
+            yield path, sample
+        except FloatingPointError as error:
+            warnings.warn(f'{error}; it is left out', stacklevel=2)
+            yield path, None
         except (AssertionError, AttributeError, OSError, ValueError) as error:
             if readable(path):
                 raise

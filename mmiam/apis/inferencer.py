@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import os.path as osp
 
+import numpy as np
 import torch
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
 
-from .inference import init_model
+from mmiam.engine.hooks.finite_check_hook import check_predictions
+
+from .inference import init_model, output_names
 
 
 class IAMInferencer(DetInferencer):
     """``DetInferencer`` with weights read safely, the config's own class names without weights, and maps on request.
 
-    Calling it, and what it returns and writes, is as in mmdet: files, folders, arrays, batches, ``out_dir``.
+    Calling it, and what it returns and writes, is as in mmdet: files, folders, arrays, batches, ``out_dir``. Images of
+    equal names from several folders are written below folders of these names, ``out_dir/cat/vis/1.jpg``.
 
     Args:
         model (str | Config): config file, or a config.
@@ -27,7 +31,9 @@ class IAMInferencer(DetInferencer):
     Raises:
         FileNotFoundError: if config or checkpoint do not exist.
         ValueError: if ``model`` is None (mmengine would run the config's text in the checkpoint), or a checkpoint is
-            damaged or would run something.
+            damaged, would run something, or is of another model; when called, for an array with pixels that are no
+            numbers.
+        FloatingPointError: when called, naming an image whose scores are no numbers.
     """
 
     def __init__(self, model: str | Config, weights: str | None = None, device: str | None = None, maps: bool = False,
@@ -51,3 +57,36 @@ class IAMInferencer(DetInferencer):
             cfg.merge_from_dict(dict(model=dict(test_cfg=dict(return_maps=True)),
                                      visualizer=dict(type='IAMVisualizer')))
         return init_model(cfg, weights, device)
+
+    def __call__(self, inputs, *args, **kwargs) -> dict:
+        """As of DetInferencer."""
+        listed = self._inputs_to_list(inputs)
+        for number, one in enumerate(listed):
+            if isinstance(one, np.ndarray) and not np.isfinite(one).all():
+                raise ValueError(f'image {number} of {len(listed)} has pixels that are infinite or no numbers')
+        paths = [one for one in listed if isinstance(one, str)]
+        self._names = dict(zip(paths, output_names(paths))) if paths else {}
+        return super().__call__(inputs, *args, **kwargs)
+
+    def forward(self, inputs, **kwargs) -> list:
+        """As of DetInferencer."""
+        samples = super().forward(inputs, **kwargs)
+        check_predictions(samples)
+        return samples
+
+    def visualize(self, inputs, preds, *args, img_out_dir: str = '', **kwargs) -> list | None:
+        """As of DetInferencer."""
+        drawn = [super(IAMInferencer, self).visualize([one], [sample], *args, **kwargs,
+                                                      img_out_dir=self._folder(img_out_dir, one))
+                 for one, sample in zip(inputs, preds)]
+        return None if not drawn or drawn[0] is None else [picture for one in drawn for picture in one]
+
+    def pred2dict(self, data_sample, pred_out_dir: str = '') -> dict:
+        """As of DetInferencer."""
+        return super().pred2dict(data_sample, self._folder(pred_out_dir, data_sample.get('img_path')))
+
+    def _folder(self, out_dir: str, path) -> str:
+        """Where the files of an image go; ``''``, for nothing is written, stays."""
+        name = self._names.get(path, '') if isinstance(path, str) else ''
+        folder = osp.dirname(name) if osp.basename(name) == osp.basename(str(path)) else osp.splitext(name)[0]
+        return osp.join(out_dir, folder) if out_dir and folder else out_dir

@@ -1,11 +1,55 @@
-"""The command line that tools which look at one model share."""
+"""What the tools' command lines share: options, and how a run ends."""
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import re
+import sys
+from collections.abc import Callable
 
 import torch
 from mmengine.config import Config, DictAction
+
+#: what the system refuses while a run works, and what to do about it
+_REMEDIES = {
+    errno.ENOSPC: 'make room on the disk, or write to another folder',
+    errno.EDQUOT: 'the quota is used up: make room, or write to another folder',
+    errno.EROFS: 'the folder can only be read: write to another one',
+    errno.EACCES: 'nothing may be written or read there: change the permissions, or take another folder',
+    errno.EPERM: 'nothing may be written or read there: change the permissions, or take another folder',
+    errno.ENOENT: 'it does not exist, or was removed meanwhile; what was finished elsewhere is kept: start again '
+                  '(train.py with --resume)',
+}
+
+
+def run_tool(work: Callable[[], int | None]) -> int:
+    """Run the work of a tool; what a user can mend ends in one sentence on stderr.
+
+    Returns:
+        int: exit status: what ``work`` returns (None: 0); 2 for wrong use (an argument, a config, a file that is
+        missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other errors are
+        faults of the program and keep their traceback.
+    """
+    try:
+        return work() or 0
+    except KeyboardInterrupt:
+        print('interrupted; what is finished is kept', file=sys.stderr)
+        return 130
+    except (ValueError, KeyError, ArithmeticError, OSError) as error:
+        print(f'error: {sentence(error)}', file=sys.stderr)
+        failed = isinstance(error, ArithmeticError) or (isinstance(error, OSError) and error.errno in _REMEDIES)
+        return 1 if failed else 2
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says, without the traceback of a data loader's worker in it, and the remedy for the system's."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        text = f'{error.filename or "writing failed"}: {error.strerror}; {_REMEDIES[error.errno]}'
+    worker = re.search(r'^\w*(?:Error|Exception): ([^\n]*(?:\n(?!\w).*)*)\Z', text.rstrip(), re.MULTILINE)
+    text = worker[1] if 'Original Traceback' in text and worker else text
+    return '; '.join([text or type(error).__name__, *getattr(error, '__notes__', ())])
 
 
 def model_parser(description: str, checkpoint: str | None = None) -> argparse.ArgumentParser:

@@ -18,70 +18,106 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
-from mmiam.utils.files import sha256_of, write_json
+from mmiam.engine.cue_mining import inner_datasets
+from mmiam.engine.hooks.finite_check_hook import check_predictions
+from mmiam.evaluation.dump import MAX_PIXELS
+from mmiam.utils.files import is_count, is_number, sha256_of, write_json
+from mmiam.utils.rle import check_runs, run_lengths
 from mmiam.version import __version__
 
 from .coco_results import CocoResults
+from .options import sentence
 from .part_files import PartFiles
 
 #: steps of a test pipeline that read masks; none is read here
 MASK_READERS = ('LoadVOCInstances', 'LoadAnnotations')
 
 
-def labelled_dataset(cfg: Config, split: str = 'train'):
+class LabelledImages:
     """The images and image-level labels of ``<split>_dataloader``, through the pipeline of the test.
 
-    Images without any label are left out, as in training, for they can have no mask.
+    Images without any label are left out, as in training, for they can have no mask. Data sets in others
+    (ConcatDataset, ClassBalancedDataset, ...) are taken out, each image once.
+
+    Args:
+        cfg (Config): the config.
+        split (str): 'train', 'val' or 'test'.
+
+    Attributes:
+        classes (tuple[str]): names; the label is the position.
+        category_ids (list): of the classes: those of the source where it states some, else 1, 2, ...
+        names (list[str]): ``file_name`` of each image: below the image folder; below what the folders of several data
+            sets have in common, where two would be equal.
+        ids (list): of each image: those of the source where it states some, else its number, from 1.
 
     Raises:
         KeyError: if the config has no such data loader.
-        ValueError: if the data set does not give image-level labels.
+        ValueError: if a data set does not give image-level labels, or two have other classes.
     """
-    dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
-    if dataset is None:
-        raise KeyError(f'the config has no {split}_dataloader.dataset to label')
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] not in MASK_READERS]
-    built = DATASETS.build(dict(dataset, pipeline=steps, test_mode=False))
-    if not hasattr(built, 'image_name'):
-        raise ValueError(f'{split}_dataloader.dataset is a {type(built).__name__}, which gives no image-level labels; '
-                         'use VOCInstanceDataset or WeakLabelDataset')
-    return built
+
+    def __init__(self, cfg: Config, split: str = 'train'):
+        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+        if dataset is None:
+            raise KeyError(f'the config has no {split}_dataloader.dataset to label')
+        init_default_scope(cfg.get('default_scope') or 'mmdet')
+        steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] not in MASK_READERS]
+        built = [DATASETS.build(dict(one, pipeline=steps, test_mode=False)) for one in inner_datasets(dataset)]
+        for one in built:
+            if not hasattr(one, 'image_name'):
+                raise ValueError(f'{split}_dataloader.dataset is a {type(one).__name__}, which gives no image-level '
+                                 'labels; use VOCInstanceDataset or WeakLabelDataset')
+            if one.metainfo['classes'] != built[0].metainfo['classes']:
+                raise ValueError(f'the data sets of {split}_dataloader have other classes: '
+                                 f'{built[0].metainfo["classes"]}, {one.metainfo["classes"]}; give them one '
+                                 'metainfo=dict(classes=...)')
+        self.classes = built[0].metainfo['classes']
+        seen: dict[str, tuple] = {}
+        for one in built:
+            for index in range(len(one)):
+                seen.setdefault(osp.abspath(one.get_data_info(index)['img_path']), (one, index))
+        self._images = list(seen.values())
+        infos = [one.get_data_info(index) for one, index in self._images]
+        self.paths = [info['img_path'] for info in infos]
+        self.labels = [list(info['image_labels']) for info in infos]
+        self.names = [one.image_name(index) for one, index in self._images]
+        if len(set(self.names)) < len(self.names):
+            root = osp.commonpath([osp.abspath(one.data_prefix['img']) for one in built])
+            self.names = [osp.relpath(osp.abspath(path), root).replace(os.sep, '/') for path in self.paths]
+        ids = [info.get('coco_id') for info in infos]
+        self.ids = ids if None not in ids and len(set(ids)) == len(ids) else list(range(1, len(ids) + 1))
+        stated = [list(getattr(one, 'category_ids', ())) or [None] for one in built]
+        self.category_ids = (stated[0] if None not in stated[0] and all(one == stated[0] for one in stated)
+                             else list(range(1, len(self.classes) + 1)))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def sample(self, index: int) -> dict:
+        """An image through the pipeline."""
+        dataset, inner = self._images[index]
+        return dataset[inner]
+
+    def keys(self) -> list[str]:
+        """What the masks of each image depend on beside the model: name, tags and the file's size in bytes."""
+        tags = [[[label, self.category_ids[label]] for label in labels] for labels in self.labels]
+        sizes = [osp.getsize(path) if osp.isfile(path) else None for path in self.paths]
+        return [json.dumps(entry) for entry in zip(self.names, tags, sizes)]
 
 
-def provenance(config: str, cfg: Config, checkpoint: str, names: Sequence[str], **settings) -> dict:
+def provenance(config: str, cfg: Config, checkpoint: str, **settings) -> dict:
     """What the labels come from, for ``info`` of the file. No time, so that equal inputs give equal files.
 
     Args:
         config (str): path of the config as given.
         cfg (Config): the config with all settings.
         checkpoint (str): path of the weights.
-        names (Sequence[str]): names of the images.
         **settings: whatever else the masks depend on.
     """
     text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
     return dict(
         description='Instance masks predicted from image-level labels; not annotated by people',
         version=f'mmiam {__version__}', config=config, config_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        checkpoint=osp.basename(checkpoint), checkpoint_sha256=sha256_of(checkpoint), num_images=len(names),
-        images_sha256=hashlib.sha256('\n'.join(names).encode()).hexdigest(), **settings)
-
-
-def shard_of_launcher(launcher: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """'rank/number of processes' under a launcher: 'pytorch' (torchrun) or 'slurm'; None for 'none'.
-
-    The processes need not talk to each other.
-
-    Raises:
-        ValueError: if the launcher's variables are not set.
-    """
-    if launcher == 'none':
-        return None
-    keys = dict(pytorch=('RANK', 'WORLD_SIZE'), slurm=('SLURM_PROCID', 'SLURM_NTASKS'))[launcher]
-    if not all(environment.get(key, '').isdigit() for key in keys):
-        raise ValueError(f'--launcher {launcher}: {" and ".join(keys)} are not set; start with '
-                         f'{"torchrun" if launcher == "pytorch" else "srun"}, or use --shard I/N')
-    return '/'.join(environment[key] for key in keys)
+        checkpoint=osp.basename(checkpoint), checkpoint_sha256=sha256_of(checkpoint), **settings)
 
 
 def consistent(instances: InstanceData, labels: Sequence[int], min_score: float, keep_best: bool = False) -> Sequence:
@@ -107,71 +143,100 @@ def consistent(instances: InstanceData, labels: Sequence[int], min_score: float,
     return order[keep[order]]
 
 
-def image_part(name: str, sample: DetDataSample, classes: Sequence[str], min_score: float, keep_best: bool) -> dict:
-    """COCO entries of one image: ``image`` (with ``category_ids``, its labels) and ``annotations``."""
+def image_part(images: LabelledImages, index: int, sample: DetDataSample, min_score: float, keep_best: bool) -> dict:
+    """COCO entries of one image but for its id: ``image`` (with ``category_ids``, its labels) and ``annotations``."""
     sample.pred_instances = sample.pred_instances[
-        consistent(sample.pred_instances, sample.image_labels, min_score, keep_best)]
-    results = CocoResults(classes)
-    results.add(name, sample)
-    image = dict(results.content['images'][0], category_ids=[label + 1 for label in sample.image_labels])
+        consistent(sample.pred_instances, images.labels[index], min_score, keep_best)]
+    results = CocoResults(images.classes, images.category_ids)
+    results.add(images.names[index], sample)
+    image = dict(results.content['images'][0],
+                 category_ids=[images.category_ids[label] for label in images.labels[index]])
     return dict(image=image, annotations=results.content['annotations'])
 
 
-def label_images(model: torch.nn.Module, dataset, parts: PartFiles, indices: Iterable[int], min_score: float = 0.,
-                 keep_best: bool = False) -> dict[str, str]:
-    """Predict images and write their parts; an image that cannot be read is left out, and the rest goes on.
+def label_images(model: torch.nn.Module, images: LabelledImages, parts: PartFiles, indices: Iterable[int],
+                 min_score: float = 0., keep_best: bool = False) -> None:
+    """Predict images and write their parts; of one that fails the error is recorded, and the rest goes on.
 
     Args:
         model (nn.Module): of :func:`init_model`.
-        dataset: of :func:`labelled_dataset`.
+        images (LabelledImages): what is labelled.
         parts (PartFiles): what is there is not made again.
         indices (Iterable[int]): the images of this process.
         min_score, keep_best: see :func:`consistent`.
 
-    Returns:
-        dict[str, str]: name and error of each image that failed.
+    Raises:
+        OSError: if a part cannot be written.
     """
     test_cfg = getattr(model, 'test_cfg', None)
     if isinstance(test_cfg, dict) and 'use_image_labels' in test_cfg:
         test_cfg['use_image_labels'] = True  # no peak is spent on other classes
-    failed = {}
     for index in indices:
-        if not parts.has(index):
-            name = dataset.image_name(index)
-            try:
-                data = dataset[index]
-            except (OSError, ValueError) as error:
-                failed[name] = str(error)
-            else:
-                with torch.no_grad():
-                    sample, = model.test_step(pseudo_collate([data]))
-                parts.write(index, image_part(name, sample, dataset.metainfo['classes'], min_score, keep_best))
-    return failed
+        if parts.has(index):
+            continue
+        try:
+            with torch.no_grad():
+                sample, = model.test_step(pseudo_collate([images.sample(index)]))
+            check_predictions([sample])
+            part = image_part(images, index, sample, min_score, keep_best)
+        except Exception as error:  # whatever one image sets off must not cost the others
+            expected = isinstance(error, (OSError, ValueError, ArithmeticError))
+            parts.write_failure(index, sentence(error) if expected else f'{type(error).__name__}: {sentence(error)}')
+        else:
+            parts.write(index, part)
 
 
-def merge_parts(parts: PartFiles, classes: Sequence[str], path: str) -> dict:
-    """Put the parts together as one COCO file, written safely.
+def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
+    """Put the parts together as one COCO file, written safely; images that failed are listed in its ``info``.
 
     Returns:
         dict: the content: ``info``, ``licenses``, ``images``, ``annotations``, ``categories``.
 
     Raises:
-        ValueError: if parts are missing, or one is damaged.
+        ValueError: if parts are missing, one is damaged, or every image failed.
     """
-    missing = parts.missing()
+    missing, failed = parts.missing(), parts.failures()
     if missing:
-        raise ValueError(f'{len(missing)} of {parts.count} images are not labelled yet')
-    content = dict(info=parts.info, licenses=[], images=[], annotations=[],
-                   categories=CocoResults(classes).content['categories'])
-    for index in range(parts.count):
+        raise ValueError(f'{len(missing)} of {len(images.names)} images are not labelled yet')
+    if failed and len(failed) == len(images.names):
+        raise ValueError(f'every image failed, nothing is written; {images.names[0]}: {failed[0]}')
+    info = dict(parts.info, num_images=len(images.names) - len(failed),
+                images_sha256=hashlib.sha256('\n'.join(images.names).encode('utf-8', 'surrogatepass')).hexdigest())
+    if failed:
+        info['failed'] = [dict(file_name=images.names[index], error=error) for index, error in failed.items()]
+    content = dict(info=info, licenses=[], images=[], annotations=[],
+                   categories=CocoResults(images.classes, images.category_ids).content['categories'])
+    for index in range(len(images.names)):
+        if index in failed:
+            continue
         part = parts.read(index)
         try:
-            image, annotations = dict(part['image']), [dict(annotation) for annotation in part['annotations']]
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f'{parts.path(index)} is damaged (no image and annotations in it); delete it and start '
-                             'again, the rest is kept') from None
-        content['images'].append(dict(image, id=index + 1))
-        for annotation in annotations:
-            content['annotations'].append(dict(annotation, id=len(content['annotations']) + 1, image_id=index + 1))
+            _check_part(part, images, index)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f'{parts.path(index)} is damaged ({error}); delete it and start again, the rest is '
+                             'kept') from None
+        content['images'].append(dict(part['image'], id=images.ids[index]))
+        for annotation in part['annotations']:
+            content['annotations'].append(
+                dict(annotation, id=len(content['annotations']) + 1, image_id=images.ids[index]))
     write_json(path, content)
     return content
+
+
+def _check_part(part: Mapping, images: LabelledImages, index: int) -> None:
+    """Raise unless a part holds the COCO entries of this image, with masks of its size."""
+    image, annotations = part['image'], part['annotations']
+    size = image['height'], image['width']
+    if image['file_name'] != images.names[index]:
+        raise ValueError('it is of another image')
+    if not all(is_count(side) and side for side in size) or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f'height and width are {str(size)[:80]}')
+    for number, one in enumerate(annotations):
+        mask = one['segmentation']
+        if one['category_id'] not in image['category_ids']:
+            raise ValueError(f'annotation {number} is of a class that is not among the tags')
+        if mask['size'] != list(size) or not isinstance(mask['counts'], str):
+            raise ValueError(f'the mask of annotation {number} is no RLE of {list(size)} pixels')
+        check_runs(run_lengths(mask['counts']), size)
+        if len(one['bbox']) != 4 or not all(map(is_number, (*one['bbox'], one['score'], one['area']))):
+            raise ValueError(f'box, score and area of annotation {number} must be finite numbers')

@@ -47,6 +47,8 @@ class SaliencyDataset(BaseDetDataset):
     """
 
     METAINFO = dict(classes=('salient object', ), palette=[(220, 20, 60)])
+    #: its one class is none of a model's: a checkpoint of any classes is evaluated
+    class_agnostic = True
     PREFIX = dict(img='images', mask='ground_truth_mask')
 
     def __init__(self, data_root: str = 'data/ECSSD', ann_file: str = '', data_prefix: Mapping[str, str] | None = None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os.path as osp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from mmdet.registry import DATASETS, MODELS
@@ -16,8 +16,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 from mmiam.models.cues import CueCache
+from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
 
-from .safe_loading import read_checkpoint, safe_loader
+from .safe_loading import safe_loader
 
 #: what the cues depend on beside the weights, among the keys of ``model``
 _SETTINGS = ('backbone', 'peak_head', 'cue', 'data_preprocessor')
@@ -51,14 +52,21 @@ def find_pipelines(config: object) -> list:
     return [found for one in config for found in find_pipelines(one)] if isinstance(config, (list, tuple)) else []
 
 
-def load_classifier_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu') -> torch.nn.Module:
+def load_classifier_model(cfg: Config, checkpoint: str, device: str | torch.device = 'cpu',
+                          classes: Sequence[str] | None = None) -> torch.nn.Module:
     """The config's model in the filling stage, with the weights of a trained classifier.
+
+    Args:
+        cfg (Config): the config.
+        checkpoint (str): with the weights of backbone and head.
+        device (str | torch.device): where to.
+        classes (Sequence[str], optional): the data set's; class scores are brought into their order.
 
     Raises:
         FileNotFoundError, ValueError: if the checkpoint is missing, refused, or not one of this classifier.
     """
     content = read_checkpoint(checkpoint)
-    state = content.get('state_dict', content)
+    state = state_dict_of(content, checkpoint)
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     config = Config(dict(model=cfg.model)).model
     config.backbone.init_cfg = None  # the checkpoint has the weights
@@ -66,29 +74,32 @@ def load_classifier_model(cfg: Config, checkpoint: str, device: str | torch.devi
     model.set_stage('fill')
     with safe_loader():
         model.init_weights()  # a cue of its own reads its file
+    check_fit(model, state, checkpoint, ('backbone', 'peak_head'))
+    if classes is not None:
+        match_classes(state, classes_of(content), classes, checkpoint)
     own = model.state_dict()
-    for name, value in own.items():
-        if name.startswith(('backbone.', 'peak_head.')) and getattr(state.get(name), 'shape', None) != value.shape:
-            raise ValueError(f'{checkpoint} has no {name} of shape {tuple(value.shape)}; give a checkpoint of this '
-                             'config, trained at least to the end of the classifier\'s stage')
     model.load_state_dict({name: value for name, value in state.items()
                            if name in own and not name.startswith('filler.')}, strict=False)
     return model.to(device).train()
 
 
+def inner_datasets(config: dict) -> list[dict]:
+    """The data sets that others are made of (ConcatDataset, RepeatDataset, ClassBalancedDataset), each once."""
+    inner = config.get('datasets') or ([config['dataset']] if isinstance(config.get('dataset'), dict) else [])
+    return [found for one in inner for found in inner_datasets(one)] or [config]
+
+
 def training_views(cfg: Config) -> Iterator:
-    """The training data set once as it is, and once for each direction in which its pipeline flips."""
+    """Each training data set once as it is, and once for each direction in which its pipeline flips."""
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    dataset = cfg.train_dataloader.dataset
-    if 'pipeline' not in dataset:
-        raise ValueError(f'train_dataloader.dataset is a {dataset.type}, which has no pipeline of its own; name the '
-                         'data set inside of it')
-    directions = [step.get('direction', 'horizontal') for step in dataset.pipeline if step['type'] == 'RandomFlip']
-    directions = [name for entry in directions for name in ([entry] if isinstance(entry, str) else entry)]
-    for direction in (None, *dict.fromkeys(directions)):
-        flip = dict(prob=0.) if direction is None else dict(prob=1., direction=direction)
-        steps = [dict(step, **flip) if step['type'] == 'RandomFlip' else step for step in dataset.pipeline]
-        yield DATASETS.build(dict(dataset, pipeline=steps))
+    for dataset in inner_datasets(cfg.train_dataloader.dataset):
+        steps = dataset.get('pipeline') or []
+        directions = [step.get('direction', 'horizontal') for step in steps if step['type'] == 'RandomFlip']
+        directions = [name for entry in directions for name in ([entry] if isinstance(entry, str) else entry)]
+        for direction in (None, *dict.fromkeys(directions)):
+            flip = dict(prob=0.) if direction is None else dict(prob=1., direction=direction)
+            changed = [dict(step, **flip) if step['type'] == 'RandomFlip' else step for step in steps]
+            yield DATASETS.build(dict(dataset, pipeline=changed))
 
 
 def mine(model: torch.nn.Module, dataset, indices: Iterable[int]) -> tuple[int, dict[str, str]]:
@@ -109,8 +120,8 @@ def mine(model: torch.nn.Module, dataset, indices: Iterable[int]) -> tuple[int, 
     for index in indices:
         try:
             data = model.data_preprocessor(pseudo_collate([dataset[index]]), training=True)
-        except (OSError, ValueError) as error:
-            failed[dataset.get_data_info(index)['img_path']] = str(error)
+        except Exception as error:  # whatever one image sets off must not cost the others
+            failed[dataset.get_data_info(index)['img_path']] = str(error) or type(error).__name__
         else:
             sample, = data['data_samples']
             if model.cue_cache.has(sample):

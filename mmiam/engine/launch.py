@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 
 #: environment variables of a launcher that say what torch.distributed wants to know: RANK, WORLD_SIZE, LOCAL_RANK
-_RANKS = {
+RANKS = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
@@ -32,15 +32,15 @@ def open_cpu_group(cfg: Config) -> bool:
         bool: whether a group was opened.
 
     Raises:
-        RuntimeError: if the launcher's environment variables are not there.
+        ValueError: if the launcher's environment variables are not there.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or torch.cuda.is_available():
         return False
-    missing = [name for name in _RANKS[launcher] if name not in os.environ]
+    missing = [name for name in RANKS[launcher] if name not in os.environ]
     if missing:
-        raise RuntimeError(f'--launcher {launcher}, but {missing[0]} is not set: start it with {_START[launcher]}')
-    for name, source in zip(_RANKS['pytorch'], _RANKS[launcher]):
+        raise ValueError(f'--launcher {launcher}, but {missing[0]} is not set: start it with {_START[launcher]}')
+    for name, source in zip(RANKS['pytorch'], RANKS[launcher]):
         os.environ[name] = os.environ[source]
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_slurm_host()
@@ -75,4 +75,4 @@ def _first_slurm_host() -> str:
                               capture_output=True, text=True, check=True)
         return done.stdout.split()[0]
     except (OSError, IndexError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(f'the first host of the job is not known ({error}); set MASTER_ADDR') from None
+        raise ValueError(f'the first host of the job is not known ({error}); set MASTER_ADDR') from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from .download import fetch
+from mmiam.utils.download import fetch
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -70,7 +70,7 @@ def fetch_weights(name: str, folder: str | Path | None = None, index: str | Path
 
     Raises:
         ValueError: if there is no such model or it has no weights, or their sha256 is wrong or not stated.
-        OSError: as of :func:`mmiam.engine.download.fetch`.
+        OSError: as of :func:`mmiam.utils.download.fetch`.
     """
     models = load_models(index)
     if name not in models:

@@ -1,15 +1,18 @@
-"""Look for the files that a config names before anything long begins."""
+"""Look for what a config names before anything long begins."""
 from __future__ import annotations
 
 import os.path as osp
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
+from mmengine.model import BaseModule
+from mmengine.runner.checkpoint import CheckpointLoader
 
-from .safe_loading import check_checkpoint, read_checkpoint
+from mmiam.models.cues.classifier_weights import check_norm
+from mmiam.utils.checkpoints import check_finite, read_checkpoint, state_dict_of
 
 #: what to do about a missing file, by the config key that names it
 REMEDIES = {
@@ -45,7 +48,8 @@ def check_config_files(cfg: Config, training: bool) -> None:
 
     Raises:
         FileNotFoundError: if a weight file, data root or proposal folder is missing.
-        ValueError: if a checkpoint is damaged, or would run something when it is loaded.
+        ValueError: if a checkpoint is damaged, would run something when it is loaded, has weights that are not finite,
+            or was trained on images of another mean and standard deviation.
     """
     parts = ['test_dataloader'] if not training else ['model', 'train_dataloader', 'val_dataloader']
     problems, checkpoints = [], {}
@@ -57,33 +61,94 @@ def check_config_files(cfg: Config, training: bool) -> None:
                 checkpoints[path] = full
     if problems:
         raise FileNotFoundError('the config names files that are not there:\n  ' + '\n  '.join(dict.fromkeys(problems)))
-    if training and cfg.get('resume') and not cfg.get('load_from') and cfg.get('work_dir'):
-        latest = find_latest_checkpoint(cfg.work_dir) if osp.isdir(cfg.work_dir) else None
-        if latest is not None and osp.isfile(latest):
-            checkpoints[latest] = '--resume'
+    norm = cfg.get('model', {}).get('data_preprocessor') or {}
     for path, full in checkpoints.items():
         try:
-            check_checkpoint(path)
+            content = read_checkpoint(path)
+            check_finite(state_dict_of(content, path), path)
+            if full.startswith('model.backbone.init_cfg') and {'mean', 'std'} <= set(norm):
+                check_norm(content, path, norm['mean'], norm['std'])
         except ValueError as error:
             raise ValueError(f'{full}: {error}') from None
 
 
-def check_weights(model: torch.nn.Module, path: str) -> None:
-    """Raise an error for weights of other shapes, which mmengine would leave out with a line in the log.
+def latest_checkpoint(work_dir: str) -> str | None:
+    """The checkpoint that a run in a work dir goes on from: the newest whole one; None if there is none.
 
-    Args:
-        model (nn.Module): that the weights are for; a parallel wrapper of it will do.
-        path (str): a checkpoint's file.
+    ``last_checkpoint`` names it, with the folder in which it was written: a work dir may have been moved or copied
+    since, or the run killed between a file's opening and its last byte.
 
     Raises:
-        ValueError: naming the first of them.
+        ValueError: if there are checkpoints and none is whole.
     """
-    content = read_checkpoint(path, map_location='meta')
-    state = content.get('state_dict', content)
-    model = model.module if is_model_wrapper(model) else model
-    wrong = [(name, tuple(value.shape), tuple(state[name].shape)) for name, value in model.state_dict().items()
-             if name in state and state[name].shape != value.shape]
-    if wrong:
-        name, ours, theirs = wrong[0]
-        raise ValueError(f'{path} is of another model: {len(wrong)} of its weights have other shapes, the first is '
-                         f'{name}, {theirs} in place of {ours}; give the config it was trained with')
+    names = sorted((name for name in (osp.basename(path) for path in _glob(work_dir))),
+                   key=lambda name: (int(re.findall(r'\d+', name)[-1]), name), reverse=True)
+    last = osp.join(work_dir, 'last_checkpoint')
+    if osp.isfile(last):
+        with open(last, encoding='utf-8', errors='replace') as file:
+            named = re.split(r'[\\/]', file.read().strip())[-1]
+        if named in names:
+            names = [named, *(name for name in names if name != named)]
+    broken = []
+    for name in names:
+        path = osp.join(work_dir, name)
+        try:
+            read_checkpoint(path, 'meta')
+        except ValueError as error:
+            broken.append(str(error))
+        else:
+            return path
+    if broken:
+        raise ValueError(f'no checkpoint in {work_dir} is whole: {broken[0]}. Start again without --resume, in another '
+                         '--work-dir')
+    return None
+
+
+def _glob(work_dir: str) -> list[str]:
+    import glob
+    return [path for path in glob.glob(osp.join(glob.escape(work_dir), '*.pth'))
+            if re.fullmatch(r'(epoch|iter)_\d+\.pth', osp.basename(path))]
+
+
+def check_own_initializers(model: torch.nn.Module) -> None:
+    """Refuse pretrained weights of another network where a backbone reads them by itself (Swin, PVT).
+
+    Their names are changed on the way in, so the shapes of matrices are compared, as often as they occur.
+
+    Raises:
+        ValueError: if fewer than half of the backbone's are in the file.
+    """
+    for module in model.modules():
+        config = getattr(module, 'init_cfg', None)
+        if (isinstance(config, dict) and config.get('type') == 'Pretrained'
+                and type(module).init_weights is not BaseModule.init_weights):
+            path = config['checkpoint']
+            state = state_dict_of(CheckpointLoader.load_checkpoint(path, 'cpu'), path)
+            own, given = (Counter(tuple(value.shape) for value in values.values() if value.dim() > 1) for values in
+                          (module.state_dict(), state))
+            fit = sum((own & given).values())
+            if fit * 2 < sum(own.values()):
+                raise ValueError(f'{path} is of another model: it has weights of the shapes of {fit} of the '
+                                 f'{sum(own.values())} of {type(module).__name__}; give the weights of this network')
+
+
+def check_proposals(dataset) -> None:
+    """Refuse a training data set with images without proposals, before the first epoch.
+
+    Raises:
+        FileNotFoundError: with the number of them and the first.
+    """
+    if hasattr(dataset, 'datasets'):
+        for one in dataset.datasets:
+            check_proposals(one)
+    elif hasattr(dataset, 'dataset'):
+        check_proposals(dataset.dataset)
+    for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
+        if getattr(step, 'on_missing', None) == 'error':
+            paths = [step.proposal_path(dataset.get_data_info(index)) for index in range(len(dataset))]
+            missing = [path for path in paths if not path.exists()]
+            if missing:
+                raise FileNotFoundError(
+                    f'{len(missing)} of {len(paths)} training images have no proposals, the first is {missing[0]}; '
+                    f'make them: python tools/proposals/generate.py IMAGES {step.proposal_root} (--recursive for '
+                    'images in folders); what is there is kept')

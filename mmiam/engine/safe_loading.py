@@ -1,80 +1,49 @@
-"""Checkpoints are read by torch's safe loader alone, whoever reads them.
+"""Checkpoints are read by torch's safe loader alone, whoever reads them, and only into the model that they fit.
 
-A pickle is a program. ``torch.load(weights_only=True)`` builds tensors, numbers, texts, lists and dicts and calls
-nothing that a file names. It is the default only since torch 2.6, ``torch.hub`` passes False to it to this day, and
-an environment variable switches it off: here it is said explicitly.
+The safe loader is torch's default only since 2.6, ``torch.hub`` passes False to it to this day, and an environment
+variable switches it off: here it is said explicitly.
 """
 from __future__ import annotations
 
 import os
-import pickle
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from mmengine.logging import print_log
+from mmengine.model import update_init_info
+from mmengine.model.weight_init import PretrainedInit
+from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
 
-_REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # the second before torch 2.4
+from mmiam.models.cues.classifier_weights import backbone_weights
+from mmiam.utils.checkpoints import REMOTE, check_fit, read_checkpoint, state_dict_of
+
 _SWITCHES = ('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_WEIGHTS_ONLY_LOAD')
-_REMOTE = ('http://', 'https://')
-
-
-def read_checkpoint(path: str, map_location='cpu') -> dict:
-    """The content of a checkpoint; nothing in the file is ever run.
-
-    Args:
-        path (str): the file.
-        map_location: as of :func:`torch.load`.
-
-    Returns:
-        dict: whatever the file holds: tensors by name, or ``state_dict``, ``meta`` and so on.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file wants to run something, is damaged, or is no checkpoint; file and cause are named.
-    """
-    path = os.path.expanduser(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint {path} does not exist')
-    if not os.path.getsize(path):
-        raise ValueError(f'checkpoint {path} is empty (0 bytes); copy or download it again')
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(_refusal(path, str(error))) from None
-    except Exception as error:  # a damaged file makes the loader raise whatever it stumbles over
-        raise ValueError(f'checkpoint {path} is truncated or no checkpoint ({type(error).__name__}: '
-                         f'{str(error).strip().splitlines()[0] if str(error).strip() else "no cause given"}); copy or '
-                         'download it again') from None
-    if not isinstance(content, Mapping):
-        raise ValueError(f'{path} holds a {type(content).__name__}, not a checkpoint (a dict of tensors by name)')
-    return content
-
-
-def _refusal(path: str, message: str) -> str:
-    """The sentence for a file that the safe loader does not take."""
-    found = _REFUSED.search(message)
-    if found is None:
-        return (f'checkpoint {path} is refused by the safe loader and nothing in it was run: it is damaged, or no '
-                'checkpoint of plain tensors, numbers and texts')
-    return (f'checkpoint {path} is refused and nothing in it was run: loading it would call {found.group(1)}, which a '
-            'checkpoint of plain tensors, numbers and texts never does. Take the file from a source you trust; one of '
-            "your own from another project: write its state_dict alone, torch.save(dict(state_dict=...), 'new.pth')")
-
-
-def check_checkpoint(path: str) -> None:
-    """Raise as :func:`read_checkpoint` does, before anything long begins."""
-    read_checkpoint(path, map_location='meta')
 
 
 def load_from_safe(filename: str, map_location=None) -> dict:
-    """Loader for mmengine, whose log takes what follows `load_from_` for a name: a file, or a URL fetched first."""
-    if filename.startswith(_REMOTE):
-        from .download import fetch
-        filename = fetch(filename)
+    """Loader for mmengine, whose log takes what follows `load_from_` for a name."""
     return read_checkpoint(filename, map_location)
+
+
+class FittingInit(PretrainedInit):
+    """``init_cfg=dict(type='Pretrained', ...)`` that refuses weights of another network, and reads further layouts."""
+
+    def __call__(self, module: nn.Module) -> None:
+        print_log(f'load model from: {self.checkpoint}', logger='current')
+        content = CheckpointLoader.load_checkpoint(self.checkpoint, self.map_location, logger='current')
+        state = state_dict_of(content, self.checkpoint)
+        if self.prefix is not None:
+            start = self.prefix.rstrip('.') + '.'
+            state = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
+        elif not hasattr(module, 'backbone'):
+            state = backbone_weights(state)
+        check_fit(module, state, self.checkpoint)
+        module.load_state_dict(state, strict=False)
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=self._get_init_info())
 
 
 def use_safe_loader() -> None:
@@ -85,7 +54,8 @@ def use_safe_loader() -> None:
     if os.environ.pop(_SWITCHES[0], None) is not None:
         warnings.warn(f'{_SWITCHES[0]} is ignored: checkpoints are read by the safe loader', stacklevel=2)
     os.environ[_SWITCHES[1]] = '1'  # also torch.hub's calls, which pass weights_only=False
-    CheckpointLoader.register_scheme(prefixes=['', *_REMOTE], loader=load_from_safe, force=True)
+    CheckpointLoader.register_scheme(prefixes=['', *REMOTE], loader=load_from_safe, force=True)
+    WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=FittingInit, force=True)
 
 
 @contextmanager
@@ -93,11 +63,13 @@ def safe_loader() -> Iterator[None]:
     """:func:`use_safe_loader` within a block; afterwards everything is as it was."""
     switches = {name: os.environ.get(name) for name in _SWITCHES}
     schemes = CheckpointLoader._schemes.copy()
+    initializer = WEIGHT_INITIALIZERS.get('Pretrained')
     try:
         use_safe_loader()
         yield
     finally:
         CheckpointLoader._schemes = schemes
+        WEIGHT_INITIALIZERS.register_module(name='Pretrained', module=initializer, force=True)
         for name, value in switches.items():
             os.environ.pop(name, None)
             if value is not None:

@@ -1,10 +1,11 @@
-"""Records of predictions and ground truth as json: written safely, read back without a model."""
+"""Records of predictions and ground truth as json: written safely, with a check sum, read back without a model."""
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 
-from mmiam.utils.files import is_count, is_number, read_json, write_json
+from mmiam.utils.checked_json import read_checked_json, write_checked_json
+from mmiam.utils.files import is_count, is_number
 from mmiam.utils.rle import check_runs, run_lengths
 
 #: pixels of an image; a larger number is a damaged file, and masks of it would fill the memory (our choice)
@@ -22,7 +23,7 @@ def save_dump(path: str, records: Sequence[Mapping], classes: Sequence[str], pre
         classes (Sequence[str]): Class names; the label is the position.
         pred_field (str): Which predictions of the model these are.
     """
-    write_json(path, dict(format=FORMAT, pred_field=pred_field, classes=list(classes), images=list(records)))
+    write_checked_json(path, dict(format=FORMAT, pred_field=pred_field, classes=list(classes), images=list(records)))
 
 
 def load_dump(path: str) -> dict:
@@ -37,8 +38,11 @@ def load_dump(path: str) -> dict:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{path} does not exist; write it with VOCInstanceMetric(dump=…)')
-    content = read_json(path, 'dump the predictions again')
-    if not isinstance(content, dict) or content.get('format') != FORMAT:
+    try:
+        content = read_checked_json(path)
+    except ValueError as error:
+        raise ValueError(f'{error}; dump the predictions again') from None
+    if content.get('format') != FORMAT:
         raise ValueError(f"{path} is not a dump of VOCInstanceMetric (key 'format' must be {FORMAT!r})")
     images = content.get('images')
     if not isinstance(images, list) or not all(isinstance(record, dict) for record in images):

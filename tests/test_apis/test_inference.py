@@ -11,7 +11,8 @@ import torch
 from mmdet.apis import DetInferencer, inference_detector
 from PIL import Image
 
-from mmiam.apis import image_files, init_model
+from mmiam.apis import image_files, init_model, predict_files
+from mmiam.apis.inference import output_names
 
 DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
 
@@ -99,3 +100,57 @@ def test_det_inferencer(folder, tiny_config, tmp_path):
     assert len(expected) > 0
     assert torch.equal(found.masks, expected.masks) and torch.equal(found.labels, expected.labels)
     assert torch.allclose(found.scores, expected.scores)
+
+
+def test_weights_that_do_not_fit_are_refused(tiny_config, tmp_path):
+    """mmdet loads what fits, and the rest stays random with a line in the log."""
+    cfg = tiny_config()
+    state = init_model(cfg, device='cpu').state_dict()
+    for name, change, message in (
+            ('backbone', lambda key: key.startswith('backbone'), 'lacks .*peak_head.classifier.weight'),
+            ('prefixed', lambda key: 'net.' + key, 'of another model: 0 of')):
+        kept = {changed if isinstance(changed, str) else key: value for key, value in state.items()
+                if (changed := change(key))}
+        torch.save(dict(state_dict=kept), tmp_path / f'{name}.pth')
+        with pytest.raises(ValueError, match=f'{name}.pth .*{message}'):
+            init_model(cfg, str(tmp_path / f'{name}.pth'), 'cpu')
+    broken = {key: value * float('nan') if key.startswith('filler') and value.is_floating_point() else value
+              for key, value in init_model(cfg, device='cpu').state_dict().items()}
+    torch.save(dict(state_dict=broken), tmp_path / 'nan.pth')
+    with pytest.raises(ValueError, match='nan.pth: .* infinite or no numbers, the first is filler'):
+        init_model(cfg, str(tmp_path / 'nan.pth'), 'cpu')
+
+
+def test_names_of_what_is_written(tmp_path):
+    def names(*paths):
+        return output_names([str(tmp_path / path) for path in paths])
+    assert names('a/1.jpg', 'b/2.jpg') == ['1.jpg', '2.jpg']
+    assert names('a/1.jpg', 'b/1.jpg', 'b/c/2.jpg') == ['a/1.jpg', 'b/1.jpg', 'b/c/2.jpg']
+    assert names('a/1.jpg', 'a/1.png') == ['1_jpg.jpg', '1_png.png']
+    assert names('a/1.jpg', 'a/1.jpg') == ['1.jpg', '1.jpg']
+
+
+def test_image_demo_on_equal_names(folder, tiny_config, tmp_path):
+    tiny_config().dump(tmp_path / 'tiny.py')
+    for name in ('x', 'y'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'same.png').write_bytes((folder / 'rgba.png').read_bytes())
+    (tmp_path / 'list.txt').write_text('x/same.png\ny/same.png\n')
+    main = runpy.run_path(str(DEMO))['main']
+    assert main([str(tmp_path / 'list.txt'), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
+                 '--device', 'cpu', '--score-thr', '0']) == 0
+    found = sorted(path.relative_to(tmp_path / 'out/vis').as_posix() for path in (tmp_path / 'out/vis').rglob('*.png'))
+    assert found == ['x/same.png', 'y/same.png']
+
+
+def test_an_image_whose_scores_are_no_numbers_is_said(folder, tiny_config, monkeypatch):
+    model = init_model(tiny_config(), device='cpu')
+    real = model.test_step
+
+    def step(data):
+        found = real(data)
+        found[0].pred_class_scores[0] = float('nan')
+        return found
+    monkeypatch.setattr(model, 'test_step', step)
+    with pytest.warns(UserWarning, match='grey.png: the scores are no numbers'):
+        assert list(predict_files(model, [str(folder / 'grey.png')])) == [(str(folder / 'grey.png'), None)]

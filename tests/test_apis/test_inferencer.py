@@ -74,3 +74,17 @@ def test_what_it_does_not_take(files, hostile):
         IAMInferencer(None, str(hostile))
     with pytest.raises(ValueError, match='nothing in it was run'):
         IAMInferencer(files[0], str(hostile))
+
+
+def test_equal_names_and_pixels_that_are_no_numbers(files, tmp_path):
+    config, weights, images = files
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'a.jpg').write_bytes((images / 'b.jpg').read_bytes())
+    inferencer = IAMInferencer(config, weights, device='cpu', show_progress=False)
+    paths = [str(images / 'a.jpg'), str(other / 'a.jpg')]
+    inferencer(paths, out_dir=str(tmp_path / 'out'), no_save_pred=False, pred_score_thr=0., batch_size=2)
+    written = sorted(path.relative_to(tmp_path / 'out').as_posix() for path in (tmp_path / 'out').rglob('*.*'))
+    assert written == ['images/preds/a.json', 'images/vis/a.jpg', 'other/preds/a.json', 'other/vis/a.jpg']
+    with pytest.raises(ValueError, match='image 1 of 2 has pixels that are infinite or no numbers'):
+        inferencer([np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), np.nan, np.float32)])

@@ -1,12 +1,17 @@
 """Which instances become pseudo labels, and what the file says about them."""
+import json
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.structures import InstanceData
+from PIL import Image
 
 from mmiam.apis.part_files import PartFiles
-from mmiam.apis.pseudo_labels import consistent, image_part, merge_parts, provenance, shard_of_launcher
+from mmiam.apis.pseudo_labels import LabelledImages, consistent, image_part, merge_parts, provenance
 from mmiam.utils.rle import decode_masks
 
 SCORES = torch.tensor([0.2, 0.9, 0.6, 0.4, 0.3])
@@ -37,41 +42,114 @@ def sample():
                                     bboxes=torch.tensor([[2., 1., 5., 3.], [0., 3., 2., 4.]])))
 
 
+def images(names=('a/b.jpg', ), ids=(7, ), category_ids=(17, 18, 'z')):
+    return SimpleNamespace(classes=('x', 'y', 'z'), category_ids=list(category_ids), names=list(names), ids=list(ids),
+                           labels=[[0, 1, 2]] * len(names))
+
+
 def test_entries_of_an_image():
-    part = image_part('a/b.jpg', sample(), ('x', 'y', 'z'), 0., False)
-    assert part['image'] == dict(id=1, file_name='a/b.jpg', height=4, width=6, category_ids=[1, 2, 3])
+    part = image_part(images(), 0, sample(), 0., False)
+    assert part['image'] == dict(id=1, file_name='a/b.jpg', height=4, width=6, category_ids=[17, 18, 'z'])
     first, second = part['annotations']
-    assert (first['category_id'], first['score'], first['area'], first['bbox']) == (1, 0.75, 2, [0, 3, 2, 1])
-    assert (second['category_id'], second['score'], second['area'], second['bbox']) == (2, 0.25, 6, [2, 1, 3, 2])
+    assert (first['category_id'], first['score'], first['area'], first['bbox']) == (17, 0.75, 2, [0, 3, 2, 1])
+    assert (second['category_id'], second['score'], second['area'], second['bbox']) == (18, 0.25, 6, [2, 1, 3, 2])
     assert decode_masks([second['segmentation']], (4, 6))[0].tolist() == sample().pred_instances.masks[0].tolist()
 
 
 def test_merge(tmp_path):
-    parts = PartFiles(str(tmp_path / 'parts'), dict(version='x'), 2)
-    parts.write(1, image_part('b.jpg', sample(), 'xyz', 0., False))
+    both, path = images(('a.jpg', 'b.jpg'), (9000, 9007)), str(tmp_path / 'out.json')
+    parts = PartFiles(str(tmp_path / 'parts'), dict(version='x'), both.names)
+    parts.write(1, image_part(both, 1, sample(), 0., False))
     with pytest.raises(ValueError, match='1 of 2 images are not labelled yet'):
-        merge_parts(parts, 'xyz', str(tmp_path / 'out.json'))
+        merge_parts(parts, both, path)
     assert not (tmp_path / 'out.json').exists()
-    parts.write(0, image_part('a.jpg', sample(), 'xyz', 0.5, False))
-    content = merge_parts(parts, 'xyz', str(tmp_path / 'out.json'))
-    assert [(image['id'], image['file_name']) for image in content['images']] == [(1, 'a.jpg'), (2, 'b.jpg')]
-    assert [(a['id'], a['image_id']) for a in content['annotations']] == [(1, 1), (2, 2), (3, 2)]
-    assert content['categories'] == [dict(id=1, name='x'), dict(id=2, name='y'), dict(id=3, name='z')]
-    assert content['info'] == dict(version='x')
+    parts.write(0, image_part(both, 0, sample(), 0.5, False))
+    content = merge_parts(parts, both, path)
+    assert [(image['id'], image['file_name']) for image in content['images']] == [(9000, 'a.jpg'), (9007, 'b.jpg')]
+    assert [(a['id'], a['image_id']) for a in content['annotations']] == [(1, 9000), (2, 9007), (3, 9007)]
+    assert content['categories'] == [dict(id=17, name='x'), dict(id=18, name='y'), dict(id='z', name='z')]
+    assert content['info']['version'] == 'x' and content['info']['num_images'] == 2 and 'failed' not in content['info']
+
+
+def test_merge_without_what_failed(tmp_path):
+    both, path = images(('a.jpg', 'b.jpg'), (1, 2)), str(tmp_path / 'out.json')
+    parts = PartFiles(str(tmp_path / 'parts'), {}, both.names)
+    parts.write_failure(0, 'is broken')
+    parts.write(1, image_part(both, 1, sample(), 0., False))
+    content = merge_parts(parts, both, path)
+    assert [image['id'] for image in content['images']] == [2] and content['info']['num_images'] == 1
+    assert content['info']['failed'] == [dict(file_name='a.jpg', error='is broken')]
+    os.unlink(parts.path(1))
+    parts.write_failure(1, 'is broken too')
+    with pytest.raises(ValueError, match='every image failed, nothing is written; a.jpg: is broken'):
+        merge_parts(parts, both, path)
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda part: part['image'].update(file_name='b.jpg'), 'another image'),
+    (lambda part: part['image'].update(height=10**9), 'height and width'),
+    (lambda part: part['annotations'][0].update(category_id=99), 'not among the tags'),
+    (lambda part: part['annotations'][0]['segmentation'].update(size=[5, 5]), 'no RLE of'),
+    (lambda part: part['annotations'][0]['segmentation'].update(counts='0'), 'is damaged'),
+    (lambda part: part['annotations'][0].update(score=float('nan')), 'finite numbers'),
+    (lambda part: part.pop('annotations'), 'annotations')])
+def test_records_of_a_part_are_checked(change, message, tmp_path):
+    one = images()
+    parts = PartFiles(str(tmp_path / 'parts'), {}, one.names)
+    part = image_part(one, 0, sample(), 0., False)
+    change(part)
+    parts.write(0, part)
+    with pytest.raises(ValueError, match=message):
+        merge_parts(parts, one, str(tmp_path / 'out.json'))
 
 
 def test_provenance_follows_from_its_inputs(tmp_path):
     (tmp_path / 'a.pth').write_bytes(b'abc')
-    info = provenance('c.py', Config(dict(x=1)), str(tmp_path / 'a.pth'), ['1', '2'], min_score=0.1)
+    info = provenance('c.py', Config(dict(x=1)), str(tmp_path / 'a.pth'), min_score=0.1)
     assert info['checkpoint_sha256'].startswith('ba7816bf8f01cfea') and info['checkpoint'] == 'a.pth'  # FIPS 180
-    assert info['num_images'] == 2 and info['min_score'] == 0.1
-    other = provenance('c.py', Config(dict(x=2)), str(tmp_path / 'a.pth'), ['1', '3'], min_score=0.1)
-    assert {key for key in info if info[key] != other[key]} == {'config_sha256', 'images_sha256'}
+    assert info['min_score'] == 0.1
+    other = provenance('c.py', Config(dict(x=2)), str(tmp_path / 'a.pth'), min_score=0.1)
+    assert {key for key in info if info[key] != other[key]} == {'config_sha256'}
 
 
-def test_shard_of_a_launcher():
-    assert shard_of_launcher('none', dict(RANK='1', WORLD_SIZE='4')) is None
-    assert shard_of_launcher('pytorch', dict(RANK='1', WORLD_SIZE='4')) == '1/4'
-    assert shard_of_launcher('slurm', dict(SLURM_PROCID='0', SLURM_NTASKS='2')) == '0/2'
-    with pytest.raises(ValueError, match='RANK and WORLD_SIZE are not set; start with torchrun'):
-        shard_of_launcher('pytorch', dict(RANK='1'))
+@pytest.fixture
+def photos(tmp_path):
+    """``photos(name)`` -> a WeakLabelDataset's config of two images, cat/1.jpg and dog/1.jpg, and a pipeline."""
+    def make(name):
+        for tag in ('cat', 'dog'):
+            (tmp_path / name / tag).mkdir(parents=True)
+            Image.new('RGB', (8, 6)).save(tmp_path / name / tag / '1.jpg')
+        return dict(type='WeakLabelDataset', img_root=str(tmp_path / name), pipeline=[])
+    return make
+
+
+def labelled(dataset):
+    return LabelledImages(Config(dict(train_dataloader=dict(dataset=dataset),
+                                      test_dataloader=dict(dataset=dict(pipeline=[])))))
+
+
+def test_data_sets_in_others_are_taken_out(photos):
+    one, two = photos('one'), photos('two')
+    balanced = dict(type='ClassBalancedDataset', oversample_thr=1., dataset=one)
+    for wrapped in (one, balanced, dict(type='RepeatDataset', times=3, dataset=balanced)):
+        found = labelled(wrapped)
+        assert found.names == ['cat/1.jpg', 'dog/1.jpg'] and found.labels == [[0], [1]] and found.ids == [1, 2]
+    found = labelled(dict(type='ConcatDataset', datasets=[balanced, two, one]))
+    assert found.names == ['one/cat/1.jpg', 'one/dog/1.jpg', 'two/cat/1.jpg', 'two/dog/1.jpg']
+    assert [os.path.isfile(path) for path in found.paths] == [True] * 4 and len(set(found.keys())) == 4
+    two['metainfo'] = dict(classes=('dog', 'cat'))
+    with pytest.raises(ValueError, match='have other classes'):
+        labelled(dict(type='ConcatDataset', datasets=[one, two]))
+
+
+def test_ids_of_coco_json_are_kept(photos, tmp_path):
+    one = photos('one')
+    content = dict(images=[dict(id='b', file_name='dog/1.jpg'), dict(id=9, file_name='cat/1.jpg')],
+                   categories=[dict(id=18, name='dog'), dict(id=3, name='cat')],
+                   annotations=[dict(image_id=9, category_id=3), dict(image_id='b', category_id=18)])
+    (tmp_path / 'tags.json').write_text(json.dumps(content))
+    found = labelled(dict(one, ann_file=str(tmp_path / 'tags.json')))
+    assert dict(zip(found.names, found.ids)) == {'dog/1.jpg': 'b', 'cat/1.jpg': 9}
+    assert dict(zip(found.classes, found.category_ids)) == dict(dog=18, cat=3)
+    chosen = labelled(dict(one, ann_file=str(tmp_path / 'tags.json'), metainfo=dict(classes=('cat', 'dog'))))
+    assert chosen.category_ids == [3, 18]

@@ -1,6 +1,7 @@
 """mmdet's own methods on exported pseudo labels: the configs build, and train and evaluate on tiny data."""
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,19 +35,24 @@ def pseudo(mini_voc, tmp_path, monkeypatch):
     """VOC_ROOT and PSEUDO_LABELS of a miniature tree, exported as if a model had predicted its training masks."""
     init_default_scope('mmdet')
     root = mini_voc()
-    parts = PartFiles(str(tmp_path / 'parts'), {}, 3)
-    for index, name in enumerate(('t0', 't1', 't2')):
+    names = ('t0', 't1', 't2')
+    images = SimpleNamespace(
+        classes=VOC_CLASSES, category_ids=list(range(1, 21)), names=[f'{name}.jpg' for name in names], ids=[1, 2, 3],
+        labels=[])
+    parts = PartFiles(str(tmp_path / 'parts'), {}, names)
+    for index, name in enumerate(names):
         files = [str(root / folder / f'{name}.png') for folder in ('SegmentationClass', 'SegmentationObject')]
         found = load_voc_instances(*files, {i: i - 1 for i in range(1, 21)})[0]
         labels = [item['bbox_label'] for item in found]
+        images.labels.append(sorted(set(labels)))
         sample = DetDataSample(
-            metainfo=dict(ori_shape=(24, 32), image_labels=sorted(set(labels))),
+            metainfo=dict(ori_shape=(24, 32)),
             pred_instances=InstanceData(
                 masks=torch.from_numpy(decode_masks([item['mask'] for item in found], (24, 32))),
                 bboxes=torch.tensor([item['bbox'] for item in found]), labels=torch.tensor(labels),
                 scores=torch.linspace(0.9, 0.5, len(found))))
-        parts.write(index, image_part(f'{name}.jpg', sample, VOC_CLASSES, 0., False))
-    merge_parts(parts, VOC_CLASSES, str(tmp_path / 'pseudo.json'))
+        parts.write(index, image_part(images, index, sample, 0., False))
+    merge_parts(parts, images, str(tmp_path / 'pseudo.json'))
     monkeypatch.setenv('VOC_ROOT', str(root))
     monkeypatch.setenv('PSEUDO_LABELS', str(tmp_path / 'pseudo.json'))
     return root

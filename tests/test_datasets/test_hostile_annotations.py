@@ -13,6 +13,7 @@ from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, 
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.evaluation.dump import load_dump
 from mmiam.models.baselines.detection_file_boxes import load_detections
+from mmiam.utils.checked_json import write_checked_json
 from mmiam.utils.images import check_image_file, image_size
 
 CLASSES = ('cat', 'dog')
@@ -69,7 +70,7 @@ def test_any_json(content, tmp_path_factory):
                           (dict(detections=[content]), lambda: load_detections(str(path), CLASSES)),
                           (dict(format='mmiam-instances-1', classes=CLASSES, pred_field='p', images=content),
                            lambda: load_dump(str(path)))):
-        path.write_text(json.dumps(value))
+        write_checked_json(path, value)
         try:
             reader()
         except ValueError as error:

@@ -37,10 +37,10 @@ def test_the_group_is_opened_by_gloo(launcher, monkeypatch):
 
 
 def test_a_missing_launcher_is_a_sentence(monkeypatch):
-    with pytest.raises(RuntimeError, match='RANK is not set: start it with tools/dist_train.sh'):
+    with pytest.raises(ValueError, match='RANK is not set: start it with tools/dist_train.sh'):
         open_cpu_group(Config(dict(launcher='pytorch')))
     for name in VARIABLES['slurm']:
         monkeypatch.setenv(name, '0')
     monkeypatch.setenv('PATH', '')
-    with pytest.raises(RuntimeError, match='the first host of the job is not known .*set MASTER_ADDR'):
+    with pytest.raises(ValueError, match='the first host of the job is not known .*set MASTER_ADDR'):
         open_cpu_group(Config(dict(launcher='slurm')))

@@ -4,8 +4,8 @@ import threading
 import pytest
 import yaml
 
-from mmiam.engine.download import sha256_of
 from mmiam.engine.model_zoo import fetch_weights, load_models
+from mmiam.utils.download import sha256_of
 
 
 @pytest.fixture

@@ -8,6 +8,12 @@ from mmengine.logging import HistoryBuffer
 from mmiam.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook, to_plain
 
 
+@pytest.fixture(autouse=True)
+def unchecked(monkeypatch):
+    """What fits is tested with the tools and in tests/test_utils/test_checkpoints.py."""
+    monkeypatch.setattr(SafeCheckpointHook, 'check', staticmethod(lambda runner, checkpoint: None))
+
+
 def test_checkpoint_survives_the_safe_loader(tmp_path):
     buffer = HistoryBuffer([1., 3.], [1, 2], max_length=7)
     checkpoint = dict(
@@ -33,3 +39,9 @@ def test_plain_values():
 
 def test_a_checkpoint_without_history_loads():
     SafeCheckpointHook().after_load_checkpoint(None, dict(state_dict={}))
+
+
+def test_weights_that_are_no_numbers_are_not_saved():
+    state = dict(a=torch.ones(1), b=torch.tensor([1., float('inf')]))
+    with pytest.raises(FloatingPointError, match='not saved: 1 of 2 weights are infinite .* the first is b'):
+        SafeCheckpointHook().before_save_checkpoint(None, dict(state_dict=state))

@@ -29,7 +29,8 @@ def cache_folder(tiny_config, tmp_path):
         model = MODELS.build(cfg.model)
         model.cue.classifier.head.classifier.bias.data.fill_(bias)
         runner = SimpleNamespace(model=model, epoch=0, max_epochs=1, cfg=cfg, work_dir=str(tmp_path / 'run'),
-                                 logger=MMLogger.get_current_instance())
+                                 logger=MMLogger.get_current_instance(),
+                                 message_hub=SimpleNamespace(log_scalars={}))
         TrainingStageHook(fill_begin=0).before_train_epoch(runner)
         return model.cue_cache.folder
 
@@ -41,7 +42,8 @@ def test_self_selection_begins_with_its_epoch(tiny_config, tmp_path):
     cfg = Config(dict(model=tiny_config().model))
     model = MODELS.build(cfg.model)
     runner = SimpleNamespace(model=model, max_epochs=6, cfg=cfg, work_dir=str(tmp_path),
-                             logger=MMLogger.get_current_instance())
+                             logger=MMLogger.get_current_instance(),
+                             message_hub=SimpleNamespace(log_scalars={}))
     for hook, expected in ((TrainingStageHook(2), [False] * 6),
                            (TrainingStageHook(2, select_begin=4), [False] * 4 + [True] * 2)):
         found = []
@@ -104,3 +106,28 @@ def test_what_cues_do_not_depend_on_is_not(folder_of):
 
 def test_weights_of_the_cue_are_part_of_the_fingerprint(cache_folder):
     assert cache_folder(0.) == cache_folder(0.) != cache_folder(1.)
+
+
+def test_the_log_of_a_stage_begins_with_it(tiny_config, tmp_path):
+    """The smoothing window would average the losses of both stages."""
+    init_default_scope('mmdet')
+    cfg = Config(dict(model=tiny_config().model))
+    hub = SimpleNamespace(log_scalars={'train/loss': 1, 'train/loss_cls': 2, 'train/lr': 3, 'val/loss': 4})
+    runner = SimpleNamespace(model=MODELS.build(cfg.model), max_epochs=3, cfg=cfg, work_dir=str(tmp_path),
+                             logger=MMLogger.get_current_instance(), message_hub=hub)
+    hook = TrainingStageHook(1, cache_cues=False)
+    for runner.epoch in range(3):
+        hook.before_train_epoch(runner)
+        assert ('train/loss' in hub.log_scalars) == (runner.epoch != 1)
+        assert {'train/lr', 'val/loss'} <= set(hub.log_scalars)
+        hub.log_scalars['train/loss'] = 1
+
+
+def test_the_filling_stage_alone_needs_a_classifier(tiny_config):
+    init_default_scope('mmdet')
+    runner = SimpleNamespace(model=MODELS.build(Config(dict(model=tiny_config().model)).model), _has_loaded=False)
+    TrainingStageHook(1).before_train(runner)
+    with pytest.raises(ValueError, match='give its checkpoint, --cfg-options load_from='):
+        TrainingStageHook(0).before_train(runner)
+    runner._has_loaded = True
+    TrainingStageHook(0).before_train(runner)

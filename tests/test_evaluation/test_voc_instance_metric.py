@@ -10,6 +10,7 @@ from mmengine.structures import InstanceData
 
 from mmiam.evaluation.dump import load_dump, save_dump
 from mmiam.evaluation.functional.records import evaluate_records
+from mmiam.utils.checked_json import write_checked_json
 from mmiam.utils.rle import decode_masks, encode_masks
 
 init_default_scope('mmdet')
@@ -147,11 +148,15 @@ def test_a_broken_dump_is_named(tmp_path):
     path = tmp_path / 'x.json'
     with pytest.raises(FileNotFoundError, match='x.json'):
         load_dump(str(path))
-    for text, match in (('{"format": ', 'not json'), ('[]', 'not a dump'), ('{"images": []}', 'not a dump'),
-                        ('{"format": "mmiam-instances-1", "images": []}', "'classes' must be"),
-                        ('{"format": "mmiam-instances-1", "classes": [], "images": [{}]}', 'image 0 lacks')):
-        path.write_text(text)
+    for content, match in ((dict(images=[]), 'not a dump'),
+                           (dict(format='mmiam-instances-1', images=[]), "'classes' must be"),
+                           (dict(format='mmiam-instances-1', classes=[], images=[{}]), 'image 0 lacks')):
+        write_checked_json(path, content)
         with pytest.raises(ValueError, match=f'x.json.*{match}'):
+            load_dump(str(path))
+    for text in ('{"format": ', '[]', json.dumps(dict(format='mmiam-instances-1', classes=[], images=[]))):
+        path.write_text(text)
+        with pytest.raises(ValueError, match='x.json is damaged.*dump the predictions again'):
             load_dump(str(path))
 
 

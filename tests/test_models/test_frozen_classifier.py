@@ -90,10 +90,13 @@ def damaged(change):
 
 
 @pytest.mark.parametrize('content, message', [
-    (lambda: {'conv1.weight': torch.zeros(1)}, 'holds no classifier'), (lambda: [1, 2], 'holds no state dict'),
+    (lambda: {'conv1.weight': torch.zeros(1)}, 'holds no classifier.*--layout classifier'),
+    (lambda: [1, 2], 'holds a list'),
     (damaged(lambda state: state.pop('layer2.0.conv1.weight')),
-     "lacks 1 of .* ResNet, the first 'layer2.0.conv1.weight'"),
-    (damaged(lambda state: state.update({'conv1.weight': torch.zeros(9, 3, 7, 7)})), "'conv1.weight' has shape"),
+     'lacks 1 of .* ResNet: layer2.0.conv1.weight'),
+    (damaged(lambda state: state.update({'layer2.5.conv1.weight': torch.zeros(1)})), 'no place for: layer2.5.conv1'),
+    (damaged(lambda state: state.update({'conv1.weight': torch.zeros(9, 3, 7, 7)})),
+     'the first is conv1.weight, .9, 3, 7, 7. in place of'),
     (lambda: published(classes=7), 'fc.weight has 7 classes and 32 channels, .*set num_classes=7')])
 def test_a_bad_file_is_named(content, message, tmp_path):
     torch.save(content(), tmp_path / 'w.pth')
@@ -107,12 +110,12 @@ class Unsafe:
 
 
 def test_missing_damaged_and_unsafe_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no file of weights .*none.pth'):
+    with pytest.raises(FileNotFoundError, match='none.pth does not exist'):
         build(checkpoint=str(tmp_path / 'none.pth')).classify(image())
     (tmp_path / 'broken.pth').write_bytes(b'PK\x03\x04 no weights')
     torch.save(dict(state_dict={'fc.weight': Unsafe()}), tmp_path / 'unsafe.pth')
-    for name in ('broken.pth', 'unsafe.pth'):
-        with pytest.raises(ValueError, match=f'{name} cannot be read as weights by the safe loader'):
+    for name, message in (('broken.pth', 'is truncated, damaged'), ('unsafe.pth', 'is refused')):
+        with pytest.raises(ValueError, match=f'{name} {message}'):
             build(checkpoint=str(tmp_path / name)).load()
 
 
@@ -141,3 +144,11 @@ def test_initialisation_before_training_reads_the_file(tmp_path):
     one = build(checkpoint=str(tmp_path / 'w.pth'))
     one.init_weights()
     torch.testing.assert_close(one.head.classifier.weight[:, :, 0, 0], published()['fc.weight'])
+
+
+def test_a_normalization_that_is_not_the_weights(tmp_path):
+    meta = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    torch.save(dict(state_dict=published(), meta=meta), tmp_path / 'w.pth')
+    with pytest.raises(ValueError, match=r'w.pth was trained on images of mean \[127.5, .* given with \[123.67'):
+        build(checkpoint=str(tmp_path / 'w.pth')).load()
+    build(checkpoint=str(tmp_path / 'w.pth'), **meta).load()

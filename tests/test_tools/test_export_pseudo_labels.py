@@ -55,10 +55,10 @@ def test_shards_and_a_second_run(export, tmp_path, capsys, monkeypatch):
     assert '2 of 3 images are left for other shards' in capsys.readouterr().out
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('WORLD_SIZE', '2')
-    assert export('--launcher', 'pytorch') == 0
+    assert export('--shard', 'auto') == 0
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'whole.json').read_bytes()
     # a second run makes only what is missing, and no model is needed for the rest
-    parts = sorted((tmp_path / 'out.json.parts').glob('0*.json'))
+    parts = sorted(path for path in (tmp_path / 'out.json.parts').glob('*.json') if path.name != 'info.json')
     times = [path.stat().st_mtime_ns for path in parts]
     parts[1].unlink()
     assert export() == 0 and '2 of 3 images are labelled already' in capsys.readouterr().out
@@ -93,8 +93,65 @@ def test_refusals_and_broken_images(export, tmp_path, capsys):
     assert export() == 0
     assert export('--min-score', '0.5') == 2
     assert 'out.json.parts holds parts of another run (min_score differ)' in capsys.readouterr().err
+
+
+def test_one_broken_image_does_not_cost_the_others(export, tmp_path, capsys):
     image = next(tmp_path.glob('mini_voc_*')) / 'JPEGImages/t1.jpg'
-    image.write_bytes(image.read_bytes()[:200])
-    assert export(out='broken.json') == 1
-    assert 't1.jpg' in capsys.readouterr().err and not (tmp_path / 'broken.json').exists()
-    assert len(list((tmp_path / 'broken.json.parts').glob('0*.json'))) == 2
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    assert export() == 1
+    assert 'failed: t1.jpg' in capsys.readouterr().err
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert [(one['id'], one['file_name']) for one in content['images']] == [(1, 't0.jpg'), (3, 't2.jpg')]
+    entry, = content['info']['failed']
+    assert entry['file_name'] == 't1.jpg' and 't1.jpg' in entry['error']
+    image.write_bytes(whole)  # mended: it alone is labelled
+    assert export() == 0 and '2 of 3 images are labelled already' in capsys.readouterr().out
+    assert 'failed' not in json.loads((tmp_path / 'out.json').read_text())['info']
+    names = image.parents[1] / 'ImageSets/Segmentation/train.txt'
+    names.write_text('t0\nt2\n')  # taken out: the rest is kept
+    image.write_bytes(whole[:200])
+    assert export() == 0 and '2 of 2 images are labelled already' in capsys.readouterr().out
+
+
+def test_whatever_the_model_raises_on_one_image(export, monkeypatch, tmp_path, capsys):
+    real = export.tool.init_model
+
+    def fragile(*args):
+        model = real(*args)
+        predict = model.test_step
+
+        def step(data):
+            if data['data_samples'][0].img_path.endswith('t0.jpg'):
+                raise RuntimeError('out of memory')
+            found = predict(data)
+            if found[0].img_path.endswith('t1.jpg'):
+                found[0].pred_instances.scores[:] = float('nan')
+            return found
+        model.test_step = step
+        return model
+
+    monkeypatch.setattr(export.tool, 'init_model', fragile)
+    assert export() == 1
+    failed = json.loads((tmp_path / 'out.json').read_text())['info']['failed']
+    assert [one['file_name'] for one in failed] == ['t0.jpg', 't1.jpg']
+    assert failed[0]['error'] == 'RuntimeError: out of memory' and 'scores are no numbers' in failed[1]['error']
+
+
+def test_classes_in_another_order(export, tmp_path, capsys):
+    """The same masks with the same names, whatever the order in which the classifier learnt them."""
+    assert export(out='first.json') == 0
+    content = torch.load(tmp_path / 'tiny.pth', weights_only=True)
+    for part in ('weight', 'bias'):
+        name = f'peak_head.classifier.{part}'
+        content['state_dict'][name] = content['state_dict'][name][[2, 0, 1]]
+    content['meta']['dataset_meta']['classes'] = ('person', 'cat', 'dog')
+    torch.save(content, tmp_path / 'turned.pth')
+    capsys.readouterr()
+    assert export(out='second.json', checkpoint='turned.pth') == 0 and 'reordered' in capsys.readouterr().out
+    first, second = (json.loads((tmp_path / name).read_text()) for name in ('first.json', 'second.json'))
+    assert first['annotations'] == second['annotations'] and first['annotations']
+    content['meta']['dataset_meta']['classes'] = ('person', 'cat', 'cow')
+    torch.save(content, tmp_path / 'other.pth')
+    assert export(out='third.json', checkpoint='other.pth') == 2
+    assert 'cow, dog are in one alone' in capsys.readouterr().err

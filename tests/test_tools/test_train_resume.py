@@ -43,6 +43,7 @@ def run_training(tiny_config, mini_voc, tmp_path):
         dict(type='LinearLR', start_factor=0.1, begin=2, end=3, convert_to_iter_based=True),
         dict(type='PolyLR', power=0.9, begin=3, end=EPOCHS, convert_to_iter_based=True)]
     cfg.log_level = 'INFO'
+    cfg.train_dataloader.update(num_workers=1, persistent_workers=True)  # whose random states nobody can ask for
     cfg.dump(tmp_path / 'tiny.py')
 
     def run(name, *flags, kill_at=None):
@@ -99,7 +100,7 @@ def test_killed_in_either_stage_and_resumed(run_training, tmp_path):
 
 
 def compare_checkpoints(path: Path, reference: Path) -> None:
-    """Both load without pickle; same progress, same schedulers, same parameters known to the optimizer."""
+    """Both load without pickle; same progress, same schedulers, the bits of the weights."""
     resumed, whole = (torch.load(file, map_location='cpu', weights_only=True) for file in (path, reference))
     for key in ('epoch', 'iter'):
         assert resumed['meta'][key] == whole['meta'][key]
@@ -107,6 +108,7 @@ def compare_checkpoints(path: Path, reference: Path) -> None:
     assert resumed['optimizer']['param_groups'] == whole['optimizer']['param_groups']
     assert resumed['optimizer']['state'].keys() == whole['optimizer']['state'].keys()
     assert resumed['state_dict'].keys() == whole['state_dict'].keys()
+    assert all(torch.equal(value, whole['state_dict'][key]) for key, value in resumed['state_dict'].items())
 
 
 def test_resume_where_the_training_began_with_given_weights(run_training, tmp_path):

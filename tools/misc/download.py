@@ -1,7 +1,7 @@
 """Fetches the published weights of a model: ``python tools/misc/download.py NAME [--out DIR]``.
 
-Names are those of the metafiles (``--list`` shows them). The sha256 is checked; an interrupted transfer goes on
-where it stopped; without ``--out`` the file is kept in a cache folder ($MMIAM_CACHE, else ~/.cache/mmiam).
+Names are those of the metafiles (``--list`` shows them). The sha256 is checked; a transfer that breaks off is
+begun again; without ``--out`` the file is kept in a cache folder ($MMIAM_CACHE, else ~/.cache/mmiam).
 """
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import argparse
 import os
 import sys
 
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+from mmiam.apis.options import run_tool
+from mmiam.engine import read_checkpoint
 from mmiam.engine.model_zoo import fetch_weights, load_models
-from mmiam.engine.safe_loading import check_checkpoint
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -22,24 +26,25 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int:
+    """List the models, or fetch one."""
+    if args.list or not args.name:
+        for name, model in load_models(args.index).items():
+            print(f"{name:40} {model.get('Weights') or 'no weights published'}")
+        return 0 if args.list else 2
+    path = fetch_weights(args.name, args.out, args.index)
     try:
-        if args.list or not args.name:
-            for name, model in load_models(args.index).items():
-                print(f"{name:40} {model.get('Weights') or 'no weights published'}")
-            return 0 if args.list else 2
-        path = fetch_weights(args.name, args.out, args.index)
-        try:
-            check_checkpoint(path)
-        except ValueError:
-            os.unlink(path)
-            raise
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        read_checkpoint(path, 'meta')
+    except ValueError:
+        os.unlink(path)
+        raise
     print(path)
     return 0
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    return run_tool(lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -6,9 +6,64 @@ belongs into the metafile.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import io
+import os
+import re
 import sys
 
-from mmiam.engine.publishing import publish
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
+import torch
+
+from mmiam.apis.options import run_tool
+from mmiam.engine.hooks.safe_checkpoint_hook import to_plain
+from mmiam.utils.checkpoints import check_finite, read_checkpoint, state_dict_of
+from mmiam.utils.files import atomic_write
+from mmiam.version import __version__
+
+#: of ``meta``: what says what the weights are; not the config's paths, the host or the time of the run
+_KEPT_META = ('epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version')
+
+
+def publish(source: str, target: str, half: bool = False, notes: dict | None = None) -> tuple[str, str]:
+    """Strip a checkpoint to what a user of it needs.
+
+    Kept are ``state_dict`` and of ``meta`` epoch, seed and the data set's classes; optimizer, schedulers, logs and the
+    config, which holds paths of the machine, are left out.
+
+    Args:
+        source (str): a checkpoint of a run.
+        target (str): ``folder/name.pth``; the file is ``folder/name-<first 8 digits of its sha256>.pth``.
+        half (bool): store floating weights with 16 bits; they load into 32 bits. Not batch norm's statistics.
+        notes (dict, optional): further plain values for ``meta``, such as the config's name or the data.
+
+    Returns:
+        tuple[str, str]: path and sha256 of the file.
+
+    Raises:
+        FileNotFoundError, ValueError: as of :func:`read_checkpoint`, or if a weight is not finite.
+    """
+    content = read_checkpoint(source)
+    state = state_dict_of(content, source)
+    check_finite(state, source)
+    if half:
+        state = {key: value.half() if value.is_floating_point() and 'running_' not in key else value
+                 for key, value in state.items()}
+        flat = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+        if flat:
+            raise ValueError(f'{source}: {flat[0]} leaves the range of 16 bits; publish with 32')
+    found = content.get('meta')
+    meta = {key: found[key] for key in _KEPT_META if key in found} if isinstance(found, dict) else {}
+    meta = to_plain({**meta, **(notes or {}), 'mmiam_version': __version__})
+    buffer = io.BytesIO()
+    torch.save(dict(state_dict={key: value.clone() for key, value in state.items()}, meta=meta), buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+    stem = re.sub(r'-[0-9a-f]{8}$', '', os.path.splitext(target)[0])
+    path = f'{stem}-{digest[:8]}.pth'
+    atomic_write(path, buffer.getvalue())
+    return path, digest
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -20,18 +75,17 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def run(args: argparse.Namespace) -> None:
+    """Write the file and print its entry of the metafile."""
+    if not args.target.endswith('.pth') or any('=' not in note for note in args.note):
+        raise ValueError('the target must end with .pth, and --note look like KEY=TEXT')
+    path, digest = publish(args.source, args.target, args.half, dict(note.split('=', 1) for note in args.note))
+    print(f'{path}\n  Metadata:\n    SHA256: {digest}')
+
+
 def main(argv=None) -> int:
     args = parse_args(argv)
-    try:
-        if not args.target.endswith('.pth') or any('=' not in note for note in args.note):
-            raise ValueError('the target must end with .pth, and --note look like KEY=TEXT')
-        notes = dict(note.split('=', 1) for note in args.note)
-        path, digest = publish(args.source, args.target, args.half, notes)
-    except (OSError, ValueError, TypeError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f'{path}\n  Metadata:\n    SHA256: {digest}')
-    return 0
+    return run_tool(lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ model = dict(
         norm_eval=True,
         style='pytorch',
         init_cfg=dict(
-            type='Pretrained', checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'weights/resnet50_imagenet.pth')),
+            type='Pretrained', checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'torchvision://resnet50')),
     peak_head=dict(type='PeakStimulationHead', num_classes=20, in_channels=2048, sub_pixel=8, peak_thr=30.),
     sampler=dict(type='ProposalPseudoGTSampler', num_candidates=5, alpha=0.8, overlap_thr=0.2),
     filler=dict(type='InstanceExtentFiller', in_channels=(256, 512, 1024), in_indices=(0, 1, 2), channels=16),

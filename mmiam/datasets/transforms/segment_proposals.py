@@ -45,11 +45,14 @@ class LoadSegmentProposals(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Adds ``segment_proposals``."""
-        name = results.get('proposal_name') or Path(results['img_path']).stem
-        path = self.proposal_root / (name + self.file_suffix)
         size = tuple(results['ori_shape'][:2])
-        results['segment_proposals'] = self._load(path, size, results['img_path'])
+        results['segment_proposals'] = self._load(self.proposal_path(results), size, results['img_path'])
         return results
+
+    def proposal_path(self, results: dict) -> Path:
+        """The file of an image's proposals."""
+        name = results.get('proposal_name') or Path(results['img_path']).stem
+        return self.proposal_root / (name + self.file_suffix)
 
     def _load(self, path: Path, size: tuple[int, int], image: str) -> SegmentProposals:
         if not path.exists():

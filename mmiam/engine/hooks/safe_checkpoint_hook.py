@@ -1,4 +1,4 @@
-"""Checkpoints that torch's safe loader accepts.
+"""Checkpoints that torch's safe loader accepts, of the model that loads them.
 
 mmengine writes history buffers, numpy scalars and deques into its epoch checkpoints;
 ``torch.load(weights_only=True)``, the default since torch 2.6, refuses them, on load
@@ -15,20 +15,46 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+
+from mmiam.utils.checkpoints import check_finite, check_fit, classes_of, match_classes, state_dict_of
+
+from .training_stage_hook import TrainingStageHook
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Write plain checkpoints, and give the message hub its buffers back on load."""
+    """Write plain checkpoints without broken numbers; load only what fits model and data set.
+
+    What must fit: everything at a test and when a run goes on; the classifier where ``load_from`` brings it for the
+    filling stage alone; otherwise, where a training starts from other weights, half of the backbone.
+    Class scores are brought into the order of the data set's classes.
+    """
 
     priority = 'VERY_LOW'
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Refuse weights that are not finite; make the rest plain.
+
+        Raises:
+            FloatingPointError: naming the first of such weights; nothing is written.
+        """
+        try:
+            check_finite(checkpoint['state_dict'], 'not saved')
+        except ValueError as error:
+            raise FloatingPointError(str(error)) from None
         for key in checkpoint:
             if key != 'state_dict':
                 checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Check the weights, and give the message hub its buffers back.
+
+        Raises:
+            ValueError: for weights or classes that do not fit, see :func:`check_fit` and :func:`match_classes`.
+        """
+        self.check(runner, checkpoint)
         hub = checkpoint.get('message_hub')
         if not hub:
             return
@@ -36,6 +62,37 @@ class SafeCheckpointHook(Hook):
             if isinstance(value, Mapping):
                 hub['log_scalars'][name] = HistoryBuffer(
                     value['log_history'], value['count_history'], max_length=value['max_length'])
+
+    @staticmethod
+    def check(runner, checkpoint: dict) -> None:
+        """Compare a checkpoint with model and data set; the order of its classes is changed in place."""
+        path = str(runner._load_from or 'the checkpoint')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        training = isinstance(runner._train_loop, BaseLoop)
+        goes_on = training and runner._resume
+        state = state_dict_of(checkpoint, path)
+        stages = [hook for hook in runner.hooks if isinstance(hook, TrainingStageHook)]
+        whole = not training or goes_on
+        filling = training and bool(stages) and stages[0].fill_begin == 0
+        if whole:
+            check_fit(model, state, path)
+        elif filling:
+            check_fit(model, state, path, ('backbone', 'peak_head'))
+        elif hasattr(model, 'backbone'):
+            check_fit(model, state, path, ('backbone', ))
+        loop = runner._train_loop if training else runner._test_loop
+        dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        wanted = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+        found = classes_of(checkpoint)
+        agnostic = getattr(dataset, 'class_agnostic', False)
+        if wanted and found and len(found) == len(wanted) and (whole or filling) and not agnostic:
+            if goes_on and tuple(found) != tuple(wanted):
+                raise ValueError(f'{path} was trained with the classes {found}, and the data set has {tuple(wanted)}: '
+                                 'a run goes on with the classes in the order that it began with')
+            if match_classes(state, found, wanted, path):
+                runner.logger.warning(f'{path} has the classes in the order {found}; their scores were reordered to '
+                                      f'that of the data set, {tuple(wanted)}')
+                checkpoint['state_dict'] = state
 
 
 def to_plain(value):

@@ -40,6 +40,14 @@ class TrainingStageHook(Hook):
         self.cache_cues = cache_cues
         self.cache_gb = cache_gb
 
+    def before_train(self, runner) -> None:
+        """Refuse the filling stage on a classifier that nobody trained."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        own_classifier = model.peak_head is not None and getattr(model.cue, 'needs_peak_head', True)
+        if self.fill_begin == 0 and own_classifier and not runner._has_loaded:
+            raise ValueError('fill_begin=0 trains the filling module alone, on a trained classifier: give its '
+                             'checkpoint, --cfg-options load_from=CHECKPOINT')
+
     def before_train_epoch(self, runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         stage = 'classify' if runner.epoch < self.fill_begin else 'fill'
@@ -48,6 +56,10 @@ class TrainingStageHook(Hook):
             runner.logger.info(f'Training stage "{stage}" (epoch {runner.epoch + 1} of {runner.max_epochs}; '
                                f'the filling module is trained from epoch {self.fill_begin + 1} on)')
             self._announced = stage
+        if runner.epoch == self.fill_begin:  # else the log averages the losses of both stages
+            history = runner.message_hub.log_scalars
+            for name in [name for name in history if name.startswith('train/') and 'loss' in name]:
+                del history[name]
         model.set_stage(stage)
         if self.select_begin is not None:
             model.sampler.self_selecting = runner.epoch >= self.select_begin

@@ -7,51 +7,57 @@ Legend: C classes, D channels of the backbone's last feature map.
 """
 from __future__ import annotations
 
-import pickle
+import re
+from collections.abc import Mapping
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-#: names of the linear layer without '.weight': torchvision's ResNet; mmpretrain; IAMNet's own checkpoints
-LINEAR_NAMES = ('fc', 'head.fc', 'peak_head.classifier')
+from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
+
+from ..backbones.efficientnet_lite import SCHEME as PACKAGE
+from ..backbones.efficientnet_lite import read_package
+
+#: names of the linear layer without '.weight': torchvision's ResNet and MobileNetV2; mmpretrain; IAMNet's checkpoints
+LINEAR_NAMES = ('fc', 'classifier.1', 'head.fc', 'peak_head.classifier')
+#: RGB mean and standard deviation, in [0, 255], of torchvision's and mmpretrain's ImageNet classifiers
+IMAGENET_NORM = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+#: torchvision's numbering of MobileNetV2's blocks: the first of each of mmdet's layers 1 to 7
+_FIRST_BLOCKS = (1, 2, 4, 7, 11, 14, 17)
+_MOBILENET = re.compile(r'features\.(\d+)\.(?:conv\.)?(\d)\.(?:(\d)\.)?(\w+)$')
 
 
-def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str) -> None:
+def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str, norm: tuple | None = None) -> None:
     """Load backbone and linear layer from a file of weights.
 
-    Backbone keys are those of mmdet's backbone, bare (torchvision's ResNets have the same) or after ``backbone.``. A
-    ``state_dict`` in a checkpoint and the prefix ``module.`` are unwrapped. What else the file holds is ignored.
-
     Args:
-        backbone (BaseModule): is loaded in place.
+        backbone (BaseModule): is loaded in place; any layout of :func:`backbone_weights`.
         classifier (nn.Conv2d): 1 x 1 convolution D -> C, is loaded in place.
-        path (str): the file; read by torch's safe loader.
+        path (str): the file, or ``pip://`` and a package (:func:`read_package`); read by torch's safe loader.
+        norm (tuple, optional): mean and standard deviation that the images are given with, see :func:`check_norm`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: naming the file and the key at fault, and what to change.
     """
-    state = read_state_dict(path)
+    content = read_package(path) if path.startswith(PACKAGE) else read_checkpoint(path)
+    state = state_dict_of(content, path)
     linear = next((name for name in LINEAR_NAMES if f'{name}.weight' in state), None)
     if linear is None:
         raise ValueError(f'{path} holds no classifier: none of {[name + ".weight" for name in LINEAR_NAMES]} is in '
-                         'it. Take the weights of the whole classification network, not those of the backbone alone')
+                         'it. Take the weights of the whole classification network as they were published, not those '
+                         'of the backbone alone (which tools/model_converters/classifier2mmiam.py writes unless told '
+                         '--layout classifier)')
     load_linear(classifier, state, linear, path)
-    bare = {key.removeprefix('backbone.'): value for key, value in state.items()}
-    own = backbone.state_dict()
-    missing = [key for key in own if key not in bare and not key.endswith('num_batches_tracked')]
-    if missing:
-        raise ValueError(f'{path} lacks {len(missing)} of the {len(own)} weights of {type(backbone).__name__}, the '
-                         f'first {missing[0]!r}: set the backbone (type, depth) that the file is of')
-    wrong = [key for key in own if key in bare and own[key].shape != bare[key].shape]
-    if wrong:
-        raise ValueError(f'{path}: {wrong[0]!r} has shape {tuple(bare[wrong[0]].shape)}, {type(backbone).__name__} '
-                         f'wants {tuple(own[wrong[0]].shape)}: set the backbone (depth, width) that the file is of')
-    backbone.load_state_dict({key: bare[key] for key in own if key in bare}, strict=False)
+    bare = backbone_weights(state)
+    check_fit(backbone, bare, path)
+    if norm is not None:
+        check_norm(content, path, *norm)
+    backbone.load_state_dict(bare, strict=False)
 
 
-def load_linear(classifier: nn.Conv2d, state: dict[str, Tensor], name: str, path: str) -> None:
+def load_linear(classifier: nn.Conv2d, state: Mapping[str, Tensor], name: str, path: str) -> None:
     """Copy ``<name>.weight``, (C, D) or (C, D, 1, 1), and ``<name>.bias``, zero if there is none."""
     weight = state[f'{name}.weight']
     weight = weight[:, :, None, None] if weight.dim() == 2 else weight
@@ -65,21 +71,50 @@ def load_linear(classifier: nn.Conv2d, state: dict[str, Tensor], name: str, path
         classifier.bias.copy_(bias)
 
 
-def read_state_dict(path: str) -> dict[str, Tensor]:
-    """The tensors of a file of weights, by torch's safe loader, without the prefix ``module.``.
+def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a backbone under the names that mmdet's backbones have.
+
+    Bare ones (torchvision's and timm's ResNets have the same), those after ``backbone.`` (mmpretrain, mmdet, IAMNet),
+    and torchvision's MobileNetV2. What else is in the file keeps its name.
+    """
+    if any(key.startswith('backbone.') for key in state):
+        state = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    return {_mobilenet_name(key): value for key, value in state.items()}
+
+
+def _mobilenet_name(key: str) -> str:
+    """torchvision's MobileNetV2 -> mmdet's: ``features.2.conv.0.1.weight`` -> ``layer2.0.expand_conv.bn.weight``."""
+    found = _MOBILENET.match(key)
+    if not found:
+        return key
+    block, part, inner, tensor = int(found[1]), int(found[2]), found[3], found[4]
+    if block in (0, 18):
+        return f'{"conv2" if block else "conv1"}.{("conv", "bn")[part]}.{tensor}'
+    layer = sum(block >= first for first in _FIRST_BLOCKS)
+    names = ('depthwise_conv', 'linear_conv') if block == 1 else ('expand_conv', 'depthwise_conv', 'linear_conv')
+    last = len(names) - 1  # the linear convolution and its norm stand side by side
+    name, kind = (names[part], int(inner)) if part < last else (names[last], part - last)
+    return f'layer{layer}.{block - _FIRST_BLOCKS[layer - 1]}.{name}.{("conv", "bn")[kind]}.{tensor}'
+
+
+def check_norm(content: Mapping, path: str, mean, std) -> None:
+    """Refuse weights that were trained on images of another mean and standard deviation, where the file tells.
+
+    torchvision's layout of MobileNetV2 does, and a file of ``classifier2mmiam.py``, in its ``meta``.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, or holds anything else than weights.
+        ValueError: with the values to set.
     """
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'no file of weights {path}: put the classifier there, or set checkpoint=') from None
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{path} cannot be read as weights by the safe loader ({str(error).splitlines()[0]}); '
-                         'download it again, or save a plain state dict of tensors') from error
-    content = content.get('state_dict', content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f'{path} holds no state dict (name -> tensor): save one')
-    return {key.removeprefix('module.'): value for key, value in content.items() if isinstance(value, Tensor)}
+    meta = content.get('meta')
+    known = None
+    if isinstance(meta, Mapping) and {'mean', 'std'} <= set(meta):
+        known = meta['mean'], meta['std']
+    elif path.startswith(PACKAGE):
+        known = (127., ) * 3, (128., ) * 3
+    elif any(map(_MOBILENET.match, state_dict_of(content, path))):
+        known = IMAGENET_NORM
+    given = [[float(value) for value in values] for values in (mean, std)]
+    if known is not None and any(abs(a - b) > 0.5 for one, other in zip(known, given) for a, b in zip(one, other)):
+        raise ValueError(f'{path} was trained on images of mean {list(known[0])} and standard deviation '
+                         f'{list(known[1])}, but they are given with {given[0]} and {given[1]}: set mean and std '
+                         '(model.data_preprocessor.mean=, model.data_preprocessor.std=) to those of the weights')

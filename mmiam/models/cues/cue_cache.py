@@ -87,12 +87,18 @@ class CueCache:
         return cues
 
     def put(self, sample: DetDataSample, cues: InstanceData) -> None:
-        """Store the cues of a view of an image, unless the cache is full."""
+        """Store the cues of a view of an image, unless the cache is full.
+
+        Their maps are rounded as :meth:`get` will give them, in place: a run that is killed reads them when it goes on.
+        """
         field = 'prms' if 'prms' in cues else 'maps'
         maps = cues.get(field)
-        maps = maps / maps.amax((1, 2), keepdim=True) if len(cues) else maps
+        maps = (maps / maps.amax((1, 2), keepdim=True) if len(cues) else maps).half()
+        cues.set_field(maps.float() / maps.float().sum((1, 2), keepdim=True) if field == 'prms' else maps.float(), field)
+        if field == 'prms':
+            cues.pop('maps', None)  # are drawn anew from these
         arrays = {name: cues.get(name).cpu().numpy() for name in (*FIELDS, *OPTIONAL) if name in cues}
-        arrays[field] = maps.half().cpu().numpy()
+        arrays[field] = maps.cpu().numpy()
         arrays['counts'] = np.array([len(chosen) for chosen in cues.candidates], np.int64)
         arrays['candidates'] = np.concatenate([np.zeros(0, np.int64), *cues.candidates])
         buffer = io.BytesIO()

@@ -59,10 +59,16 @@ class FrozenClassifier(BaseModule):
         """As of :meth:`IAMNet.cell_offset`."""
         return cell_offset(self.backbone, size)
 
+    @property
+    def own_weights(self) -> bool:
+        """Whether a checkpoint of the model around it may leave this out."""
+        return self.checkpoint is not None
+
     def load(self) -> None:
         """Read the checkpoint, once."""
         if not self._ready:
-            load_classifier(self.backbone, self.head.classifier, self.checkpoint)
+            norm = self.mean.flatten().tolist(), self.std.flatten().tolist()
+            load_classifier(self.backbone, self.head.classifier, self.checkpoint, norm)
             self._ready = True
 
     def init_weights(self) -> None:

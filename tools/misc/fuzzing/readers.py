@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.io
@@ -31,6 +33,7 @@ from mmiam.evaluation.functional.records import evaluate_records
 from mmiam.models.baselines.detection_file_boxes import load_detections
 from mmiam.models.cues.cue_cache import CueCache
 from mmiam.proposals.io import load_proposals, proposals_from_masks
+from mmiam.utils.checked_json import write_checked_json
 from mmiam.utils.images import check_image_file, image_size
 from mmiam.utils.rle import encode_masks
 
@@ -71,11 +74,23 @@ def _imagesets(path: Path) -> None:
     labels_from_imagesets(str(path.parent), 'x', CLASSES, ['a', 'b'])
 
 
+def _put_sum_right(path: Path) -> None:
+    """Give an object in json the check sum that it has, so that what lies behind the sum is reached."""
+    try:
+        content = json.loads(path.read_bytes())
+        write_checked_json(path, dict(content))
+    except (ValueError, TypeError, RecursionError):
+        pass
+
+
 def _parts(path: Path) -> None:
-    merge_parts(PartFiles(str(path.parent), {}, 1), CLASSES, str(path.parent / 'merged.out'))
+    _put_sum_right(path)
+    images = SimpleNamespace(classes=CLASSES, category_ids=[1, 2], names=['a.jpg'], ids=[1])
+    merge_parts(PartFiles(str(path.parent), {}, ['a']), images, str(path.parent / 'merged.out'))
 
 
 def _dump(path: Path) -> None:
+    _put_sum_right(path)
     dump = load_dump(str(path))
     for void in ('background', 'ignore'):
         evaluate_records(dump['images'], len(dump['classes']), void=void)
@@ -218,8 +233,9 @@ _COCO = _text(dict(
     images=[dict(id=1, file_name='a/b.jpg', height=6, width=8, category_ids=[1]), dict(id='x', file_name='c.jpg')],
     categories=[dict(id=1, name='cat'), dict(id=7, name='dog')],
     annotations=[dict(id=1, image_id='x', category_id=7, bbox=[0, 0, 2, 2], segmentation=encode_masks(MASKS)[0])]))
-_PART = _text(dict(image=dict(file_name='a.jpg', height=6, width=8, category_ids=[1]), annotations=[
-    dict(category_id=1, segmentation=encode_masks(MASKS)[0], bbox=[2, 1, 4, 3], area=12., iscrowd=0, score=.5)]))
+_PART = _text(dict(image=dict(id=1, file_name='a.jpg', height=6, width=8, category_ids=[1]), annotations=[
+    dict(image_id=1, category_id=1, segmentation=encode_masks(MASKS)[0], bbox=[2, 1, 4, 3], area=12., iscrowd=0,
+         score=.5)]))
 
 READERS: dict[str, Reader] = {
     'proposals': Reader(_proposal_samples(), _proposals),
@@ -253,7 +269,7 @@ READERS: dict[str, Reader] = {
                                  'found.json': _text({'a.jpg': 'cat', 'b.jpg': 1, 'c': [.25, .75]}),
                                  'list.json': _text([{'image': 'a', 'class': 'dog'}])},
                                 lambda path: load_class_predictions(str(path), CLASSES)),
-    'part_files': Reader({'0000000.json': _PART}, _parts, ('info.json', 'merged.out')),
+    'part_files': Reader({f'{hashlib.sha256(b"a").hexdigest()[:24]}.json': _PART}, _parts, ('info.json', 'merged.out')),
     'dumps': Reader({'dump.json': _dump_sample()}, _dump),
     'model_index': Reader({'model-index.yml': b'Import:\n  - metafile.yml\n',
                            'metafile.yml': b'Models:\n  - Name: a\n    Config: a.py\n    Metadata: {SHA256: 0}'},

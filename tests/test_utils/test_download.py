@@ -1,13 +1,12 @@
-"""Downloads against a server on loopback: mmiam/engine/download.py."""
+"""Downloads against a server on loopback: mmiam/utils/download.py."""
 import hashlib
 import http.server
 import threading
-from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
-from mmiam.engine import download
-from mmiam.engine.download import cache_folder, fetch, file_name
+from mmiam.utils.download import cache_folder, fetch, file_name
 
 DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -18,24 +17,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        asked = self.headers.get('Range')
-        server.requests.append(asked)
-        start = int(asked[len('bytes='):-1]) if asked and server.ranges else 0
+        server.requests.append(self.path)
         if self.path.startswith('/missing'):
             self.send_error(404)
             return
-        if start >= len(DATA):
-            self.send_response(416)
-            self.send_header('Content-Range', f'bytes */{len(DATA)}')
-            self.end_headers()
-            return
-        body = DATA[start:]
-        self.send_response(206 if start else 200)
-        self.send_header('Content-Length', str(len(body)))
-        if start:
-            self.send_header('Content-Range', f'bytes {start}-{len(DATA) - 1}/{len(DATA)}')
+        self.send_response(200)
+        if server.length:
+            self.send_header('Content-Length', str(len(DATA)))
         self.end_headers()
-        self.wfile.write(body[:server.cuts.pop(0)] if server.cuts else body)
+        self.wfile.write(DATA[:server.cuts.pop(0)] if server.cuts else DATA)
 
     def log_message(self, *args):
         pass
@@ -43,9 +33,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """A server with ``url``, ``requests`` (Range headers received), ``cuts`` and ``ranges`` (whether it knows them)."""
+    """A server with ``url``, ``requests`` (paths), ``cuts`` and ``length`` (whether it states the length)."""
     running = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    running.requests, running.cuts, running.ranges = [], [], True
+    running.requests, running.cuts, running.length = [], [], True
     running.url = f'http://127.0.0.1:{running.server_port}'
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -69,7 +59,7 @@ def test_fetch_and_cache(server, tmp_path, monkeypatch):
     monkeypatch.setenv('MMIAM_CACHE', str(tmp_path / 'cache'))
     path = fetch(f'{server.url}/some/model.pth', SHA, progress=False)
     assert open(path, 'rb').read() == DATA and path.startswith(str(cache_folder())) and path.endswith('/model.pth')
-    assert fetch(f'{server.url}/some/model.pth', SHA, progress=False) == path and server.requests == [None]
+    assert fetch(f'{server.url}/some/model.pth#sha256={SHA}') == path and server.requests == ['/some/model.pth']
     assert fetch(f'{server.url}/other/model.pth', SHA, progress=False) != path
 
 
@@ -78,34 +68,22 @@ def test_a_damaged_copy_is_fetched_anew(server, tmp_path):
     assert open(fetch(f'{server.url}/a.pth', SHA, tmp_path), 'rb').read() == DATA
 
 
-def test_broken_transfers_are_continued(server, tmp_path):
+def test_broken_transfers_are_begun_again(server, tmp_path):
     server.cuts = [1000, 500000]
     fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
     assert (tmp_path / 'a.pth').read_bytes() == DATA and names(tmp_path) == ['a.pth']
-    assert server.requests == [None, 'bytes=1000-', 'bytes=501000-']
-
-
-def test_a_transfer_that_stays_broken_goes_on_in_the_next_call(server, tmp_path):
     server.cuts = [100, 100, 100]
-    with pytest.raises(OSError, match='broke off after 300 of 1024000 bytes; run the same command again'):
+    with pytest.raises(OSError, match='broke off 3 times .*run the same command again'):
+        fetch(f'{server.url}/b.pth', SHA, tmp_path, progress=False)
+    assert names(tmp_path) == ['a.pth']
+
+
+def test_an_end_that_comes_early_is_not_taken_for_the_whole(server, tmp_path):
+    """Where the server states no length, the sha256 tells."""
+    server.length, server.cuts = False, [1000]
+    with pytest.raises(ValueError, match='has the sha256'):
         fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
-    assert names(tmp_path) == ['a.pth.part'] and (tmp_path / 'a.pth.part').stat().st_size == 300
-    fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
-    assert server.requests[-1] == 'bytes=300-' and (tmp_path / 'a.pth').read_bytes() == DATA
-
-
-def test_whole_or_overlong_parts(server, tmp_path):
-    (tmp_path / 'a.pth.part').write_bytes(DATA)
-    fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
-    (tmp_path / 'b.pth.part').write_bytes(DATA + b'more')
-    fetch(f'{server.url}/b.pth', SHA, tmp_path, progress=False)
-    assert (tmp_path / 'a.pth').read_bytes() == (tmp_path / 'b.pth').read_bytes() == DATA
-
-
-def test_a_server_without_ranges(server, tmp_path):
-    server.ranges, server.cuts = False, [1000]
-    fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
-    assert (tmp_path / 'a.pth').read_bytes() == DATA
+    assert names(tmp_path) == []
 
 
 def test_a_wrong_hash_is_refused_and_removed(server, tmp_path):
@@ -118,20 +96,20 @@ def test_a_wrong_hash_is_refused_and_removed(server, tmp_path):
     assert names(tmp_path) == [f'model-{SHA[:8]}.pth']
 
 
-def test_no_space(server, tmp_path, monkeypatch):
-    usage = namedtuple('usage', 'total used free')
-    monkeypatch.setattr(download.shutil, 'disk_usage', lambda path: usage(1, 1, 24000))
-    with pytest.raises(OSError, match='no space: .* 0.0 MB free, 1.0 MB are needed; make room'):
+def test_a_file_of_which_no_hash_is_known_is_refused(server, tmp_path):
+    with pytest.raises(ValueError, match='no sha256 of this file is known.*#sha256='):
+        fetch(f'{server.url}/a.pth', folder=tmp_path)
+    assert server.requests == [] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='the system has no /dev/full')
+def test_a_disk_that_fills_up(server, tmp_path, monkeypatch):
+    import mmiam.utils.download as download
+    real = download._transfer
+    monkeypatch.setattr(download, '_transfer', lambda url, part, progress: real(url, Path('/dev/full'), progress))
+    with pytest.raises(OSError, match='No space left on device'):
         fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
     assert names(tmp_path) == []
-
-
-@pytest.mark.skipif(not download.Path('/dev/full').exists(), reason='the system has no /dev/full')
-def test_a_disk_that_fills_up(server, tmp_path):
-    (tmp_path / 'a.pth.part').symlink_to('/dev/full')
-    with pytest.raises(OSError, match='a.pth.part cannot be written .No space left on device.; make room'):
-        fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
-    assert not (tmp_path / 'a.pth').exists()
 
 
 def test_no_network_and_no_file(server, tmp_path):
@@ -149,7 +127,7 @@ def test_no_network_and_no_file(server, tmp_path):
                                  'http://h/a%5C..%5Cb'])
 def test_addresses_that_are_none_or_lead_elsewhere(url, tmp_path):
     with pytest.raises(ValueError):
-        fetch(url, folder=tmp_path)
+        fetch(url, SHA, folder=tmp_path)
     assert not list(tmp_path.iterdir())
 
 

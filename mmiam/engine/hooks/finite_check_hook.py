@@ -1,0 +1,51 @@
+"""Numbers that are none end a run, before they are saved or counted."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.hooks import Hook
+
+
+@HOOKS.register_module()
+class FiniteCheckHook(Hook):
+    """Stop a training at the first loss, and a test at the first prediction, that is infinite or no number.
+
+    Raises:
+        FloatingPointError: naming the loss or the image, and what to change.
+    """
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        for name, value in (outputs or {}).items():
+            if 'loss' in name and not math.isfinite(float(value)):
+                samples = (data_batch or {}).get('data_samples') or ()
+                rates = runner.optim_wrapper.get_lr()
+                highest = max(rate for values in rates.values() for rate in values)
+                raise FloatingPointError(
+                    f'{name} is {float(value)} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, on '
+                    f'{", ".join(str(sample.get("img_path")) for sample in samples) or "this batch"}, at learning '
+                    f'rates up to {highest:g}: the training diverged, and nothing of it was saved. Lower '
+                    'optim_wrapper.optimizer.lr (or set optim_wrapper.clip_grad) and --resume from the last epoch')
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs: Sequence[DetDataSample] = ()) -> None:
+        check_predictions(outputs)
+
+    after_test_iter = after_val_iter
+
+
+def check_predictions(samples: Iterable[DetDataSample]) -> None:
+    """Raise a FloatingPointError that names the image whose scores are no numbers.
+
+    Masks and labels follow from comparisons, and each comparison with such a number is false: the result looks like
+    that of an image in which nothing was found.
+    """
+    for sample in samples or ():
+        instances = sample.get('pred_instances')
+        for values in (sample.get('pred_class_scores'), instances.get('scores') if instances is not None else None):
+            if isinstance(values, torch.Tensor) and values.isnan().any():
+                raise FloatingPointError(f'{sample.get("img_path") or "the image"}: the scores are no numbers. If this '
+                                         'image alone has such, its pixels are no numbers or out of all range; if '
+                                         'every image has, the weights are broken')

@@ -1,0 +1,74 @@
+"""What guards the runs of ``tools/train.py`` and ``tools/test.py``."""
+from __future__ import annotations
+
+import os
+import os.path as osp
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .launch import RANKS
+
+#: hooks that every run has, whatever its config
+_GUARDS = dict(safe_checkpoint='SafeCheckpointHook', epoch_seed='EpochSeedHook', finite_check='FiniteCheckHook')
+
+
+def add_guards(cfg: Config) -> None:
+    """Give a config that has its own ``default_hooks`` the hooks that check weights, seeds and numbers."""
+    hooks = cfg.setdefault('default_hooks', {})
+    for name, kind in _GUARDS.items():
+        hooks.setdefault(name, dict(type=kind))
+
+
+@contextmanager
+def lock_work_dir(cfg: Config) -> Iterator[None]:
+    """Keep other trainings out of a run's work dir, where the file system has locks; they end with the process.
+
+    Raises:
+        ValueError: if another training has the work dir.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        fcntl = None
+    first = cfg.launcher == 'none' or os.environ.get(RANKS[cfg.launcher][0], '0') == '0'
+    if fcntl is None or not first:
+        yield
+        return
+    work_dir = cfg.work_dir
+    os.makedirs(work_dir, exist_ok=True)
+    with open(osp.join(work_dir, '.lock'), 'a+', encoding='utf-8') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ValueError(f'another training ({file.read().strip() or "process unknown"}) writes into {work_dir}: '
+                             'wait for its end, or give another --work-dir') from None
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+        file.flush()
+        yield
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The runner of a config, without log lines that nobody acts on: each parameter's rate, deprecations within others.
+
+    Raises:
+        ValueError: naming the config whose keys do not fit what they are for.
+    """
+    for module in ('mmengine', 'torch', 'mmdet', 'mmcv'):
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings('ignore', category=category, module=module)
+    try:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    except TypeError as error:
+        raise ValueError(f'{cfg.filename}: {error}') from error
+    runner.logger.addFilter(lambda record: not str(record.msg).startswith('paramwise_options'))
+    return runner

@@ -1,0 +1,231 @@
+"""Checkpoints: read by torch's safe loader alone, checked by their own check sums, and compared with the model.
+
+A pickle is a program. ``torch.load(weights_only=True)`` builds tensors, numbers, texts, lists and dicts and calls
+nothing that a file names.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import mmengine
+import torch
+from torch import Tensor, nn
+
+from .download import fetch
+from .files import atomic_write
+
+_REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # the second before torch 2.4
+#: what a file of weights may lack: counters, Swin's norms of its outputs, offsets that begin at zero
+_OPTIONAL = re.compile(r'num_batches_tracked$|^norm\d\.(weight|bias)$|conv_offset\.|relative_position_index$')
+#: 1 x 1 convolution of IAMNet's head: what its output channels mean is the order of the classes
+HEAD = 'peak_head.classifier'
+_TORCHVISION = 'torchvision://'
+REMOTE = ('http://', 'https://', _TORCHVISION)
+_OTHER_MODEL = 'give the weights of this very model, or the config that they were trained with'
+
+
+def read_checkpoint(path: str, map_location='cpu') -> dict:
+    """The content of a checkpoint; nothing in the file is ever run.
+
+    Args:
+        path (str): the file; or an address (http, https), or a name as mmdet's configs have it
+            (``torchvision://resnet50``): then it is fetched into the cache folder, where it is not yet.
+        map_location: as of :func:`torch.load`.
+
+    Returns:
+        dict: whatever the file holds: tensors by name, or ``state_dict``, ``meta`` and so on.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file wants to run something, is damaged, or is no checkpoint; file and cause are named.
+        OSError: if an address cannot be fetched.
+    """
+    path = _local(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    if not os.path.getsize(path):
+        raise ValueError(f'checkpoint {path} is empty (0 bytes); copy or download it again')
+    try:
+        _check_archive(path)
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(_refusal(path, str(error))) from None
+    except Exception as error:  # a damaged file makes the loader raise whatever it stumbles over
+        raise ValueError(f'checkpoint {path} is truncated, damaged or no checkpoint ({type(error).__name__}: '
+                         f'{str(error).strip().splitlines()[0] if str(error).strip() else "no cause given"}); copy or '
+                         'download it again') from None
+    if not isinstance(content, Mapping):
+        raise ValueError(f'{path} holds a {type(content).__name__}, not a checkpoint (a dict of tensors by name)')
+    return content
+
+
+def _local(path: str) -> str:
+    """The file behind a path, an address or a name of torchvision's."""
+    if path.startswith(_TORCHVISION):
+        name = path[len(_TORCHVISION):]
+        near = f'weights/{name}_imagenet.pth'  # put there by hand: no network is needed
+        if os.path.isfile(near):
+            return near
+        with open(os.path.join(mmengine.__path__[0], 'hub/torchvision_0.12.json'), encoding='utf-8') as file:
+            addresses = json.load(file)
+        if name not in addresses:
+            raise ValueError(f'{path}: there is no such model; there are {", ".join(sorted(addresses))}')
+        path = addresses[name]
+    return fetch(path) if path.startswith(REMOTE) else os.path.expanduser(path)
+
+
+def _check_archive(path: str) -> None:
+    """Compare the archive with its CRC-32 sums, at about a second a gigabyte: torch does not, and loads other values.
+
+    ``torch.save`` stores without compression; what is compressed could unpack to any size.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # torch's older layout has no sums
+    with zipfile.ZipFile(path) as archive:
+        packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]
+        broken = packed[0] if packed else archive.testzip()
+    if packed:
+        raise ValueError(f'{broken} in it is compressed')
+    if broken is not None:
+        raise ValueError(f'{broken} in it has another CRC-32 than the file says')
+
+
+def _refusal(path: str, message: str) -> str:
+    """The sentence for a file that the safe loader does not take."""
+    found = _REFUSED.search(message)
+    if found is None:
+        return (f'checkpoint {path} is refused by the safe loader and nothing in it was run: it is damaged, or no '
+                'checkpoint of plain tensors, numbers and texts')
+    return (f'checkpoint {path} is refused and nothing in it was run: loading it would call {found.group(1)}, which a '
+            'checkpoint of plain tensors, numbers and texts never does. Take the file from a source you trust; one of '
+            "your own from another project: write its state_dict alone, torch.save(dict(state_dict=...), 'new.pth')")
+
+
+def save_checkpoint(content: dict, path: str | Path) -> None:
+    """Write a checkpoint that the safe loader takes, to a temporary name first."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, whether it is a state dict or holds one; without the prefix ``module.``.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    for key in ('state_dict', 'model'):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not state:
+        raise ValueError(f'{path} holds no weights (tensors by name)')
+    return {key.removeprefix('module.'): value for key, value in state.items()}
+
+
+def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: Iterable[str] | None = None) -> None:
+    """Refuse weights that are not those of a model, which mmengine loads as far as they fit, with lines in the log.
+
+    A part that has a file of weights of its own (``own_weights``, :class:`FrozenClassifier`) may be left out.
+
+    Args:
+        model (nn.Module): that the weights are for.
+        state (Mapping[str, Tensor]): weights by name.
+        path (str): where they are from, for messages.
+        parts (Iterable[str], optional): children of the model that must fit; all by default. What the file holds for
+            others, or for children that the model does not have, does not matter.
+
+    Raises:
+        ValueError: naming the first weights that are missing, unexpected, of other shapes or not finite.
+    """
+    children = {name for name, _ in model.named_children()}
+    parts = children if parts is None else set(parts) & children
+    separate = tuple(f'{name}.' for name, module in model.named_modules() if getattr(module, 'own_weights', False)
+                     and not any(key.startswith(f'{name}.') for key in state))
+    own = {name: value for name, value in model.state_dict().items()
+           if name.split('.')[0] in parts and not name.startswith(separate or ('\0', ))}
+    wrong = [name for name, value in own.items() if name in state and state[name].shape != value.shape]
+    missing = [name for name in own if name not in state and not _OPTIONAL.search(name)]
+    further = [name for name in state if name.split('.')[0] in parts and name not in own]
+    fit = len(own) - len(wrong) - sum(name not in state for name in own)
+    if own and fit * 2 < len(own):
+        raise ValueError(f'{path} is of another model: {fit} of the {len(own)} weights of {type(model).__name__} are '
+                         f'in it. It has {_some(state)}; wanted are {_some(missing or wrong)}: {_OTHER_MODEL}')
+    if wrong:
+        name = wrong[0]
+        raise ValueError(f'{path} is of another model: {len(wrong)} of its weights have other shapes, the first is '
+                         f'{name}, {tuple(state[name].shape)} in place of {tuple(own[name].shape)}; '
+                         + ('the classes of the config are not those of the training: set them (metainfo.classes, '
+                            'num_classes; OWN_CLASSES for own images)' if name.startswith(HEAD) else _OTHER_MODEL))
+    if missing:
+        raise ValueError(f'{path} lacks {len(missing)} of the {len(own)} weights of {type(model).__name__}: '
+                         f'{_some(missing)}; {_OTHER_MODEL}')
+    if further:
+        raise ValueError(f'{path} is of another model: it has {len(further)} weights that {type(model).__name__} has '
+                         f'no place for: {_some(further)}; {_OTHER_MODEL}')
+    check_finite({name: state[name] for name in own if name in state}, path)
+
+
+def check_finite(state: Mapping[str, Tensor], path: str) -> None:
+    """Raise a ValueError for weights that are infinite or no numbers."""
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.is_meta
+              and not value.isfinite().all()]
+    if broken:
+        raise ValueError(f'{path}: {len(broken)} of {len(state)} weights are infinite or no numbers, the first is '
+                         f'{broken[0]}: that training diverged. Take an earlier checkpoint, or train at a lower rate')
+
+
+def classes_of(content: Mapping) -> tuple[str, ...] | None:
+    """Class names in a checkpoint's ``meta``, if there are any."""
+    meta = content.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    data = meta.get('dataset_meta')
+    names = data.get('classes') if isinstance(data, Mapping) else meta.get('CLASSES')
+    return tuple(names) if isinstance(names, (list, tuple)) and all(isinstance(one, str) for one in names) else None
+
+
+def match_classes(state: dict[str, Tensor], found: Sequence[str] | None, wanted: Sequence[str], path: str) -> bool:
+    """Bring the class scores of IAMNet's head, in place, into the order of a data set's classes.
+
+    Labels are positions: with the same classes in another order, every label would be exchanged.
+
+    Args:
+        state (dict[str, Tensor]): weights by name; changed.
+        found (Sequence[str], optional): the checkpoint's classes, see :func:`classes_of`.
+        wanted (Sequence[str]): the data set's.
+        path (str): of the checkpoint, for messages.
+
+    Returns:
+        bool: whether the order was another.
+
+    Raises:
+        ValueError: if the names are others, or in another order and the head is not IAMNet's.
+    """
+    if found is None or tuple(found) == tuple(wanted):
+        return False
+    remedy = "set the data set's metainfo=dict(classes=...) (own images: OWN_CLASSES) to those of the checkpoint"
+    if sorted(found) != sorted(wanted):
+        lost = sorted(set(found) ^ set(wanted))
+        raise ValueError(f'{path} knows the classes {_some(found)}, the data set {_some(wanted)}; '
+                         f'{_some(lost)} are in one alone: {remedy}, or give a checkpoint of these classes')
+    tensors = [key for key in (f'{HEAD}.weight', f'{HEAD}.bias') if key in state]
+    if not tensors or any(len(state[key]) != len(wanted) for key in tensors):
+        raise ValueError(f'{path} has the classes in the order {_some(found)}, the data set in {_some(wanted)}: '
+                         f'{remedy}, in their order')
+    order = [list(found).index(name) for name in wanted]
+    for key in tensors:
+        state[key] = state[key][order]
+    return True
+
+
+def _some(names: Iterable[str], most: int = 4) -> str:
+    names = list(names)
+    return ', '.join(names[:most]) + (', …' if len(names) > most else '')

@@ -1,0 +1,127 @@
+"""Fetching files over HTTP(S) by pooch: whole, with the sha256 that is known beforehand, or not at all."""
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch
+import requests
+
+from .files import sha256_of
+
+_NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+\-]*')
+_ATTEMPTS = 3  # a transfer that breaks off is begun again this often within one call
+_TIMEOUT = 30.  # seconds without a byte
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``$MMIAM_CACHE``, else ``$XDG_CACHE_HOME/mmiam``, else ``~/.cache/mmiam``."""
+    given = os.environ.get('MMIAM_CACHE')
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mmiam'
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path, if it is a plain file name.
+
+    Raises:
+        ValueError: if the URL is not HTTP(S), or its last part could lead out of the folder.
+    """
+    parts = urllib.parse.urlsplit(url)
+    name = urllib.parse.unquote(parts.path).rsplit('/', 1)[-1]
+    if parts.scheme not in ('http', 'https') or not parts.netloc:
+        raise ValueError(f'{url!r} is no http or https address')
+    if not _NAME.fullmatch(name) or name.endswith(('.part', '.lock')):
+        raise ValueError(f'{url!r} does not end with a plain file name (letters, digits, . _ + -)')
+    return name
+
+
+def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None, progress: bool = True) -> str:
+    """A local copy of a file; nothing is transferred if it is there already.
+
+    Args:
+        url (str): an http or https address that ends with the file's name, perhaps with ``#sha256=...`` behind it.
+        sha256 (str, optional): what the file must have. Without it, that of the address, or the first eight digits in
+            a name like ``model-1a2b3c4d.pth``.
+        folder (str | Path, optional): where to. Defaults to :func:`cache_folder`, below a folder of the address, so
+            that files of the same name from two places do not meet.
+        progress (bool): show a bar.
+
+    Returns:
+        str: path of the file.
+
+    Raises:
+        ValueError: if the address is none, no sha256 is known, or the file has another (it is removed).
+        OSError: if there is no connection, no such file, or no space.
+    """
+    url, _, fragment = url.partition('#')
+    name = file_name(url)
+    sha256 = sha256 or (fragment[len('sha256='):] if fragment.startswith('sha256=') else None)
+    if sha256 is not None and not re.fullmatch(r'[0-9a-fA-F]{64}', sha256):
+        raise ValueError(f'sha256 of {name} must be 64 hexadecimal digits, got {sha256!r}')
+    stated = re.search(r'[-_]([0-9a-f]{8})\.pth$', name)  # as mmdet's and torchvision's names end
+    if sha256 is None and stated is None:
+        raise ValueError(f'{url}: no sha256 of this file is known, so nobody could tell a damaged or altered one; '
+                         'write it behind the address (#sha256=...), or fetch the file yourself and give its path')
+    expected = sha256.lower() if sha256 else stated[1]
+    folder = Path(folder) if folder is not None else cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / name
+    with _locked(folder / f'{name}.lock'):
+        if not (target.is_file() and sha256_of(target).startswith(expected)):
+            with tempfile.TemporaryDirectory(prefix=f'.{name}.', dir=folder) as inner:
+                part = Path(inner) / name
+                _transfer(url, part, progress)
+                found = sha256_of(part)
+                if not found.startswith(expected):
+                    raise ValueError(f'{url} has the sha256 {found}, expected {expected}: the file was altered or the '
+                                     'transfer was damaged. It was removed; try again, and do not use it if this '
+                                     'repeats')
+                os.replace(part, target)
+    return str(target)
+
+
+def _transfer(url: str, part: Path, progress: bool) -> None:
+    """Write what an address gives; a transfer that breaks off is begun again.
+
+    Raises:
+        OSError: with what to do.
+    """
+    try:
+        import tqdm  # noqa: F401  (pooch draws its bar by it)
+    except ImportError:
+        progress = False
+    download = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT, headers={'User-Agent': 'mmiam'})
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            download(url, str(part), None)
+            return
+        except requests.HTTPError as error:
+            raise OSError(f'{url}: the server answers {error.response.status_code} {error.response.reason}; check the '
+                          'address') from None
+        except requests.ConnectionError as error:
+            raise OSError(f'{url} cannot be reached ({error}); check the network, or fetch the file elsewhere and give '
+                          'its path') from None
+        except requests.RequestException as error:
+            if attempt == _ATTEMPTS:
+                raise OSError(f'{url} broke off {_ATTEMPTS} times ({error}); run the same command again') from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time (of one training, say); without effect where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
