@@ -68,7 +68,7 @@ def test_refusals(mine, hostile, tmp_path, capsys):
             (['--shard', '2/2'], 'the first number must lie in 0..1'),
             (['--cfg-options', 'custom_hooks.0.cache_cues=False'], 'keeps no cues; it needs TrainingStageHook'),
             (['--cfg-options', 'custom_hooks.0.cache_gb=0'], 'takes no more: raise cache_gb'),
-            (['--cfg-options', 'model.peak_head.num_classes=4'], 'other shapes, the first is peak_head.classifier.weight'),
+            (['--cfg-options', 'model.peak_head.num_classes=4'], 'the first is peak_head.classifier.weight'),
             (['--cfg-options', 'train_dataloader.dataset.data_root=nowhere'], "data_root = 'nowhere' does not exist")):
         assert mine(*flags) == 2 and message in capsys.readouterr().err
     assert mine(checkpoint=str(hostile)) == 2 and 'nothing in it was run' in capsys.readouterr().err

@@ -20,12 +20,13 @@ class FiniteCheckHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         for name, value in (outputs or {}).items():
-            if 'loss' in name and not math.isfinite(float(value)):
+            value = float(value.detach() if isinstance(value, torch.Tensor) else value)
+            if 'loss' in name and not math.isfinite(value):
                 samples = (data_batch or {}).get('data_samples') or ()
                 rates = runner.optim_wrapper.get_lr()
                 highest = max(rate for values in rates.values() for rate in values)
                 raise FloatingPointError(
-                    f'{name} is {float(value)} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, on '
+                    f'{name} is {value} in epoch {runner.epoch + 1}, iteration {runner.iter + 1}, on '
                     f'{", ".join(str(sample.get("img_path")) for sample in samples) or "this batch"}, at learning '
                     f'rates up to {highest:g}: the training diverged, and nothing of it was saved. Lower '
                     'optim_wrapper.optimizer.lr (or set optim_wrapper.clip_grad) and --resume from the last epoch')

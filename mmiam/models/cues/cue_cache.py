@@ -94,7 +94,8 @@ class CueCache:
         field = 'prms' if 'prms' in cues else 'maps'
         maps = cues.get(field)
         maps = (maps / maps.amax((1, 2), keepdim=True) if len(cues) else maps).half()
-        cues.set_field(maps.float() / maps.float().sum((1, 2), keepdim=True) if field == 'prms' else maps.float(), field)
+        rounded = maps.float()
+        cues.set_field(rounded / rounded.sum((1, 2), keepdim=True) if field == 'prms' else rounded, field)
         if field == 'prms':
             cues.pop('maps', None)  # are drawn anew from these
         arrays = {name: cues.get(name).cpu().numpy() for name in (*FIELDS, *OPTIONAL) if name in cues}
