@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from mmengine.config import Config, DictAction
 
+from mmiam.utils.files import CannotWrite
+
 #: what the system refuses while a run works, and what to do about it
 _REMEDIES = {
     errno.ENOSPC: 'make room on the disk, or write to another folder',
@@ -38,14 +40,15 @@ def run_tool(work: Callable[[], int | None]) -> int:
         return 130
     except (ValueError, KeyError, ArithmeticError, OSError) as error:
         print(f'error: {sentence(error)}', file=sys.stderr)
-        failed = isinstance(error, ArithmeticError) or (isinstance(error, OSError) and error.errno in _REMEDIES)
+        failed = isinstance(error, (ArithmeticError, CannotWrite)) or (
+            isinstance(error, OSError) and error.errno in _REMEDIES)
         return 1 if failed else 2
 
 
 def sentence(error: BaseException) -> str:
     """What an error says, without the traceback of a data loader's worker in it, and the remedy for the system's."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
+    if isinstance(error, OSError) and error.errno in _REMEDIES and not isinstance(error, CannotWrite):
         text = f'{error.filename or "writing failed"}: {error.strerror}; {_REMEDIES[error.errno]}'
     worker = re.search(r'^\w*(?:Error|Exception): ([^\n]*(?:\n(?!\w).*)*)\Z', text.rstrip(), re.MULTILINE)
     text = worker[1] if 'Original Traceback' in text and worker else text

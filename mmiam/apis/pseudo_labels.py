@@ -20,8 +20,8 @@ from mmengine.structures import InstanceData
 
 from mmiam.engine.cue_mining import inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.evaluation.dump import MAX_PIXELS
 from mmiam.utils.files import is_count, is_number, sha256_of, write_json
+from mmiam.utils.images import MAX_PIXELS
 from mmiam.utils.rle import check_runs, run_lengths
 from mmiam.version import __version__
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from mmiam.utils.checked_json import read_checked_json, write_checked_json
 from mmiam.utils.files import is_count, is_number
+from mmiam.utils.images import MAX_PIXELS
 from mmiam.utils.rle import check_runs, run_lengths
 
-#: pixels of an image; a larger number is a damaged file, and masks of it would fill the memory (our choice)
-MAX_PIXELS = 2**28
 FORMAT = 'mmiam-instances-1'
 _KEYS = {'img_id', 'height', 'width', 'image_labels', 'void_mask', 'ground_truth', 'predictions'}
 

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import load_tool
 from mmdet.registry import DATASETS
 
