@@ -51,7 +51,7 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
 def object_box(element: ElementTree.Element, path: str) -> list[float]:
     """[x1, y1, x2, y2] of an ``object``, from 0, x2 and y2 exclusive."""
     try:
-        x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}')) for key in ('xmin', 'ymin', 'xmax', 'ymax'))
+        x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}') or '') for key in ('xmin', 'ymin', 'xmax', 'ymax'))
     except (TypeError, ValueError):
         raise ValueError(f'annotation {path}: the object has no bndbox with xmin, ymin, xmax, ymax; restore the '
                          'file') from None

@@ -90,7 +90,7 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
         raise ValueError(f'{semantic_path} holds class index {known.max()}, and {num_classes} classes are named; name '
                          "the classes of all indices as mask_classes, in their order ('voc' for VOC's own files)")
     try:
-        return voc_instances(*masks, labels)
+        return voc_instances(masks[0], masks[1], labels)
     except ValueError as error:
         raise ValueError(f'{instance_path} (with {semantic_path}): {error}') from error
 

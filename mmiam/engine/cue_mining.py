@@ -39,9 +39,9 @@ def open_cue_cache(model: torch.nn.Module, cfg: Config, work_dir: str, max_gb: f
     settings['backbone'] = {key: value for key, value in settings['backbone'].items() if key != 'init_cfg'}
     settings.update(candidates=model.sampler.candidate_fingerprint(),
                     pipelines=find_pipelines(cfg.get('train_dataloader')))
-    settings = json.dumps(settings, sort_keys=True, default=repr)
+    described = json.dumps(settings, sort_keys=True, default=repr)
     parts = [*model.classifier_parts(), model.cue]
-    return CueCache(osp.join(work_dir, 'cue_cache'), parts, settings, max_gb, processes)
+    return CueCache(osp.join(work_dir, 'cue_cache'), parts, described, max_gb, processes)
 
 
 def find_pipelines(config: object) -> list:

@@ -322,10 +322,10 @@ class SegmentProposals:
             return np.arange(len(self))
         if isinstance(indices, slice):
             return np.arange(len(self))[indices]
-        indices = np.asarray(indices)
-        if indices.dtype == bool:
-            return np.flatnonzero(indices)
-        return np.arange(len(self))[indices.astype(np.int64).reshape(-1)]
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool:
+            return np.flatnonzero(chosen)
+        return np.arange(len(self))[chosen.astype(np.int64).reshape(-1)]
 
 
 def _count_labels(label_map: np.ndarray, table: np.ndarray) -> int:

@@ -5,6 +5,8 @@ the form that mmdet's CocoMetric and json files take.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -62,7 +64,7 @@ def decode_masks(rles: list[dict], size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(coco_mask.decode([byte_rle(r) for r in rles]).transpose(2, 0, 1)).astype(bool)
 
 
-def text_rle(rle: dict) -> dict:
+def text_rle(rle: Mapping) -> dict:
     """The same RLE with plain ints and str counts (as json needs)."""
     counts = rle['counts']
     return dict(size=[int(s) for s in rle['size']],

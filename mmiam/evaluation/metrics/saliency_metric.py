@@ -78,7 +78,7 @@ class SaliencyMetric(BaseMetric):
         if sample.get('saliency_mask') is None:
             raise ValueError("no ground truth ('saliency_mask'); put dict(type='LoadSaliencyMask'), or for instances "
                              "dict(type='InstancesToSaliencyMask'), into the test pipeline")
-        size = tuple(int(side) for side in sample['ori_shape'][:2])
+        size = int(sample['ori_shape'][0]), int(sample['ori_shape'][1])
         mask = decode_masks([sample['saliency_mask']], size)[0]
         saliency = sample.get(self.pred_field)
         if saliency is None:

@@ -85,7 +85,7 @@ class EfficientNetLite(EfficientNet):
         TensorFlow's SAME pads the right and the bottom more wherever an even side is halved: a cell of the next layer
         lies one pixel further on. Cells of an even 320 x 320 image are centered on 32 i + 31, not on 32 i.
         """
-        return tuple(_first_center(side) for side in size)
+        return _first_center(size[0]), _first_center(size[1])
 
 
 def _first_center(side: int) -> int:

@@ -110,7 +110,7 @@ def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[
 
 def _detection(entry: dict, labels: dict[str, int] | None) -> Detection:
     """One entry of the file, checked."""
-    name = None if labels is None else entry['class']
+    name = '' if labels is None else entry['class']
     score, box = entry['score'], entry['bbox']
     if labels is not None and name not in labels:
         raise ValueError(f'class {name!r} is none of {tuple(labels)}')
@@ -119,4 +119,5 @@ def _detection(entry: dict, labels: dict[str, int] | None) -> Detection:
         raise ValueError(f'score must be a number and bbox four numbers, got {score!r} and {box!r}')
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f'bbox must be [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {box!r}')
-    return (0 if labels is None else labels[name], float(score), *map(float, box))
+    x1, y1, x2, y2 = map(float, box)
+    return 0 if labels is None else labels[name], float(score), x1, y1, x2, y2

@@ -7,8 +7,10 @@ Legend: n prompts of one image, H x W network input size (with padding), h x w t
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS
@@ -60,7 +62,8 @@ class PromptCue(BaseModule):
             ValueError: for a prompt that is none, or lies outside of its image; both name the image.
         """
         cues = [self.cues_of(sample, images) for sample in data_samples]
-        return FoundCues(*network.classify(images), cues)
+        feats, scores = network.classify(images)
+        return FoundCues(feats, scores, cues)
 
     def cues_of(self, sample: DetDataSample, images: Tensor) -> InstanceData:
         """Cues of one sample of a batch of images (B, 3, H, W), which gives size and device only.
@@ -116,11 +119,11 @@ class PromptCue(BaseModule):
         return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [self.box_sigma * side for side in sides], box)
 
 
-def finite_numbers(values: object, count: int) -> list[float]:
+def finite_numbers(values: Any, count: int) -> list[float]:
     """``values`` as ``count`` floats."""
     values = list(values) if isinstance(values, Sequence) or hasattr(values, 'tolist') else [values]
     values = [value.item() if hasattr(value, 'item') else value for value in values]
-    if len(values) != count or not all(isinstance(value, Real) and abs(value) < float('inf') for value in values):
+    if len(values) != count or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
         raise ValueError(f'expected {count} finite numbers, got {values!r}')
     return [float(value) for value in values]
 

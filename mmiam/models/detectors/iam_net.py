@@ -103,7 +103,7 @@ class IAMNet(BaseDetector):
         labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
         filling = self.filler is None or self.stage == 'fill'  # before, masks would mean nothing
         feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels) if filling else (
-            *self.classify(batch_inputs), None)
+            *self.classify(batch_inputs), [])
         for score, sample in zip(scores if scores is not None else (), batch_data_samples):
             sample.set_field(score, 'pred_class_scores')
         return self.fill_and_refine(batch_inputs, feats, cues, batch_data_samples) if filling else batch_data_samples
@@ -179,8 +179,8 @@ class IAMNet(BaseDetector):
         """Cues of the image labels' classes and their candidate masks, from the cache where they are there."""
         self.check_proposals(batch_data_samples)
         labels = self.image_labels(batch_data_samples)
-        cues = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
-                for sample in batch_data_samples]
+        cues: list = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
+                      for sample in batch_data_samples]
         new = [i for i, cue in enumerate(cues) if cue is None]
         feats = None if new else self.extract_feat(batch_inputs)
         parts = [new[i:i + self.train_cfg['cue_batch']] for i in range(0, len(new), self.train_cfg['cue_batch'])]

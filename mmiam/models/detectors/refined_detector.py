@@ -38,7 +38,7 @@ class RefinedMasks:
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], *args,
                 **kwargs) -> list[DetDataSample]:
         """As of the detector; ``pred_instances.masks`` are bool (n, H0, W0)."""
-        samples = super().predict(batch_inputs, batch_data_samples, *args, **kwargs)
+        samples = super().predict(batch_inputs, batch_data_samples, *args, **kwargs)  # type: ignore[misc]
         for image, sample in zip(batch_inputs, samples):
             instances = sample.pred_instances
             if 'masks' not in instances:
@@ -73,7 +73,7 @@ class RefinedMasks:
     def rgb_image(self, image: Tensor, sample: DetDataSample, size: tuple[int, int]) -> Tensor:
         """Undo padding and normalization: RGB in [0, 255], has shape (3, *size)."""
         height, width = sample.img_shape[:2]
-        preprocessor = self.data_preprocessor
+        preprocessor = self.data_preprocessor  # type: ignore[attr-defined]
         rgb = image[:, :height, :width].float()
         if getattr(preprocessor, '_enable_normalize', False):
             rgb = rgb * preprocessor.std + preprocessor.mean

@@ -6,6 +6,7 @@ N x N encoded size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -32,7 +33,7 @@ class FillingWeightPyramid(BaseModule):
 
     def forward(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Unnormalised filling weights, has shape (B, C * r * r, *size)."""
-        fused = None
+        fused: Any = None
         for level, feat in reversed(list(zip(self.levels, feats))):
             if feat.shape[-2] > size[0] and feat.shape[-1] > size[1]:
                 feat = F.adaptive_avg_pool2d(feat, size)

@@ -63,7 +63,7 @@ class PeakStimulationHead(BaseModule):
         super().__init__(init_cfg or dict(type='Normal', layer='Conv2d', std=0.01))
         self.num_classes = num_classes
         self.sub_pixel = sub_pixel
-        self.peak_cfg = dict(win_size=win_size, peak_filter=peak_filter, grad_mode=grad_mode)
+        self.peak_cfg: dict = dict(win_size=win_size, peak_filter=peak_filter, grad_mode=grad_mode)
         self.class_thr = class_thr
         self.peak_thr = peak_thr
         self.relative_peak_thr = relative_peak_thr

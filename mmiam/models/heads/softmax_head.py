@@ -36,7 +36,7 @@ class SoftmaxHead(PeakStimulationHead):
     def __init__(self, *args, top_k: int = 1, min_probability: float = 0., ignore: Sequence[int] = (),
                  targets: Tensor | None = None, peak_thr: float = -float('inf'), relative_peak_thr: float = 0.5,
                  **kwargs) -> None:
-        super().__init__(*args, peak_thr=peak_thr, relative_peak_thr=relative_peak_thr, **kwargs)
+        super().__init__(*args, peak_thr=peak_thr, relative_peak_thr=relative_peak_thr, **kwargs)  # type: ignore[misc]
         self.top_k = top_k
         self.min_probability = min_probability
         self.ignore = tuple(ignore)

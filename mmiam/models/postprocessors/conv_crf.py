@@ -4,6 +4,7 @@ Legend: n instances of one image, H0 x W0 original image size, h x w network inp
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
@@ -45,7 +46,7 @@ class ConvCRFPostProc(BasePostProcessor):
 
     needs_iam = True
 
-    def __init__(self, crf: dict | None = MappingProxyType({}), mask_thr: float = 0.5,
+    def __init__(self, crf: Mapping | None = MappingProxyType({}), mask_thr: float = 0.5,
                  max_side: int | None = 1024, region: str = 'all', **kwargs):
         super().__init__(**kwargs)
         if region not in ('all', 'cue'):
@@ -82,7 +83,7 @@ class ConvCRFPostProc(BasePostProcessor):
         size = tuple(image.shape[-2:])
         scale = 1. if self.max_side is None else min(1., self.max_side / max(size))
         if scale < 1:
-            small = [max(1, round(side * scale)) for side in size]
+            small = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
             shifted = self.resize_maps(shifted, small)
             image = F.interpolate(image[None], size=small, mode='area')[0]
         unary = torch.stack([torch.zeros_like(shifted), shifted], dim=1)  # logits up to a constant per pixel

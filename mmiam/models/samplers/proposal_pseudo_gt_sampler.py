@@ -80,7 +80,7 @@ class ProposalPseudoGTSampler:
         self.contour_size = contour_size
         self.dedupe_iou = dedupe_iou
         self.prior = dict(rank_weight=rank_weight, class_map_weight=class_map_weight)
-        self.selection = dict(
+        self.selection: dict = dict(
             k=num_candidates, overlap_thr=overlap_thr, overlap_rule=overlap_rule, area_range=area_range,
             min_score=min_score)
 
@@ -134,6 +134,10 @@ class ProposalPseudoGTSampler:
         Random choices are uniform, from torch's global generator.
         """
         if self.self_selecting:
+            if iams is None:
+                raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
+            if iams is None:
+                raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
             return self._best_agreement(candidates, proposals, iams.detach().float())
         drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
         return PseudoGT(torch.as_tensor(proposals.masks(drawn), device=device))

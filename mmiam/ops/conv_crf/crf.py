@@ -11,6 +11,8 @@ Legend: I instances of one image, K labels, H x W pixels, h x w cells of blur x 
 """
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -167,7 +169,7 @@ def _refine(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters
     return out
 
 
-def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: type, cells: Cells, messages: Messages,
+def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: Any, cells: Cells, messages: Messages,
              num_iters: int) -> None:
     """The iterations: label scores (I, K, H, W) -> probabilities into ``out``."""
     num, planes = len(unary), form.planes(unary.size(1))

@@ -120,7 +120,7 @@ class Messages:
         self.center = sum(scales) if center else 0.
         height = max(1, limit_of(_STRIP_VALUES, cells.counts) // (most_planes * w))
         self.strips = [(top, min(top + height, h)) for top in range(0, h, height)]
-        self.kept = None
+        self.kept: dict | None = None
 
     def prepare(self, image: Tensor) -> None:
         """What the kernels need of an image (channels, H, W), and the kernels themselves if they are few."""

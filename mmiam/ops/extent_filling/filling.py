@@ -46,7 +46,7 @@ def normalize_filling_weights(logits: Tensor, kernel_size: int = 3, mode: str = 
         raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
     if logits.dim() != 4 or logits.size(1) % kernel_size**2:
         raise ValueError(f'logits must be (B, C*{kernel_size**2}, H, W), got shape {tuple(logits.shape)}')
-    inside = window_inside(*logits.shape[-2:], kernel_size, logits.device)
+    inside = window_inside(logits.size(-2), logits.size(-1), kernel_size, logits.device)
     logits = logits.unflatten(1, (-1, kernel_size**2))
     if mode == 'softmax':
         return logits.masked_fill(~inside, float('-inf')).softmax(dim=2)
@@ -115,7 +115,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
         return filled.view_as(features).to(features.dtype)
     if images == 1:
         return ExtentFilling.apply(values, weights.flatten(0, 1), num_steps).to(features.dtype)
-    members = [(image_index == image).nonzero()[:, 0] for image in range(images)]
+    members = [torch.eq(image_index, image).nonzero()[:, 0] for image in range(images)]
     parts = [ExtentFilling.apply(values[own], weights[image], num_steps)
              for image, own in enumerate(members) if len(own)]
     order = torch.cat(members).argsort()

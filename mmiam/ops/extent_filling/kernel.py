@@ -26,6 +26,7 @@ nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -109,7 +110,7 @@ def _unbind(neighbors: Tensor) -> list[Tensor]:
     return [tap for row in neighbors.unbind(0) for tap in row.unbind(0)]
 
 
-def _step(out: Tensor, neighbors: list[Tensor], taps: list[Tensor]) -> None:
+def _step(out: Tensor, neighbors: Sequence[Tensor], taps: Sequence[Tensor]) -> None:
     """One filling step, Eq. (3): out = sum over taps of weight times neighbor, in place."""
     torch.mul(neighbors[0], taps[0], out=out)
     for neighbor, tap in zip(neighbors[1:], taps[1:]):
@@ -189,7 +190,7 @@ class ExtentFilling(Function):
     @staticmethod
     def forward(ctx, features: Tensor, weights: Tensor, num_steps: int) -> Tensor:
         layout = _Layout(features.shape[-2:], round(weights.size(1)**.5), num_steps)
-        blocks = layout.blocks(*features.shape[:2], features.device)
+        blocks = layout.blocks(features.size(0), features.size(1), features.device)
         out = torch.empty_like(features, memory_format=torch.contiguous_format)
         flat_in, flat_out, flat_weights = features.flatten(2), out.flatten(2), weights.flatten(2)
         kept, stretch = None, layout.stretch(blocks, features.device)

@@ -116,6 +116,7 @@ class Plan:
             if number not in needed or number in folded:
                 continue
             value = values[number]
+            assert value.operation is not None  # the plan is complete
             step = Step(number, value.operation)
             if number == output or consumers[number] > 1:
                 step.own = list(value.operation.before)
@@ -123,6 +124,7 @@ class Plan:
                 factors = list(value.operation.after)
                 while source and consumers[source] == 1:
                     below = values[source]
+                    assert below.operation is not None
                     factors += below.operation.before
                     if not below.operation.identity or len(below.sources) > 1:
                         break

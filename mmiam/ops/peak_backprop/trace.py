@@ -59,8 +59,9 @@ class Trace:
         if self.batched:  # the autograd graph is needed no longer
             self._recorded = [(detached, detached) for detached, _ in self._recorded]
         elif engine == 'auto':
-            cause = (f'all peaks at once do not know its {", ".join(sorted(self._tape.unknown))}' if readable else
-                     f'torch {torch.__version__} does not tell the shapes in a graph, 2.2 and later do')
+            cause = f'torch {torch.__version__} does not tell the shapes in a graph, 2.2 and later do'
+            if self._tape is not None:
+                cause = f'all peaks at once do not know its {", ".join(sorted(self._tape.unknown))}'
             warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
                           + cause, stacklevel=3)
 

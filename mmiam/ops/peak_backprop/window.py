@@ -30,7 +30,7 @@ class Window:
         """The windows of peaks ``first`` to ``last - 1``."""
         return Window(self.starts[first:last], self.size)
 
-    def overlaps(self, peak: int, other: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    def overlaps(self, peak: int, other: Window) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where the windows of one peak meet: as slices of this window and as slices of the other."""
         mine, theirs = [], []
         for start, size, other_start, other_size in zip(
@@ -50,7 +50,7 @@ class Window:
 
 def whole(count: int, size: tuple[int, int]) -> Window:
     """The window that is the map itself, for each of ``count`` peaks."""
-    return Window(((0, 0),) * count, tuple(size))
+    return Window(((0, 0),) * count, (size[0], size[1]))
 
 
 def simplify(window: Window | None, size: tuple[int, int]) -> Window | None:
@@ -145,7 +145,7 @@ def runs(image: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _clear_around(grad: Tensor, inside: tuple[slice, slice]) -> None:
+def _clear_around(grad: Tensor, inside: tuple[slice, ...]) -> None:
     """Set everything but the given rows and columns of (C, h, w) to zero."""
     rows, cols = inside
     grad[:, :rows.start] = 0
