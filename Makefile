@@ -25,6 +25,7 @@ stacks:
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check mmiam tools demo tests configs setup.py
+	$(VENV)/bin/mypy
 
 # pages and reference come from the text of the code: no torch needed, so the environment is one of its own
 docs: $(VENV)-docs/installed
@@ -40,7 +41,8 @@ $(VENV)/installed: setup.py $(wildcard requirements/*.txt)
 	    { echo 'mmiam needs Python 3.9 or newer: make PYTHON=/path/to/python3'; exit 1; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install -q --disable-pip-version-check 'setuptools<82' wheel
-	$(RUN) -m pip install -q --disable-pip-version-check torch==2.13.0
+	$(RUN) -m pip install -q --disable-pip-version-check 'torch==2.13.0; python_version >= "3.10"' \
+	    'torch; python_version < "3.10"'
 	$(RUN) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[light,tests]'
 	$(RUN) tools/misc/check_env.py
 	touch $@

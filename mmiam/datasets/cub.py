@@ -74,7 +74,7 @@ class CUBDataset(ImageLevelDataset):
         if not 1 <= class_number <= count:
             raise ValueError(f'{self._file("image_class_labels.txt")}: image {number} has class {class_number}, and '
                              f'there are {count} classes, numbered from 1')
-        entry = dict(img_id=str(number), img_path=path, image_labels=[class_number - 1])
+        entry: dict = dict(img_id=str(number), img_path=path, image_labels=[class_number - 1])
         if box is not None:
             x, y, width, height = box
             entry['instances'] = [dict(bbox=[x, y, x + width, y + height], bbox_label=class_number - 1, ignore_flag=0)]

@@ -9,7 +9,7 @@ from mmdet.datasets import VOCDataset
 VOC_CLASSES = VOCDataset.METAINFO['classes']
 
 
-def index_color(index: int) -> tuple[int, int, int]:
+def index_color(index: int) -> tuple[int, ...]:
     """The color of an index in VOC's mask files: bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
     channels = [0, 0, 0]
     for bit in range(8):
@@ -21,7 +21,7 @@ def index_color(index: int) -> tuple[int, int, int]:
 VOC_PALETTE = [index_color(index) for index in range(1, 21)]
 
 
-def class_palette(classes: Sequence[str]) -> list[tuple[int, int, int]]:
+def class_palette(classes: Sequence[str]) -> list[tuple[int, ...]]:
     """VOC's colors for VOC's classes, evenly spaced hues for others."""
     colors = []
     for position, name in enumerate(classes):

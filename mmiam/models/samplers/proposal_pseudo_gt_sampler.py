@@ -101,7 +101,7 @@ class ProposalPseudoGTSampler:
             ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
         """
         scores, mass = self.score(cues, proposals)
-        dedupe = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
+        dedupe: dict = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
         areas = proposals.areas() / np.prod(proposals.size)
         return select_candidates(scores, mass, areas, **self.selection, **dedupe)
 
@@ -134,6 +134,8 @@ class ProposalPseudoGTSampler:
         Random choices are uniform, from torch's global generator.
         """
         if self.self_selecting:
+            if iams is None:
+                raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
             if iams is None:
                 raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
             if iams is None:

@@ -60,7 +60,7 @@ def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, int] | No
 class _Level:
     """One label map under construction; label 0 covers the whole image at first."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, ...]) -> None:
         self.label_map = np.zeros(size, np.int32)
         self.counts = np.array([self.label_map.size])
         self.parents: list[np.ndarray] = []  # of the labels that each mask made
