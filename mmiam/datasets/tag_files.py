@@ -234,7 +234,7 @@ def read_coco(path: str) -> TaggedImages:
             _add(images[key], categories, category, f'{where}.category_ids[{number}]')
     for position, item in enumerate(_items(path, content, 'annotations', needed=False)):
         where = f'{path}: annotations[{position}]'
-        image = images.get(_key(item.get('image_id')))
+        image = images.get(_key(item.get('image_id')))  # type: ignore[arg-type]
         if image is None:
             raise ValueError(f'{where}.image_id {item.get("image_id")!r} is not the id of an image; add the image or '
                              'remove the annotation')
@@ -263,7 +263,7 @@ def _key(value) -> str | None:
 
 
 def _add(image: TaggedImage, categories: dict[str, dict], category, where: str) -> None:
-    found = categories.get(_key(category))
+    found = categories.get(_key(category))  # type: ignore[arg-type]
     if found is None:
         raise ValueError(f'{where} is {category!r}, which is not the id of a category; add it to categories or '
                          'remove it')

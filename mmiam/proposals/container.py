@@ -109,7 +109,7 @@ class SegmentProposals:
             raise ValueError('scores must be finite numbers that fit 32 bits')
 
     @classmethod
-    def empty(cls, size: tuple[int, int], origin: str = '') -> SegmentProposals:
+    def empty(cls, size: tuple[int, ...], origin: str = '') -> SegmentProposals:
         """No proposals of an image of size (H, W)."""
         return cls([np.zeros(size, np.uint8)], [np.zeros((0, 1), bool)], np.zeros(0, np.float32), origin)
 
@@ -302,7 +302,8 @@ class SegmentProposals:
         num_labels = arrays['num_labels'].tolist()
         if max(num_labels, default=0) > MAX_LABELS:
             raise ValueError(f'{max(num_labels)} labels; more than {MAX_LABELS} are not read')
-        size = check_sides(*arrays['size'].tolist(), 'the image')
+        height, width = arrays['size'].tolist()
+        size = check_sides(height, width, 'the image')
         maps = [arrays[f'label_map_{l}'] for l in range(len(num_labels))]
         if any(m.shape != size for m in maps):
             raise ValueError(f'label maps of {[m.shape for m in maps]} in a file of size {size}')

@@ -151,7 +151,7 @@ def read_ids(path: str | Path) -> list[str]:
     lines = [line for _, line in read_lines(path)]
     pairs = [_PAIR.fullmatch(line) for line in lines]
     flags = [_FLAGGED.fullmatch(line) for line in lines]
-    if all(flags) and any(flag.group(2) == '-1' for flag in flags):
+    if all(flags) and any(flag and flag.group(2) == '-1' for flag in flags):
         pairs = flags
     ids = [pair.group(1) if pair else line for pair, line in zip(pairs, lines)]
     if not ids:

@@ -115,8 +115,8 @@ def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Pa
     except KeyboardInterrupt:
         print('interrupted; start again to go on: files that exist are whole, and kept', file=sys.stderr)
         return 130
-    for source, error in failed.items():
-        print(f'failed: {source}: {error}')
+    for source, cause in failed.items():
+        print(f'failed: {source}: {cause}')
     print(f'{len(jobs) - len(failed)} of {len(jobs)} files are in {target}'
           + (f', {len(failed)} failed' if failed else ''))
     return 1 if failed else 0
@@ -146,6 +146,7 @@ class _Worker:
             code = self.process.exitcode
             cause = f'signal {signal.Signals(-code).name}' if code < 0 else f'exit code {code}'
             error = f'the process that worked on it was ended ({cause}); memory may have run out: take fewer workers'
+        assert self.job is not None
         source, self.job = self.job[0], None
         return source, error
 
@@ -197,7 +198,7 @@ def _work(function, pipe) -> None:
 
 def _leave_with_parent() -> None:
     # a parent that is killed cannot end its workers; its end of this pipe is closed whatever ended it
-    wait([multiprocessing.parent_process().sentinel])
+    wait([multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
     os._exit(1)
 
 

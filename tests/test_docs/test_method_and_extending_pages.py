@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import METRICS, MODELS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from mmiam.proposals.io import load_proposals
+from mmiam.proposals.io import READERS, find_proposal_file, load_proposals
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,14 +47,34 @@ def test_post_processor_by_hand():
         MODELS.module_dict.pop('RelativeThreshold')
 
 
-def test_proposals_of_ones_own(tmp_path, monkeypatch):
-    code, = [block for block in blocks('extending.md') if 'proposals_from_masks' in block]
-    monkeypatch.chdir(tmp_path)
-    masks = np.zeros((2, 4, 5), bool)
-    masks[0, :2], masks[1, 1:3, 2:] = True, True
-    exec(code, dict(masks=masks, scores=np.array([.9, .2])))
-    loaded = load_proposals('data/proposals/mine/2007_000032.npz', size=(4, 5))
-    assert (loaded.masks() == masks).all() and loaded.origin == 'mine'
+def test_proposal_format_of_ones_own(tmp_path):
+    code, = [block for block in blocks('extending.md') if 'READERS' in block]
+    (tmp_path / 'a.txt').write_text('1 0 3 2\n0 0 5 4\n')
+    with pytest.raises(FileNotFoundError):
+        find_proposal_file(tmp_path, 'a')
+    try:
+        exec(code, {})
+        loaded = load_proposals(find_proposal_file(tmp_path, 'a'), size=(4, 5))
+        with pytest.raises(ValueError, match='a.txt.*do not tell the size'):
+            load_proposals(tmp_path / 'a.txt')
+    finally:
+        READERS.pop('txt', None)
+    expected = np.zeros((2, 4, 5), bool)
+    expected[0, :2, 1:3], expected[1] = True, True
+    assert (loaded.masks() == expected).all() and loaded.origin == 'boxes'
+
+
+def test_metric_of_ones_own():
+    code, = [block for block in blocks('extending.md') if 'class CountError' in block]
+    try:
+        exec(code, {'__name__': 'extending_page'})
+        metric = METRICS.build(dict(type='CountError', min_score=.4))
+    finally:
+        METRICS.module_dict.pop('CountError', None)
+    scores = torch.tensor([.9, .4, .3])
+    metric.process(None, [dict(pred_instances=dict(scores=scores), instances=[{}]),
+                          dict(pred_instances=dict(scores=scores[:0]), instances=[{}, {}])])
+    assert metric.evaluate(2) == dict(count_error=1.5)
 
 
 def test_settings_of_the_visualizer_are_keys_of_the_config():

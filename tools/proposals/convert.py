@@ -12,8 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmiam.proposals.io import FORMATS, find_proposal_file, load_proposals
-from mmiam.proposals.io.reading import SUFFIXES
+from mmiam.proposals.io import READERS, find_proposal_file, known_suffixes, load_proposals
 from mmiam.utils.files import read_ids
 from mmiam.utils.images import by_stem, image_size, list_images
 from mmiam.utils.jobs import run_and_report, take_shard
@@ -46,7 +45,7 @@ def list_jobs(source: Path, out: Path, ids: Path | None, format: str) -> list[tu
         FileNotFoundError: if there is none.
         ValueError: if an image has two.
     """
-    suffixes = SUFFIXES if format == 'auto' else (f'.{format}', )
+    suffixes = known_suffixes() if format == 'auto' else [f'.{format}']
     if source.is_file():
         found = [source]
     elif not source.is_dir():
@@ -71,7 +70,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, metavar='IN', help='folder with one file or folder of masks an image')
     parser.add_argument('out', type=Path, metavar='OUT', help='folder for the .npz files')
-    parser.add_argument('--format', choices=FORMATS, default='auto', help='kind of file; auto goes by suffix')
+    parser.add_argument('--format', choices=('auto', *READERS), default='auto', help='auto goes by suffix')
     parser.add_argument('--images', type=Path, help='folder of the images, to check sizes against')
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
     parser.add_argument('--max-proposals', type=int, help='keep the first ones only')

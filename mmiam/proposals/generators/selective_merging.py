@@ -98,7 +98,8 @@ class SelectiveMerging:
 
     def tree(self, stats: RegionStats, neighbors: tuple[np.ndarray, ...], weights: dict[str, float]) -> MergeTree:
         """A tree over the superpixels, of which ``neighbors`` (see :func:`~.merging.adjacency`) touch."""
-        return merge_regions(copy.copy(stats), *neighbors, weights)
+        pairs, length, strength = neighbors
+        return merge_regions(copy.copy(stats), pairs, length, strength, weights)
 
     def _pool(self, image: np.ndarray) -> tuple[SegmentProposals, dict[str, np.ndarray], np.ndarray]:
         """All regions of all trees: proposals without rank, their cues and the index of their tree, (n,) each."""

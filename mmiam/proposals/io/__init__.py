@@ -1,5 +1,5 @@
 """Reading segment proposals in the formats that people have."""
 from .masks import proposals_from_masks
-from .reading import FORMATS, find_proposal_file, load_proposals
+from .reading import READERS, find_proposal_file, known_suffixes, load_proposals
 
-__all__ = ['FORMATS', 'find_proposal_file', 'load_proposals', 'proposals_from_masks']
+__all__ = ['READERS', 'find_proposal_file', 'known_suffixes', 'load_proposals', 'proposals_from_masks']

@@ -34,7 +34,7 @@ def read_npz(path: str | Path, size: tuple[int, int] | None = None) -> SegmentPr
                 if len(shape) != 2 + (name == 'masks'):
                     raise ValueError(f"'masks' must be (n, H, W) and label maps (H, W), {name!r} is {shape}")
                 refuse_other_size(shape[-2:], size)
-                check_sides(*shape[-2:], 'the image')
+                check_sides(shape[-2], shape[-1], 'the image')
 
     arrays = read_arrays(path, check)
     if 'format' in arrays:

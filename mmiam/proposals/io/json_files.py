@@ -82,7 +82,7 @@ def _sides(value, image: tuple[int, int] | None) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int) and v > 0 for v in value):
         raise ValueError(f'the size must be two positive whole numbers [H, W], found {str(value)[:60]}')
     refuse_other_size(tuple(value), image)
-    return check_sides(*value, 'the image')
+    return check_sides(value[0], value[1], 'the image')
 
 
 def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:

@@ -18,7 +18,7 @@ def refuse_other_size(size: tuple[int, ...], image: tuple[int, int] | None) -> N
                          + (': transposed' if tuple(size) == tuple(image)[::-1] else ''))
 
 
-def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, int] | None = None,
+def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, ...] | None = None,
                          scores: np.ndarray | None = None, origin: str = '') -> SegmentProposals:
     """Builds the container from masks, one at a time, so that a generator of masks needs little memory.
 

@@ -11,10 +11,13 @@ from .json_files import read_json_proposals
 from .masks import refuse_other_size
 from .mat import read_mat
 
-SUFFIXES = ('.npz', '.mat', '.json')
-#: each takes the path and the image's (H, W) or None, with which stated sizes are compared before memory is taken
+#: by suffix; each takes the path and the image's (H, W) or None, with which sizes are compared before memory is taken
 READERS = dict(npz=read_npz, mat=read_mat, json=read_json_proposals, folder=read_mask_folder)
-FORMATS = ('auto', *READERS)
+
+
+def known_suffixes() -> list[str]:
+    """Suffixes of the files that are read, in the order in which they are looked for."""
+    return [f'.{kind}' for kind in READERS if kind != 'folder']
 
 
 def find_proposal_file(folder: str | Path, stem: str) -> Path:
@@ -23,12 +26,12 @@ def find_proposal_file(folder: str | Path, stem: str) -> Path:
     Raises:
         FileNotFoundError: if there is none.
     """
-    for suffix in (*SUFFIXES, ''):
+    for suffix in (*known_suffixes(), ''):
         path = Path(folder) / f'{stem}{suffix}'
         if path.exists():
             return path
-    raise FileNotFoundError(f'no proposals of {stem!r} in {folder}: looked for {stem} with {", ".join(SUFFIXES)} '
-                            'and for a folder of masks')
+    raise FileNotFoundError(f'no proposals of {stem!r} in {folder}: looked for {stem} with '
+                            f'{", ".join(known_suffixes())} and for a folder of masks')
 
 
 def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format: str = 'auto') -> SegmentProposals:
@@ -37,7 +40,7 @@ def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format
     Args:
         path (str | Path): A file, or a folder of mask images.
         size (tuple, optional): (H, W) of the image, checked where given. Needed for a JSON list without entries.
-        format (str): 'npz', 'mat', 'json' or 'folder'; 'auto' goes by suffix. The layouts within a kind of file
+        format (str): a key of :data:`READERS`; 'auto' goes by suffix. The layouts within a kind of file
             are told apart by their keys.
 
     Returns:
@@ -54,7 +57,7 @@ def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format
         raise ValueError(f'{path}: the file is empty')
     format = detect_format(path) if format == 'auto' else format
     if format not in READERS:
-        raise ValueError(f'format must be one of {FORMATS}, got {format!r}')
+        raise ValueError(f'format must be one of {("auto", *READERS)}, got {format!r}')
     with naming(path):
         proposals = READERS[format](path, size)
         refuse_other_size(proposals.size, size)
@@ -69,7 +72,7 @@ def detect_format(path: Path) -> str:
     """
     if path.is_dir():
         return 'folder'
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(SUFFIXES)} and folders of '
-                         'mask images')
+    if path.suffix.lower() not in known_suffixes():
+        raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(known_suffixes())} '
+                         'and folders of mask images')
     return path.suffix.lower()[1:]
