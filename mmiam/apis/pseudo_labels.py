@@ -204,8 +204,8 @@ def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
                 images_sha256=hashlib.sha256('\n'.join(images.names).encode('utf-8', 'surrogatepass')).hexdigest())
     if failed:
         info['failed'] = [dict(file_name=images.names[index], error=error) for index, error in failed.items()]
-    content = dict(info=info, licenses=[], images=[], annotations=[],
-                   categories=CocoResults(images.classes, images.category_ids).content['categories'])
+    content: dict = dict(info=info, licenses=[], images=[], annotations=[],
+                         categories=CocoResults(images.classes, images.category_ids).content['categories'])
     for index in range(len(images.names)):
         if index in failed:
             continue

@@ -35,7 +35,7 @@ def lock_work_dir(cfg: Config) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:
-        fcntl = None
+        fcntl = None  # type: ignore[assignment]
     first = cfg.launcher == 'none' or os.environ.get(RANKS[cfg.launcher][0], '0') == '0'
     if fcntl is None or not first:
         yield

@@ -61,7 +61,7 @@ def read_checkpoint(path: str, map_location='cpu') -> dict:
         raise ValueError(f'checkpoint {path} is truncated, damaged or no checkpoint ({type(error).__name__}: '
                          f'{str(error).strip().splitlines()[0] if str(error).strip() else "no cause given"}); copy or '
                          'download it again') from None
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise ValueError(f'{path} holds a {type(content).__name__}, not a checkpoint (a dict of tensors by name)')
     return content
 

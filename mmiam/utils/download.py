@@ -70,7 +70,7 @@ def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None,
     if sha256 is None and stated is None:
         raise ValueError(f'{url}: no sha256 of this file is known, so nobody could tell a damaged or altered one; '
                          'write it behind the address (#sha256=...), or fetch the file yourself and give its path')
-    expected = sha256.lower() if sha256 else stated[1]
+    expected = sha256.lower() if sha256 else stated[1]  # type: ignore[index]
     folder = Path(folder) if folder is not None else cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name

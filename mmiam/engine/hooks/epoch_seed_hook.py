@@ -26,7 +26,7 @@ class EpochSeedHook(Hook):
         set_random_seed(seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
         loader = runner.train_dataloader
         for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
-            if hasattr(sampler, 'seed'):
+            if sampler is not None and hasattr(sampler, 'seed'):
                 sampler.seed = runner.seed  # of the run that is resumed, where the config states none
         if loader.num_workers:
             loader._iterator = None

@@ -66,7 +66,7 @@ class FrozenClassifier(BaseModule):
 
     def load(self) -> None:
         """Read the checkpoint, once."""
-        if not self._ready:
+        if self.checkpoint is not None and not self._ready:
             norm = self.mean.flatten().tolist(), self.std.flatten().tolist()
             load_classifier(self.backbone, self.head.classifier, self.checkpoint, norm)
             self._ready = True
