@@ -7,6 +7,7 @@ The same command goes on after an interruption. WORK_DIR/model.pth has the weigh
 from __future__ import annotations
 
 import argparse
+import os
 import os.path as osp
 import sys
 
@@ -30,6 +31,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--fill-steps', type=int, help='steps of the filling module in place of that')
     parser.add_argument('--load-from', help='checkpoint to start from')
     parser.add_argument('--features', help='folder of stored features, which runs may share (default: in WORK_DIR)')
+    parser.add_argument('--pseudo-masks', help="folder of another run's pseudo masks, its WORK_DIR/mined-...; default: "
+                        "they are made with this run's head")
     parser.add_argument('--shard', help="'0/2', '1/2': features and pseudo masks of a share of the images alone; a run "
                         'without it does the rest')
     parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
@@ -46,10 +49,11 @@ def main(argv=None) -> int:
         recipe = Recipe.for_images(len(plain_dataset(cfg, proposals=False)), args.effort)
         recipe.head_steps = args.head_steps or recipe.head_steps
         recipe.fill_steps = args.fill_steps or recipe.fill_steps
+        os.makedirs(work_dir, exist_ok=True)
         logger = MMLogger.get_instance('train_frozen', log_file=osp.join(work_dir, 'train.log'))
         logger.info(f'{args.config}, seed {args.seed}, {recipe}')
         outcome = train_frozen(cfg, work_dir, recipe, args.seed, args.load_from, device_name(args.device),
-                               args.features, args.shard)
+                               args.features, args.shard, mined_in=args.pseudo_masks)
     except (OSError, ValueError, KeyError) as error:
         print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
         return 2

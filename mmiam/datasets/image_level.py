@@ -107,10 +107,13 @@ class ImageLevelDataset(BaseDetDataset):
         """Labels of an image (for class-balanced sampling)."""
         return super().get_data_info(idx)['image_labels']
 
+    def image_path(self, idx: int) -> str:
+        """Path of an image, which is not looked at."""
+        return super().get_data_info(idx)['img_path']
+
     def image_name(self, idx: int) -> str:
         """Path of an image relative to the image folder, with ``/``, as COCO's ``file_name`` has it."""
-        path = super().get_data_info(idx)['img_path']
-        return os.path.relpath(path, self.data_prefix['img']).replace(os.sep, '/')
+        return os.path.relpath(self.image_path(idx), self.data_prefix['img']).replace(os.sep, '/')
 
     def prepare_data(self, idx: int) -> dict:
         """A sample through the pipeline; an error names the image."""

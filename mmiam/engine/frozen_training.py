@@ -53,6 +53,8 @@ class Recipe:
         head_steps, fill_steps (int): optimizer steps; :meth:`for_images` derives them from the number of images.
         head_lr, fill_lr (float): highest learning rates of AdamW.
         balance (float): an image is drawn in proportion to (1 / images of its rarest class) to this power.
+        class_share (float): of each class the better part of the cues has pseudo masks, by the sampler's score, and
+            those that reach ``sure_score`` besides: one threshold for all classes leaves rare ones without any.
         agree_from (float): share of ``fill_steps`` after which pseudo masks are chosen by agreement
             (:class:`ProposalPseudoGTSampler`).
     """
@@ -63,6 +65,8 @@ class Recipe:
     balance: float = 0.5
     agree_from: float = 0.33
     weight_decay: float = 1e-4
+    class_share: float = 0.5
+    sure_score: float = 1.1
 
     @classmethod
     def for_images(cls, count: int, effort: float = 1., **settings) -> Recipe:
@@ -136,7 +140,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
         ValueError: if the pipeline gives images of different sizes.
     """
     levels = sorted({*model.filler.in_indices, len(model.backbone.out_indices) - 1})
-    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    paths = [dataset.image_path(i) for i in range(len(dataset))]
     stats = [(os.stat(path).st_size, os.stat(path).st_mtime_ns) if osp.isfile(path) else None for path in paths]
     folder = osp.join(root, 'features-' + _digest(paths, stats, repr(dataset.pipeline), model.backbone, levels))
     failed, store = {}, FeatureStore(folder) if osp.isdir(folder) else None
@@ -319,7 +323,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
         try:
             batch = model.data_preprocessor(pseudo_collate([dataset[i]]), training=True)
         except (OSError, ValueError) as error:
-            failed[dataset.get_data_info(i)['img_path']] = str(error)
+            failed[dataset.image_path(i)] = str(error)
             continue
         sample, = batch['data_samples']
         cue, = model.training_cues(batch['inputs'], [sample])[1]
@@ -327,22 +331,33 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
             found = [place for place, options in enumerate(cue.candidates) if len(options)]
             masks = sample.segment_proposals.masks(np.concatenate([np.zeros(0, int), *cue.candidates]))
             cells = _to_grid(torch.from_numpy(masks).float(), model.filler.stride)
-            arrays = dict(labels=cue.labels[found].cpu().numpy(), masks=(cells * 255).round().byte().numpy(),
+            values = model.sampler.score(cue, sample.segment_proposals)[0] if found else None
+            arrays = dict(labels=cue.labels[found].cpu().numpy(),
+                          scores=np.concatenate([np.zeros(0, np.float32)] + [
+                              values[place, cue.candidates[place]].cpu().numpy() for place in found]),
+                          masks=(cells * 255).round().byte().numpy(),
                           maps=_to_grid(cue.maps[found], model.filler.stride).half().cpu().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
         write_arrays(_mined_file(folder, i), arrays)
     return folder, failed
 
 
-def read_mined(folder: str, count: int) -> dict[int, Instances]:
+def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe) -> dict[int, Instances]:
     """What :func:`mine_views` found, by image; images without any pseudo mask are left out."""
+    stored = {i: read_arrays(_mined_file(folder, i)) for i in range(count) if osp.isfile(_mined_file(folder, i))}
+    starts = {i: np.cumsum(arrays['counts'])[:-1] for i, arrays in stored.items()}
+    best: list[list[float]] = [[] for _ in range(num_classes)]  # candidates are in descending order
+    for i, arrays in stored.items():
+        for label, scores in zip(arrays['labels'], np.split(arrays['scores'], starts[i])):
+            best[label].append(float(scores[0]))
+    least = [min(recipe.sure_score, np.quantile(values, 1 - recipe.class_share)) if values else 0. for values in best]
     mined = {}
-    for i in range(count):
-        if osp.isfile(_mined_file(folder, i)):
-            arrays = read_arrays(_mined_file(folder, i))
-            if len(arrays['labels']):
-                masks = np.split(arrays['masks'], np.cumsum(arrays['counts'])[:-1])
-                mined[i] = Instances(arrays['labels'], arrays['maps'], masks)
+    for i, arrays in stored.items():
+        parts = zip(arrays['labels'], np.split(arrays['scores'], starts[i]), np.split(arrays['masks'], starts[i]))
+        masks = [part[scores >= least[label]] for label, scores, part in parts] if len(arrays['labels']) else []
+        kept = [place for place, part in enumerate(masks) if len(part)]
+        if kept:
+            mined[i] = Instances(arrays['labels'][kept], arrays['maps'][kept], [masks[place] for place in kept])
     return mined
 
 
@@ -475,8 +490,8 @@ class Outcome:
 
 
 def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed: int = 0, weights: str | None = None,
-                 device: str = 'cpu', features: str | None = None, shard: str | None = None, least_masks: int = 1
-                 ) -> Outcome:
+                 device: str = 'cpu', features: str | None = None, shard: str | None = None, least_masks: int = 1,
+                 mined_in: str | None = None, judge: bool = False) -> Outcome:
     """Train head and filling module of a config; everything made before in ``work_dir`` is used.
 
     Args:
@@ -490,13 +505,16 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
         features (str, optional): folder of the stored features, which several runs may share.
         shard (str, optional): 'i/n': store the features of this share of the images, find their pseudo masks where the
             head is trained, and leave the rest to a run without it.
+        mined_in (str, optional): folder of pseudo masks that another run has made (``mined-...`` in its
+            ``work_dir``); by default they are made with this run's head.
+        judge (bool): cross-validate the head first, for ``Outcome.ap``.
         least_masks (int): with fewer pseudo masks the filling module stays as it is.
     """
     torch.manual_seed(seed)
     model = load_model(cfg, weights).to(device)
     bare, dataset = plain_dataset(cfg, proposals=False), plain_dataset(cfg)
     classes = dataset.metainfo['classes']
-    labels = [dataset.get_data_info(i)['image_labels'] for i in range(len(dataset))]
+    labels = [dataset.get_cat_ids(i) for i in range(len(dataset))]
     if len(classes) != getattr(model.peak_head, 'num_classes', len(classes)):
         raise ValueError(f'model.peak_head.num_classes is {model.peak_head.num_classes}, the data set has '
                          f'{len(classes)} classes')
@@ -504,28 +522,31 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     share = take_shard(list(range(len(dataset))), shard)
     store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share)
     outcome = Outcome(failed=failed)
-    key = _digest(vars(recipe), seed, labels, cfg.model.to_dict(), model, store.folder)
+    key = _digest(vars(recipe), seed, judge, labels, cfg.model.to_dict(), model, store.folder)
     head_file = osp.join(work_dir, 'head.pth')
     state = _load_state(head_file, key)
     if not state and shard is not None:
         return outcome
-    readable, scores = (state['images'].numpy(), state['scores'].numpy()) if state else cross_validate(
-        model.peak_head, store, labels, recipe, seed)
-    outcome.ap = classification_average_precision(scores, one_hot(labels, len(classes)).numpy()[readable] > 0)
     if state:
         model.peak_head.load_state_dict(state['head'])
     else:
-        print_log(f'head: AP on held-back images {100 * outcome.ap.mean:.1f}', logger='current')
+        judged = cross_validate(model.peak_head, store, labels, recipe, seed) if judge else (np.zeros(0, int), ) * 2
         loss = train_head(model.peak_head, store, labels, recipe, seed)
         print_log(f'head: {recipe.head_steps} steps, loss {loss:.4f}', logger='current')
-        save(head_file, dict(key=key, head=model.peak_head.state_dict(), images=torch.from_numpy(readable),
-                             scores=torch.from_numpy(scores)))
+        state = dict(key=key, head=model.peak_head.state_dict(), images=torch.from_numpy(judged[0]),
+                     scores=torch.from_numpy(judged[1]))
+        save(head_file, state)
+    if len(state['images']):
+        held_back = one_hot(labels, len(classes)).numpy()[state['images'].numpy()] > 0
+        outcome.ap = classification_average_precision(state['scores'].numpy(), held_back)
+        print_log(f'head: AP on held-back images {100 * outcome.ap.mean:.1f}', logger='current')
     settings = repr([cfg.model.get(name) for name in ('peak_head', 'cue', 'sampler', 'filler')])
-    folder, failed = mine_views(model, dataset, work_dir, [i for i in share if store.done[i]], settings)
+    folder, failed = (mined_in, {}) if mined_in else mine_views(
+        model, dataset, work_dir, [i for i in share if store.done[i]], settings)
     outcome.failed.update(failed)
     if shard is not None:
         return outcome
-    mined = read_mined(folder, len(dataset))
+    mined = read_mined(folder, len(dataset), len(classes), recipe)
     found = [label for one in mined.values() for label in one.labels]
     outcome.pseudo_masks = np.bincount(np.array(found, int), minlength=len(classes))
     print_log(f'pseudo masks: {len(found)} on {len(mined)} of {len(dataset)} images', logger='current')

@@ -18,7 +18,7 @@ def config(tiny_config):
 
 
 def recipe(**settings):
-    return ft.Recipe(**{**dict(head_steps=12, fill_steps=6), **settings})
+    return ft.Recipe(**{**dict(head_steps=12, fill_steps=6, class_share=1.), **settings})
 
 
 def states_equal(a, b):
@@ -127,7 +127,7 @@ def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_pa
     torch.manual_seed(0)
     model, dataset = ft.load_model(config), ft.plain_dataset(config)
     folder, failed = ft.mine_views(model, dataset, str(tmp_path), range(3))
-    mined = ft.read_mined(folder, 3)
+    mined = ft.read_mined(folder, 3, 3, recipe())
     assert not failed and mined
     for i, one in mined.items():
         assert set(one.labels.tolist()) <= set(dataset.get_data_info(i)['image_labels'])
@@ -141,6 +141,21 @@ def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_pa
         assert one.masks[0][0].mean() / 255 == pytest.approx(mask.mean(), abs=0.01)
     model.training_cues = None  # everything is there
     assert ft.mine_views(model, dataset, str(tmp_path), range(3))[0] == folder
+
+
+def test_every_class_has_its_better_half_and_what_is_sure(tmp_path):
+    """Class 0 scores high throughout, class 1 low: one threshold for both would leave class 1 nothing."""
+    for i, (label, scores) in enumerate([(0, [2., 1.5]), (0, [1.8]), (0, [.9]), (1, [.7, .5]), (1, [.4])]):
+        ft.write_arrays(ft._mined_file(str(tmp_path), i), dict(
+            labels=np.array([label]), scores=np.array(scores, np.float32), counts=np.array([len(scores)]),
+            maps=np.zeros((1, 2, 2), np.float16), masks=np.arange(len(scores) * 4, dtype=np.uint8).reshape(-1, 2, 2)))
+    ft.write_arrays(ft._mined_file(str(tmp_path), 5), dict(
+        labels=np.zeros(0, int), scores=np.zeros(0, np.float32), counts=np.zeros(0, int),
+        maps=np.zeros((0, 2, 2), np.float16), masks=np.zeros((0, 2, 2), np.uint8)))
+    mined = ft.read_mined(str(tmp_path), 6, 2, recipe(class_share=0.5, sure_score=1.6))
+    # class 0: the median of 2, 1.8, .9 lies above what is sure; class 1: the median of .7 and .4 is .55
+    assert {i: len(one.masks[0]) for i, one in mined.items()} == {0: 1, 1: 1, 3: 1}
+    assert mined[0].masks[0].tolist() == [[[0, 1], [2, 3]]]
 
 
 def test_filling_module_learns_the_masks(config, tmp_path):
@@ -199,7 +214,7 @@ def test_shards_leave_nothing_but_the_filling_module(config, tmp_path):
         assert ft.train_frozen(config, run, recipe(), shard=shard).checkpoint is None
     assert not (tmp_path / 'run/head.pth').exists()
     whole = ft.train_frozen(config, str(tmp_path / 'whole'), recipe())
-    outcome = ft.train_frozen(config, run, recipe())
+    outcome = ft.train_frozen(config, run, recipe(), judge=True)
     assert states_equal(*(read_checkpoint(one.checkpoint)['state_dict'] for one in (whole, outcome)))
     assert outcome.pseudo_masks.sum() and outcome.filler_trained and outcome.ap.ap.shape == (3, )
 

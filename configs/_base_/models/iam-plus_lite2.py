@@ -18,4 +18,4 @@ model = dict(
     post_processor=dict(
         type='ConvCRFPostProc', mask_thr=0.3, crf=dict(kernel_size=9, blur=6, weight=0.05), region='cue',
         class_evidence='peak', temperature=8., nms_iou=0.5),
-    train_cfg=dict(max_instances=24, prompt_ratio=0.5))
+    train_cfg=dict(max_instances=24, prompt_ratio=0.3))
