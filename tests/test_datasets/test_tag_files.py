@@ -23,7 +23,7 @@ def coco(**changes):
 
 
 def test_folders(tmp_path):
-    for name in ('dog/2.JPG', 'dog/deep/1.png', 'cat/1.jpeg', 'cat/notes.txt', 'empty/x.txt', '.hidden/1.jpg',
+    for name in ('dog/2.JPG', 'dog/deep/1.png', 'cat/1.jpeg', 'cat/notes.txt', '.hidden/1.jpg',
                  'cat/._1.jpg', 'dog/.thumbs/1.jpg'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -32,6 +32,11 @@ def test_folders(tmp_path):
     assert tagged.classes == ('cat', 'dog')
     (tmp_path / 'loose.jpg').touch()
     with pytest.raises(ValueError, match='loose.jpg lies beside the class folders'):
+        read_class_folders(str(tmp_path))
+    (tmp_path / 'loose.jpg').rename(tmp_path / 'cat/loose.jpg')
+    (tmp_path / 'owl').mkdir()
+    (tmp_path / 'owl/1.heic').touch()
+    with pytest.raises(ValueError, match='class folder .*owl has no image .*convert its files'):
         read_class_folders(str(tmp_path))
 
 
@@ -49,7 +54,7 @@ def test_csv(tmp_path, text):
     ('a.jpg,cat\n../b.jpg,cat\n', r'tags.csv, line 2: .*leads out of the image folder'),
     ('/etc/passwd.jpg,cat\n', r'line 1: .*leads out'),
     ('a.jpg,cat\n./a.jpg,dog\n', r"line 2: 'a.jpg' stands in line 1 already"),
-    (',cat\n', r"line 1: '' is not the name"),
+    ('a.jpg,cat\n,cat\n', r"line 2: '' is not the name"),
     ('a.jpg,"cat\n', r'tags.csv, line 1: .*rows of the form'),
     ('file,tags\n', 'names no image'), ('', 'names no image')])
 def test_broken_csv(tmp_path, text, message):
@@ -58,9 +63,66 @@ def test_broken_csv(tmp_path, text, message):
         read_csv(str(tmp_path / 'tags.csv'))
 
 
+@pytest.mark.parametrize('text', [
+    'image_name,tags\na.jpg,cat dog\nb.jpg,owl\n', 'File Name;Label\na.jpg;cat dog\nb.jpg;owl\n',
+    ',file,tags\n0,a.jpg,cat dog\n1,b.jpg,owl\n', 'width,filename,class\n9,a.jpg,cat dog\n9,b.jpg,owl\n',
+    'image\tcategory\na.jpg\tcat dog\nb.jpg\towl\n', 'filename,cat dog,owl\na.jpg,1,0\nb.jpg,0,1\n',
+    'Unnamed: 0,ID,img, cat dog ,owl\n0,5,a.jpg,1.0,0.0\n1,6,b.jpg,,True\n'])
+def test_csv_by_its_header(tmp_path, text):
+    (tmp_path / 't.csv').write_text(text)
+    tagged = read_csv(str(tmp_path / 't.csv'))
+    assert tags(tagged) == {'a.jpg': ['cat dog'], 'b.jpg': ['owl']} and tagged.classes == ('cat dog', 'owl')
+
+
+@pytest.mark.parametrize('cell', ['"cat,dog"', 'cat|dog', 'cat; dog', '"[\'cat\', \'dog\']"', '"[""cat"",""dog""]"'])
+@pytest.mark.parametrize('header', ['file,tags\n', ''])
+def test_several_tags_in_a_cell(tmp_path, cell, header):
+    (tmp_path / 't.csv').write_text(f"{header}a.jpg,{cell}\nb.jpg,dog\nc.jpg,lion's mane (big)\n")
+    found = tags(read_csv(str(tmp_path / 't.csv')))
+    assert found == {'a.jpg': ['cat', 'dog'], 'b.jpg': ['dog'], 'c.jpg': ["lion's mane (big)"]}
+
+
+def test_rows_of_boxes_are_one_image(tmp_path):
+    (tmp_path / 't.csv').write_text('filename,class,xmin\na.jpg,cat,1\na.jpg,dog,5\na.jpg,cat,9\n')
+    assert tags(read_csv(str(tmp_path / 't.csv'))) == {'a.jpg': ['cat', 'dog']}
+
+
+@pytest.mark.parametrize('text, message', [
+    ('file,species\na.jpg,robin\n', r"t.csv, line 2: 'robin' in column 'species' of the header \['file', 'species'\]"),
+    ('file,cat,dog\na.jpg,1,0\nb.jpg,0,2\n', r"line 3: '2' in column 'dog'"),
+    ('file,cat\na.jpg,1,1\n', r"line 2: '1' in column 'none'"),
+    ('train_0,haze\ntrain_1,clear\n', "neither an image with its tags nor a header"),
+    ('a.jpg,1,0\nb.jpg,0,1\n', 'all tags are 0 or 1; name the classes'),
+    ('file,label\na.jpg,1\nb.jpg,0\n', 'all tags are 0 or 1; name the classes')])
+def test_csv_of_other_forms_is_refused(tmp_path, text, message):
+    (tmp_path / 't.csv').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_csv(str(tmp_path / 't.csv'))
+
+
+@pytest.mark.parametrize('image, of, category', [(1, '1', 1), ('1', 1, 1), (1, 1, '1'), (1, 1., 1.), (1., 1, 1)])
+def test_ids_of_another_kind_are_the_same_and_stay_as_they_are(tmp_path, image, of, category):
+    content = dict(categories=[dict(id=1, name=' cat ')], images=[dict(id=image, file_name='a.jpg')],
+                   annotations=[dict(image_id=of, category_id=category)])
+    (tmp_path / 't.json').write_text(json.dumps(content), encoding='utf-8-sig')
+    tagged = read_coco(str(tmp_path / 't.json'))
+    assert tags(tagged) == {'a.jpg': ['cat']} and tagged.classes == ('cat', )
+    assert tagged.images[0].id == image and type(tagged.images[0].id) is type(image)
+    content['images'].append(dict(id=str(int(image)) if image != '1' else 1, file_name='b.jpg'))
+    (tmp_path / 't.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r'images\[1\].id is .*1 and "1" are one id'):
+        read_coco(str(tmp_path / 't.json'))
+
+
+@pytest.mark.parametrize('name', ['Screenshot at 3.15.02\u202fPM.png', 'v\u00a013.05.png', '\u0645\u06cc\u200c\u062e.png',
+                                  '12:30:05.png', '~sketch.png', ' a.png', 'a+b (1)/#1.png', "Tom's.png", '.a.png'])
+def test_any_name_that_stays_inside_is_accepted(name):
+    assert safe_name(name, '') == name
+
+
 def test_csv_that_is_no_text(tmp_path):
     (tmp_path / 'tags.csv').write_bytes(b'a.jpg,\xff\xfe')
-    with pytest.raises(ValueError, match='tags.csv is not UTF-8 text'):
+    with pytest.raises(ValueError, match='tags.csv is no text in UTF-8'):
         read_csv(str(tmp_path / 'tags.csv'))
 
 
@@ -69,7 +131,7 @@ def test_coco_by_annotations_and_by_image(tmp_path):
     path.write_text(json.dumps(coco()))
     tagged = read_coco(str(path))
     assert tags(tagged) == {'a.jpg': ['cat', 'dog'], 'sub/b.png': []} and tagged.classes == ('dog', 'cat')
-    assert [(image.height, image.width) for image in tagged.images] == [(4, 6), (None, None)]
+    assert [image.id for image in tagged.images] == [1, 'two'] and tagged.category_ids == dict(dog=7, cat='c')
     content = coco()
     del content['annotations']
     content['images'][1]['category_ids'] = [7]
@@ -103,7 +165,7 @@ def test_broken_coco(tmp_path, changes, message):
 @pytest.mark.parametrize('content', [b'[' * 100_000, b'{', b'\xff', b'3'])
 def test_json_that_is_none(tmp_path, content):
     (tmp_path / 'tags.json').write_bytes(content)
-    with pytest.raises(ValueError, match='tags.json (is not json|holds a int)'):
+    with pytest.raises(ValueError, match='tags.json (is truncated, or not json|holds a int)'):
         read_coco(str(tmp_path / 'tags.json'))
 
 
@@ -140,7 +202,7 @@ def test_any_csv_is_read_or_refused(tmp_path_factory, content):
 
 
 @pytest.mark.parametrize('name', ['..', '../a.jpg', 'a/../../b.jpg', '/a.jpg', '\\\\host\\a.jpg', 'C:\\a.jpg',
-                                  '~/a.jpg', 's3://bucket/a.jpg', '', ' ', '.', 'a\0.jpg', 3, None])
+                                  's3://bucket/a.jpg', 'a\n.jpg', '', ' ', '.', 'a\0.jpg', 3, None])
 def test_names_that_lead_out(name):
     with pytest.raises(ValueError, match='somewhere: '):
         safe_name(name, 'somewhere')

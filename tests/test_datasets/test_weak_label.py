@@ -57,7 +57,8 @@ def test_csv_filter_and_chosen_classes(photos, monkeypatch):
     assert len(build(photos, file, test_mode=True)) == 3
     lines.clear()
     data = build(photos, file, metainfo=dict(classes=('dog', 'cat')))
-    assert labels(data) == {'dog/1.png': [0, 1]} and "{'bird': 1}" in lines[0]
+    assert labels(data) == {'dog/1.png': [0, 1]} and "3 images, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
+    assert "{'bird': 1}" in lines[1]
     with pytest.raises(ValueError, match='none of the 3 images has a label'):
         build(photos, file, metainfo=dict(classes=('boat', )))
 
@@ -125,3 +126,29 @@ def test_config_takes_classes_from_tags_or_environment(photos, monkeypatch):
     cfg.dump(photos.parent / 'dumped.py')
     monkeypatch.delenv('OWN_CLASSES')
     assert Config.fromfile(photos.parent / 'dumped.py').to_dict() == cfg.to_dict()
+
+
+def test_environment_variables_are_values_and_an_empty_one_is_none(photos, monkeypatch):
+    for folder in ("Tom's photos", 'C:\\Users\\new', 'a"b {{$X:y}} \\g<0>'):
+        monkeypatch.setenv('OWN_IMAGES', folder)
+        assert Config.fromfile(CONFIG).train_dataloader.dataset.img_root == folder
+    monkeypatch.setenv('OWN_IMAGES', str(photos))
+    monkeypatch.setenv('OWN_CLASSES', "cat,lion's mane")
+    assert Config.fromfile(CONFIG).model.peak_head.num_classes == 2
+    for name in ('OWN_LABELS', 'OWN_VAL_LABELS', 'OWN_CLASSES', 'OWN_PROPOSALS'):
+        monkeypatch.setenv(name, '')
+    cfg = Config.fromfile(CONFIG)
+    assert cfg.val_dataloader.dataset.ann_file == cfg.train_dataloader.dataset.ann_file == FOLDERS
+
+
+def test_the_size_is_the_files(photos):
+    """Whatever json says, and turned as the loader turns the image."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.open(photos / 'dog/1.png').save(photos / 'dog/1.png', exif=exif.tobytes())
+    (photos.parent / 'tags.json').write_text(json.dumps(dict(
+        categories=[dict(id=1, name='dog')],
+        images=[dict(id=1, file_name='dog/1.png', height=12, width=16, category_ids=[1])])))
+    data = build(photos, photos.parent / 'tags.json')
+    assert (data.get_data_info(0)['height'], data.get_data_info(0)['width']) == (16, 12)
+    assert data[0]['data_samples'].ori_shape == (16, 12) and data.get_data_info(0)['coco_id'] == 1
