@@ -5,12 +5,18 @@ import pickle
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 import mmiam  # noqa: F401  (registers everything; makes mmdet importable on mmcv-lite)
 
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
+
+# hypothesis in seconds; for a night: pytest --hypothesis-profile night tests/test_proposals/test_fuzzing.py
+hypothesis.settings.register_profile('fast', deadline=None, database=None, max_examples=60)
+hypothesis.settings.register_profile('night', deadline=None, database=None, max_examples=20_000)
+hypothesis.settings.load_profile('fast')
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 

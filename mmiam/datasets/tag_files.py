@@ -28,10 +28,11 @@ _FLAGS = {'0': False, '1': True, '0.0': False, '1.0': True, '': False, 'false': 
 
 @dataclass
 class TaggedImage:
-    """Name and tags (class names, in the order found) of one image; ``id`` is that of COCO json, as it stands there."""
+    """Name and tags (class names, in the order found) of one image; ``source_id`` is that of COCO json, as it
+    stands there."""
     name: str
     tags: list[str]
-    id: int | float | str | None = None
+    source_id: int | float | str | None = None
 
 
 @dataclass

@@ -23,7 +23,8 @@ class WeakLabelDataset(ImageLevelDataset):
 
     A sample: ``img_id`` (the name: path relative to ``img_root``), ``img_path``, ``height``, ``width`` (pixels),
     ``image_labels`` (sorted list of int) and ``proposal_name`` (the name without suffix, by which
-    :class:`LoadSegmentProposals` finds its file); of COCO json also ``coco_id``, the image's id there.
+    :class:`LoadSegmentProposals` finds its file); ``source_id``, the image's id in COCO json, or
+    None. With COCO json ``metainfo`` has its ``category_ids``, by class name.
 
     Args:
         img_root (str): Folder of the images.
@@ -67,8 +68,9 @@ class WeakLabelDataset(ImageLevelDataset):
         if unknown:
             print_log(f'{self.source_name()}: tags that are not among the classes were left out: {unknown}',
                       logger='current')
-        self.category_ids = [tagged.category_ids.get(name) for name in index]
+        if tagged.category_ids:
+            self._metainfo['category_ids'] = tagged.category_ids
         stems = by_stem((image.name for image in tagged.images), self.source_name())
-        return [dict(img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), coco_id=image.id,
+        return [dict(img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), source_id=image.source_id,
                      image_labels=sorted(index[tag] for tag in image.tags if tag in index), proposal_name=stem)
                 for stem, image in zip(stems, tagged.images)]

@@ -45,9 +45,19 @@ def test_chosen_meta_keys():
     assert 'inputs' not in sample
 
 
-@pytest.mark.parametrize('shape, channels', [((2, 3), 1), ((2, 3, 1), 1), ((1, 1, 3), 3)])
-def test_image_shapes(shape, channels):
-    assert pack(dict(img=np.zeros(shape, np.uint8)))['inputs'].shape == (channels, *shape[:2])
+@pytest.mark.parametrize('shape', [(2, 3), (2, 3, 1), (1, 1, 3)])
+def test_images_have_three_channels(shape):
+    image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    packed = pack(dict(img=image))['inputs'].numpy()
+    assert packed.shape == (3, *shape[:2]) and packed.dtype == np.uint8
+    for channel in range(3):
+        np.testing.assert_array_equal(packed[channel], np.atleast_3d(image)[..., channel if shape[2:] == (3, ) else 0])
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 4), (2, 3, 2), (2, 3, 3, 1)])
+def test_other_channels_are_refused(shape):
+    with pytest.raises(ValueError, match='grey .*take alpha'):
+        pack(dict(img=np.zeros(shape, np.uint8)))
 
 
 def test_flipped_view():

@@ -107,15 +107,16 @@ def test_ids_of_another_kind_are_the_same_and_stay_as_they_are(tmp_path, image, 
     (tmp_path / 't.json').write_text(json.dumps(content), encoding='utf-8-sig')
     tagged = read_coco(str(tmp_path / 't.json'))
     assert tags(tagged) == {'a.jpg': ['cat']} and tagged.classes == ('cat', )
-    assert tagged.images[0].id == image and type(tagged.images[0].id) is type(image)
+    assert tagged.images[0].source_id == image and type(tagged.images[0].source_id) is type(image)
     content['images'].append(dict(id=str(int(image)) if image != '1' else 1, file_name='b.jpg'))
     (tmp_path / 't.json').write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r'images\[1\].id is .*1 and "1" are one id'):
         read_coco(str(tmp_path / 't.json'))
 
 
-@pytest.mark.parametrize('name', ['Screenshot at 3.15.02\u202fPM.png', 'v\u00a013.05.png', '\u0645\u06cc\u200c\u062e.png',
-                                  '12:30:05.png', '~sketch.png', ' a.png', 'a+b (1)/#1.png', "Tom's.png", '.a.png'])
+@pytest.mark.parametrize('name', ['Screenshot at 3.15.02\u202fPM.png', 'v\u00a013.05.png',
+                                  '\u0645\u06cc\u200c\u062e.png', '12:30:05.png', '~sketch.png', ' a.png',
+                                  'a+b (1)/#1.png', "Tom's.png", '.a.png'])
 def test_any_name_that_stays_inside_is_accepted(name):
     assert safe_name(name, '') == name
 
@@ -131,7 +132,7 @@ def test_coco_by_annotations_and_by_image(tmp_path):
     path.write_text(json.dumps(coco()))
     tagged = read_coco(str(path))
     assert tags(tagged) == {'a.jpg': ['cat', 'dog'], 'sub/b.png': []} and tagged.classes == ('dog', 'cat')
-    assert [image.id for image in tagged.images] == [1, 'two'] and tagged.category_ids == dict(dog=7, cat='c')
+    assert [image.source_id for image in tagged.images] == [1, 'two'] and tagged.category_ids == dict(dog=7, cat='c')
     content = coco()
     del content['annotations']
     content['images'][1]['category_ids'] = [7]

@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from conftest import MINI_CLASSES
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -155,12 +156,33 @@ def test_size_from_the_image_where_the_annotation_has_none(mini_voc):
 
 
 def test_class_subset_keeps_the_masks_meaning(mini_voc):
-    data = dataset(mini_voc(), 'val', metainfo=dict(classes=['person', 'cat']))
+    data = dataset(mini_voc(), 'val', metainfo=dict(classes=['person', 'cat']), mask_classes='voc')
     assert data.metainfo['classes'] == ('person', 'cat')
     assert data.metainfo['palette'] == [(192, 128, 128), (64, 0, 0)]  # VOC's colors of these two
     assert [data[i]['data_samples'].image_labels for i in range(2)] == [[], [0, 1]]
     assert [i['bbox_label'] for i in data[1]['data_samples'].instances] == [1, 0]
     assert data[0]['data_samples'].instances == []
+
+
+@pytest.mark.parametrize('classes', [('cat', 'dog', 'person'), ('bird', 'aeroplane', 'bus')])
+def test_own_data_with_names_of_voc(mini_voc, classes):
+    """Index 1 of the masks is the first class, whatever VOC numbers it; an index beyond the classes is refused."""
+    root = mini_voc()
+    with pytest.raises(ValueError, match=r"v0.png holds class index 12, and 3 classes are named.*mask_classes .*'voc'"):
+        dataset(root, 'val', metainfo=dict(classes=MINI_CLASSES))[0]
+    for file in (root / 'Annotations').iterdir():
+        text = file.read_text()
+        for old, new in zip(MINI_CLASSES, classes):
+            text = text.replace(f'>{old}<', f'> {new} <')
+        file.write_text(text)
+    for file in (root / 'SegmentationClass').iterdir():
+        index = np.array(Image.open(file)).astype(int)
+        for number, old in enumerate(MINI_CLASSES, 1):
+            index[index == VOC_CLASSES.index(old) + 1] = number
+        Image.fromarray(index.astype(np.uint8)).save(file)
+    data = dataset(root, 'val', metainfo=dict(classes=classes))
+    assert [data[i]['data_samples'].image_labels for i in range(2)] == [[1], [0, 2]]
+    assert [[j['bbox_label'] for j in data[i]['data_samples'].instances] for i in range(2)] == [[1], [0, 2]]
 
 
 def test_other_class_names_in_the_same_layout(mini_voc):

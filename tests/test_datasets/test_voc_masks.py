@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmiam.datasets.voc_masks import mask_box, voc_instances
+from mmiam.datasets.voc_masks import load_voc_instances, mask_box, voc_instances
 from mmiam.utils.images import read_indices
 from mmiam.utils.rle import decode_masks
 
@@ -75,3 +75,20 @@ def test_read_errors(tmp_path):
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'cut.png').read_bytes()[:300])
     with pytest.raises(ValueError, match='cut.png is damaged'):
         read_indices(str(tmp_path / 'cut.png'))
+
+
+@pytest.mark.parametrize('count', [30, 400])
+def test_masks_of_16_bits(tmp_path, count):
+    """Number 255 is an object there; 65535 is void, and 255 in the class mask."""
+    y, x = np.mgrid[:120, :160]
+    objects = np.where((y % 6 < 4) & (x % 8 < 6), y // 6 * 20 + x // 8 + 1, 0).astype(np.uint16)
+    objects[objects > count] = 0
+    semantic = (objects > 0).astype(np.uint16)
+    objects[0, 0], semantic[1, 0] = 65535, 255
+    for name, mask in (('o', objects), ('s', semantic)):
+        Image.fromarray(mask).save(tmp_path / f'{name}.png')
+    instances, void = load_voc_instances(str(tmp_path / 's.png'), str(tmp_path / 'o.png'), {1: 0}, num_classes=1)
+    assert len(instances) == count and decode_masks([void], (120, 160)).sum() == 2
+    found = decode_masks([one['mask'] for one in instances], (120, 160))
+    valid = (objects < 65535) & (semantic < 255)
+    np.testing.assert_array_equal((found * np.arange(1, count + 1)[:, None, None]).sum(0), np.where(valid, objects, 0))

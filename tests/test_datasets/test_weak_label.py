@@ -57,7 +57,8 @@ def test_csv_filter_and_chosen_classes(photos, monkeypatch):
     assert len(build(photos, file, test_mode=True)) == 3
     lines.clear()
     data = build(photos, file, metainfo=dict(classes=('dog', 'cat')))
-    assert labels(data) == {'dog/1.png': [0, 1]} and "3 images, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
+    assert labels(data) == {'dog/1.png': [0, 1]}
+    assert "3 images, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
     assert "{'bird': 1}" in lines[1]
     with pytest.raises(ValueError, match='none of the 3 images has a label'):
         build(photos, file, metainfo=dict(classes=('boat', )))
@@ -151,4 +152,5 @@ def test_the_size_is_the_files(photos):
         images=[dict(id=1, file_name='dog/1.png', height=12, width=16, category_ids=[1])])))
     data = build(photos, photos.parent / 'tags.json')
     assert (data.get_data_info(0)['height'], data.get_data_info(0)['width']) == (16, 12)
-    assert data[0]['data_samples'].ori_shape == (16, 12) and data.get_data_info(0)['coco_id'] == 1
+    assert data[0]['data_samples'].ori_shape == (16, 12) and data.get_data_info(0)['source_id'] == 1
+    assert data.metainfo['category_ids'] == dict(dog=1)

@@ -7,53 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import Payload
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from test_mat_reader import MASKS
 
 from mmiam.proposals.io import load_proposals
-
-
-def read(path):
-    """Read and use a file: either it is refused as files are, or everything about it can be computed."""
-    try:
-        proposals = load_proposals(path)
-    except (ValueError, OSError) as error:
-        assert str(path) in str(error)
-        return
-    assert len(proposals.areas()) == len(proposals.boxes()) == len(proposals)
-
-
-KEYS = st.sampled_from(['annotations', 'image', 'height', 'width', 'segmentation', 'size', 'counts', 'data', 'shape',
-                        'score', 'predicted_iou', 'image_id'])
-VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-3, 20), st.integers(), st.floats(), st.text(max_size=6),
-              st.sampled_from(['PPYo1', 'AQAAAAIAAAA=', [2, 3], [4, 4], [1, 5]])),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=5)), max_leaves=20)
-
-
-@settings(max_examples=300, deadline=None, database=None)
-@given(content=st.one_of(VALUES, st.lists(st.dictionaries(KEYS, VALUES, min_size=2, max_size=5), max_size=3)))
-def test_any_json(content, tmp_path_factory):
-    path = tmp_path_factory.getbasetemp() / 'any.json'
-    path.write_text(json.dumps(content))
-    read(path)
-
-
-@settings(max_examples=150, deadline=None, database=None)
-@given(arrays=st.dictionaries(
-    st.sampled_from(['format', 'size', 'num_labels', 'level', 'row', 'origin', 'scores', 'seconds', 'label_map_0',
-                     'members_0', 'masks']),
-    st.one_of(st.lists(st.integers(-2, 9), max_size=4), st.lists(st.lists(st.integers(-1, 3), min_size=2, max_size=2)),
-              st.integers(-1, 2**62), st.floats(), st.text(max_size=3))))
-def test_any_arrays(arrays, tmp_path_factory):
-    path = tmp_path_factory.getbasetemp() / 'any.npz'
-    valid = io.BytesIO()
-    plain = dict(format=1, size=[2, 2], num_labels=[2], level=[0], row=[0], origin='x',
-                 label_map_0=[[0, 1], [1, 1]], members_0=np.array([[64]], np.uint8))
-    np.savez(valid, **{**plain, **arrays})
-    path.write_bytes(valid.getvalue())
-    read(path)
 
 
 def hostile(kind, path, payload):
