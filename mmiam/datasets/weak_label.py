@@ -71,6 +71,7 @@ class WeakLabelDataset(ImageLevelDataset):
         if tagged.category_ids:
             self._metainfo['category_ids'] = tagged.category_ids
         stems = by_stem((image.name for image in tagged.images), self.source_name())
-        return [dict(img_id=image.name, img_path=os.path.join(self.data_prefix['img'], image.name), source_id=image.source_id,
+        return [dict(img_id=image.name, source_id=image.source_id,
+                     img_path=os.path.join(self.data_prefix['img'], image.name),
                      image_labels=sorted(index[tag] for tag in image.tags if tag in index), proposal_name=stem)
                 for stem, image in zip(stems, tagged.images)]

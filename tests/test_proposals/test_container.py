@@ -134,3 +134,30 @@ def test_bad_arguments():
         proposals.resize((0, 4))
     with pytest.raises(IndexError):
         proposals.masks([11])
+
+
+@pytest.mark.parametrize('score', [np.nan, np.inf, 1e308])
+def test_scores_that_are_no_numbers_are_refused(score):
+    with pytest.raises(ValueError, match='scores must be finite'):
+        SegmentProposals([np.zeros((2, 2), int)], [np.ones((1, 1), bool)], [score])
+
+
+def test_the_fingerprint_covers_content_order_and_geometry():
+    proposals, _, _ = random_proposals()
+    again, _, _ = random_proposals()
+    assert proposals.fingerprint == again.fingerprint
+    assert proposals.resize((5, 6)).fingerprint == again.resize((5, 6)).fingerprint
+    one = list(range(len(proposals)))
+    again.scores = again.scores + 1
+    changed = [proposals, again, proposals.flip(), proposals.flip('vertical'), proposals.resize((5, 6)),
+               proposals.resize((5, 6)).flip(), proposals.crop((0, 0, 5, 6)), proposals.select(one[::-1]),
+               proposals.select(one[:5])]
+    again._fingerprint = None
+    assert len({other.fingerprint for other in changed}) == len(changed)
+
+
+def test_arrays_are_hashed_once(monkeypatch):
+    proposals, _, _ = random_proposals()
+    first = proposals.fingerprint
+    monkeypatch.setattr('numpy.ascontiguousarray', None)
+    assert proposals.fingerprint == first

@@ -144,3 +144,32 @@ def test_thin_and_noisy_masks_pass_the_order_check(tmp_path):
         for mask in masks:
             proposals = load_proposals(write(tmp_path, [layout(mask)]))
             np.testing.assert_array_equal(proposals.masks()[0], mask)
+
+
+def test_a_stated_size_is_compared_with_the_images_before_memory_is_taken(tmp_path):
+    import tracemalloc
+    entry = dict(shape=[16000, 16000], data=base64.b64encode(np.array([[1, 16000**2]], '<u4').tobytes()).decode())
+    path = write(tmp_path, [entry])
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r'proposals of \(16000, 16000\) \(H, W\), the image is \(40, 60\)'):
+        load_proposals(path, (40, 60))
+    with pytest.raises(ValueError, match='the image has 100000 x 100000 pixels'):
+        load_proposals(write(tmp_path, [dict(entry, shape=[10**5, 10**5])]))
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+
+
+def test_runs_that_overlap(tmp_path):
+    runs = np.array([[4, 5], [1, 4], [5, 2], [20, 1], [20, 0]], '<u4')
+    content = [dict(shape=[4, 5], data=base64.b64encode(runs.tobytes()).decode())]
+    expected = np.zeros(20, bool)
+    expected[:8] = expected[19] = True
+    np.testing.assert_array_equal(load_proposals(write(tmp_path, content)).masks()[0], expected.reshape(4, 5))
+
+
+@pytest.mark.parametrize('score', ['NaN', '1e308', 'Infinity'])
+def test_scores_that_are_no_numbers_are_named(tmp_path, score):
+    path = write(tmp_path, [dict(rle(mask), score=12345) for mask in blobs()])
+    path.write_text(path.read_text().replace('12345', score, 1))
+    with pytest.raises(ValueError, match=f'{path.name}: scores must be finite'):
+        load_proposals(path)

@@ -144,3 +144,44 @@ def test_two_ranks_make_everything_once(tmp_path):
     printed, names = generate()
     assert names == ['im0.npz', 'im1.npz', 'im2.npz'] and '1 of 3 files exist already' in printed
     assert os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns == made
+
+
+def test_files_of_one_stem_are_refused_unless_named(voc, tmp_path, capsys):
+    images, out = voc / 'JPEGImages', str(tmp_path / 'out')
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(images / 'im0.png')
+    assert tool('generate').main([str(images), out]) == 2
+    assert 'im0.jpg and im0.png differ in the suffix alone' in capsys.readouterr().err
+    (tmp_path / 'ids.txt').write_text('im0.jpg\nim1\n')
+    assert tool('generate').main([str(images), out, '--ids', str(tmp_path / 'ids.txt')]) == 0
+    assert SegmentProposals.load(tmp_path / 'out/im0.npz').size == scene()[0].shape[:2]
+    (tmp_path / 'in').mkdir()
+    for name in ('a.npz', 'a.json'):
+        (tmp_path / 'in' / name).touch()
+    assert tool('convert').main([str(tmp_path / 'in'), out]) == 2
+    assert 'would both become' in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(voc, tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    assert tool('generate').main([str(voc / 'JPEGImages'), str(tmp_path / 'file' / 'out')]) == 1
+    captured = capsys.readouterr()
+    assert 'cannot be written (Not a directory): make room, or choose' in captured.err
+    assert 'Traceback' not in captured.err + captured.out
+
+
+def test_photos_of_phones_have_one_size(voc, tmp_path, capsys):
+    """Generator and converter take the size that the data set has, turned by EXIF."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    image, masks = scene()
+    (tmp_path / 'photos').mkdir()
+    Image.fromarray(image).save(tmp_path / 'photos/a.jpg', exif=exif.tobytes())
+    assert tool('generate').main([str(tmp_path / 'photos'), str(tmp_path / 'made')]) == 0
+    assert SegmentProposals.load(tmp_path / 'made/a.npz').size == image.shape[1::-1]
+    for name, shown in (('turned', masks.transpose(0, 2, 1)), ('raw', masks)):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / 'a.npz', masks=shown)
+        status = tool('convert').main([str(tmp_path / name), str(tmp_path / 'out' / name), '--images',
+                                       str(tmp_path / 'photos')])
+        assert status == (name == 'raw')
+    assert 'transposed' in capsys.readouterr().out

@@ -69,3 +69,17 @@ def test_features():
     np.testing.assert_array_equal(convert_color(image, 'rgb'), image)
     with pytest.raises(ValueError, match='color space'):
         convert_color(image, 'cmyk')
+
+
+def test_a_large_image_is_worked_on_small(monkeypatch):
+    """Memory follows the working size; proposals have the image's."""
+    image = scene()[0].repeat(3, 0).repeat(3, 1)
+    generator = SelectiveMerging(work_pixels=90 * 120)
+    seen = []
+    monkeypatch.setattr(generator, 'superpixels', lambda *a: seen.append(a[0].shape) or SelectiveMerging.superpixels(
+        generator, *a))
+    proposals = generator(image)
+    assert set(seen) == {(90, 120, 3)} and proposals.size == (270, 360)
+    from mmiam.proposals import proposal_iou
+    masks = scene()[1].repeat(3, 1).repeat(3, 2)
+    assert proposal_iou(masks, proposals).numpy()[:, :10].max(1).min() > .85
