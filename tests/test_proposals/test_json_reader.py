@@ -103,7 +103,7 @@ def test_row_and_column_major_are_told_apart(tmp_path):
 def test_transposed_or_other_sizes(tmp_path):
     with pytest.raises(ValueError, match='a.json: proposals of .*transposed'):
         load_proposals(write(tmp_path, [rle(m.T) for m in blobs()]), size=SIZE)
-    with pytest.raises(ValueError, match="a.json: masks of .*'image' says .*transposed"):
+    with pytest.raises(ValueError, match='a.json: proposals of .*transposed'):
         load_proposals(write(tmp_path, sam_file([m.T for m in blobs()])))
     with pytest.raises(ValueError, match='a.json: proposal 1 is of size'):
         load_proposals(write(tmp_path, [rle(blobs()[0]), rle(blobs()[1][:5])]))
@@ -112,7 +112,7 @@ def test_transposed_or_other_sizes(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [
-    ('[{"data": "AAAA', 'truncated, or not JSON'),
+    ('[{"data": "AAAA', 'truncated, or not json'),
     ([dict(prm_entry(blobs()[0]), data='AAA!')], 'proposal 0: bad base64'),
     ([dict(prm_entry(blobs()[0]), data='AAAA')], 'no whole number of'),
     ([prm_entry(blobs()[1], shape=[5, 5])], 'runs leave the image'),
@@ -129,7 +129,7 @@ def test_transposed_or_other_sizes(tmp_path):
     ('"text"', 'expected a list'),
 ])
 def test_broken_files_are_named_with_their_cause(tmp_path, content, message):
-    with pytest.raises(ValueError, match=f'a.json: .*{message}'):
+    with pytest.raises(ValueError, match=f'a.json.* .*{message}'):
         load_proposals(write(tmp_path, content))
 
 
