@@ -92,10 +92,10 @@ def is_number(value) -> bool:
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
+def naming(path: str | Path, what: str = '') -> Iterator[None]:
     """What goes wrong with the content of a file that others wrote becomes a ValueError that names the file.
 
-    Errors that name it already, and those of files that cannot be opened, pass.
+    ``what`` comes before the cause. Errors that name it already, and those of files that cannot be opened, pass.
     """
     try:
         yield
@@ -103,7 +103,7 @@ def naming(path: str | Path) -> Iterator[None]:
         if isinstance(error, (OSError, ValueError, ImportError)) and str(path) in str(error):
             raise
         cause = f'no key {error.args[0]!r}' if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise ValueError(f'{path}: {cause}') from error
+        raise ValueError(f'{path}: {what}{cause}') from error
 
 
 def sha256_of(path: str | Path) -> str:
@@ -189,18 +189,17 @@ def read_arrays(path: str | Path, check: Callable[[dict[str, tuple[int, ...]]], 
         raise ValueError(f'{path}: the file is empty')
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path}: truncated, or not an .npz file')
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info.file_size for info in archive.infolist()}
-            shapes = {name[:-len('.npy')]: _stated_shape(archive, name, size) for name, size in members.items()}
-        if sum(members.values()) > MAX_BYTES:
-            raise ValueError(f'{sum(members.values())} bytes when unpacked; more than {MAX_BYTES} are not read')
-        if check is not None:
+    # zipfile and numpy raise whatever they stumble over in a damaged file
+    with naming(path, 'truncated, or not an .npz of plain arrays: '), zipfile.ZipFile(path) as archive:
+        members = {info.filename: info.file_size for info in archive.infolist()}
+        shapes = {name[:-len('.npy')]: _stated_shape(archive, name, size) for name, size in members.items()}
+    if sum(members.values()) > MAX_BYTES:
+        raise ValueError(f'{path}: {sum(members.values())} bytes when unpacked; more than {MAX_BYTES} are not read')
+    if check is not None:
+        with naming(path):
             check(shapes)
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in shapes}
-    except Exception as error:  # zipfile and numpy raise whatever they stumble over in a damaged file
-        raise ValueError(f'{path}: truncated, or not an .npz of plain arrays ({error})') from error
+    with naming(path, 'truncated, or not an .npz of plain arrays: '), np.load(path, allow_pickle=False) as file:
+        return {key: file[key] for key in shapes}
 
 
 def _stated_shape(archive: zipfile.ZipFile, name: str, size: int) -> tuple[int, ...]:

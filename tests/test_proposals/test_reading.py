@@ -53,7 +53,7 @@ def test_bad_folders(tmp_path):
     whole = (tmp_path / '1.png').read_bytes()
     for content in (b'', whole[:len(whole) // 2]):
         (tmp_path / '2.png').write_bytes(content)
-        with pytest.raises(ValueError, match='2.png: truncated'):
+        with pytest.raises(ValueError, match='2.png is (damaged|empty)'):
             load_proposals(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_bad_folders(tmp_path):
     (dict(regions=MASKS), "no key 'masks'"),
     (dict(masks=MASKS[0]), r'must be \(n, H, W\)'),
     (dict(masks=MASKS, scores=np.ones(3)), "12 masks but 'scores'"),
-    (dict(masks=np.array([None])), '[Oo]bject arrays'),
+    (dict(masks=np.array([None])), 'holds objects'),
 ])
 def test_bad_npz(tmp_path, arrays, message):
     path = tmp_path / 'a.npz'
@@ -79,7 +79,7 @@ def test_missing_and_empty(tmp_path, name):
     with pytest.raises(ValueError, match=f'{name}: the file is empty'):
         load_proposals(path)
     path.write_bytes(b'nonsense')
-    with pytest.raises(ValueError, match=f'{name}: truncated, or not'):
+    with pytest.raises(ValueError, match=f'{name}(: | is )truncated, or not'):
         load_proposals(path)
 
 
