@@ -2,7 +2,6 @@
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -126,23 +125,19 @@ def test_settings_of_the_generator_can_be_compared(voc):
     assert 'one tree' in compare.table(result)
 
 
-def test_two_ranks_make_everything_once(tmp_path):
-    """As two processes of a launcher run it; what one rank made, a later run over all keeps."""
+def test_two_ranks_make_everything_once(tmp_path, monkeypatch, capsys):
+    """As processes of a launcher run it; what one rank made, a later run over all keeps."""
     (tmp_path / 'in').mkdir()
     for i in range(3):
         Image.fromarray(scene(seed=i)[0]).save(tmp_path / 'in' / f'im{i}.png')
-
-    def generate(*flags, **ranks):
-        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **ranks)
-        done = subprocess.run([sys.executable, str(ROOT / 'tools/proposals/generate.py'), str(tmp_path / 'in'),
-                               str(tmp_path / 'out'), *flags], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout, sorted(path.name for path in (tmp_path / 'out').iterdir())
-
-    assert generate('--shard', 'auto', RANK='1', WORLD_SIZE='2')[1] == ['im1.npz']
+    monkeypatch.setenv('RANK', '1')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    args = [str(tmp_path / 'in'), str(tmp_path / 'out')]
+    assert tool('generate').main([*args, '--shard', 'auto']) == 0
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['im1.npz']
     made = os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns
-    printed, names = generate()
-    assert names == ['im0.npz', 'im1.npz', 'im2.npz'] and '1 of 3 files exist already' in printed
+    assert tool('generate').main(args) == 0 and '1 of 3 files exist already' in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['im0.npz', 'im1.npz', 'im2.npz']
     assert os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns == made
 
 
