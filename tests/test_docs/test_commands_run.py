@@ -33,7 +33,7 @@ ELSEWHERE = {
     r'python .*photos|iam-plus_mbv2_own': 'tests/test_tools/test_own_data.py',
     r'sod-env|-m venv sod-env': 'tests/test_tools/test_compare_saliency_metric.py',
     r'check_env': 'tests/test_tools/test_check_env.py', r'download.py NAME': 'tests/test_tools/test_download_tool.py',
-    r'fuzz_readers': 'tests/test_tools/test_fuzz_readers.py',
+    r'-m pytest': 'Makefile',
     r'critters': 'tests/test_tools/test_run_demo.py',
     r'resnet2mmiam': 'tests/test_tools/test_model_converters.py',
     r'convert.py|compare_proposal_generators': 'tests/test_proposals/test_proposal_tools.py',

@@ -36,7 +36,8 @@ from terminaltables import AsciiTable
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, model_parser
 from mmiam.models.cues import matching_maps
-from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
+from mmiam.models.samplers import ProposalPseudoGTSampler
+from mmiam.proposals import SegmentProposals, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.matching import proposal_iou
 from mmiam.utils.files import atomic_write
@@ -127,39 +128,27 @@ def read_truth(sample) -> Truth:
 
 
 # -------------------------------------------------------------------- candidates and their worth
-def all_candidates(cues: InstanceData, proposals: SegmentProposals, settings: Sequence[Setting],
-                   dedupe_iou: float = 0.95) -> Iterator[tuple[Setting, list[np.ndarray]]]:
-    """Candidates of each map under each setting, those of the training's sampler with the same arguments.
-
-    The matching is done once: f = alpha <M, S> + <M, contour(S)> is linear in alpha. A ranking with the largest k
-    begins with those of all smaller ones.
+def all_candidates(cues: InstanceData, proposals: SegmentProposals,
+                   settings: Sequence[Setting]) -> Iterator[tuple[Setting, list[np.ndarray]]]:
+    """Each setting with the candidates of each map, best first: those of the training's sampler.
 
     Args:
         cues (InstanceData): ``prms`` (n, h, w), each sums to 1, and, for a class map weight, ``cams`` (n, h, w).
         proposals (SegmentProposals): J proposals of size (h, w).
-        settings (Sequence[Setting]): Of one source of proposals.
-        dedupe_iou (float): As in ``select_candidates``. Defaults to 0.95.
-
-    Yields:
-        tuple: a setting and, for each map, the int64 indices of its candidates, best first.
+        settings (Sequence[Setting]): of one source of proposals; those that score alike are scored once.
     """
-    with_unit_alpha, mass = (values.numpy() for values in match_proposals(cues.prms.double(), proposals, alpha=1.))
-    contour = with_unit_alpha - mass
-    areas = proposals.areas() / np.prod(proposals.size)
-    most = max(setting.k for setting in settings)
-
     def scoring(setting):
-        return setting.alpha, setting.rank_weight, setting.class_map_weight, setting.area_range
+        return dict(alpha=setting.alpha, rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
 
-    for (alpha, rank_weight, class_map_weight, area_range), group in itertools.groupby(
-            sorted(settings, key=scoring), key=scoring):
-        prior = prior_scores(proposals, rank_weight, class_map_weight, cues.get('cams'))
-        ranked = select_candidates(alpha * mass + contour + prior, mass, areas, k=most, overlap_thr=0.,
-                                   area_range=area_range, dedupe_iou=dedupe_iou, proposals=proposals)
+    areas = proposals.areas() / np.prod(proposals.size)
+    by_scoring = sorted(settings, key=lambda setting: tuple(scoring(setting).values()))
+    for _, group in itertools.groupby(by_scoring, key=scoring):
+        group = list(group)
+        scores, mass = ProposalPseudoGTSampler(**scoring(group[0])).score(cues, proposals)
         for setting in group:
-            overlap = np.broadcast_to(mass.max(0), mass.shape) if setting.overlap_rule == 'max' else mass
-            yield setting, [top[:setting.k][overlap[i, top[:setting.k]] >= setting.overlap_thr]
-                            for i, top in enumerate(ranked)]
+            yield setting, select_candidates(
+                scores, mass, areas, k=setting.k, overlap_thr=setting.overlap_thr, overlap_rule=setting.overlap_rule,
+                area_range=setting.area_range, dedupe_iou=0.95, proposals=proposals)
 
 
 def vote_iou(masks: np.ndarray, truth: Truth, label: int) -> float:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmiam.datasets.voc_palette import index_colour
+from mmiam.datasets.voc_palette import index_color
 from mmiam.utils.files import atomic_write
 
 CLASSES = ('badger', 'boar', 'hare', 'ram', 'rooster', 'toucan')
@@ -338,7 +338,7 @@ def write_image(out, size, seed, job):
     atomic_write(out / 'JPEGImages' / f'{name}.jpg', encoded.tobytes())
     for folder, indices in (('SegmentationClass', classes), ('SegmentationObject', scene.instances)):
         picture, buffer = Image.fromarray(indices), BytesIO()
-        picture.putpalette([value for i in range(256) for value in index_colour(i)])
+        picture.putpalette([value for i in range(256) for value in index_color(i)])
         picture.save(buffer, format='PNG')
         atomic_write(out / folder / f'{name}.png', buffer.getvalue())
     text = (f'<annotation><folder>critters</folder><filename>{name}.jpg</filename><size><width>{size}</width>'
