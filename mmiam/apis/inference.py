@@ -1,7 +1,6 @@
 """Masks for people who only have an image."""
 from __future__ import annotations
 
-import os
 import os.path as osp
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,8 @@ from mmengine.registry import init_default_scope
 from mmiam.engine import safe_loader
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+from mmiam.utils.files import read_lines
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images
 
 
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
@@ -81,14 +80,11 @@ def image_files(source: str) -> list[str]:
         ValueError: if there is no image.
     """
     if osp.isdir(source):
-        paths = [osp.join(source, name) for name in sorted(os.listdir(source))
-                 if name.lower().endswith(IMAGE_SUFFIXES)]
+        paths = [osp.join(source, name) for name in list_images(source)]
     elif source.lower().endswith('.txt'):
         if not osp.isfile(source):
             raise FileNotFoundError(f'{source} does not exist')
-        with open(source, encoding='utf-8') as file:
-            lines = [line.strip() for line in file if line.strip()]
-        paths = [osp.join(osp.dirname(source), line) for line in lines]
+        paths = [osp.join(osp.dirname(source), line) for _, line in read_lines(source)]
     else:
         paths = [source]
     missing = [path for path in paths if not osp.isfile(path)]

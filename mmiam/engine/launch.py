@@ -12,12 +12,8 @@ import sys
 import torch
 from mmengine.config import Config
 
-#: environment variables of a launcher that say what torch.distributed wants to know: RANK, WORLD_SIZE, LOCAL_RANK
-RANKS = {
-    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
-}
+from mmiam.utils.jobs import LAUNCHERS
+
 _START = dict(pytorch='tools/dist_train.sh or tools/dist_test.sh', slurm='tools/slurm_train.sh or tools/slurm_test.sh',
               mpi='mpirun')
 
@@ -37,10 +33,10 @@ def open_cpu_group(cfg: Config) -> bool:
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or torch.cuda.is_available():
         return False
-    missing = [name for name in RANKS[launcher] if name not in os.environ]
+    missing = [name for name in LAUNCHERS[launcher] if name not in os.environ]
     if missing:
         raise ValueError(f'--launcher {launcher}, but {missing[0]} is not set: start it with {_START[launcher]}')
-    for name, source in zip(RANKS['pytorch'], RANKS[launcher]):
+    for name, source in zip(LAUNCHERS['pytorch'], LAUNCHERS[launcher]):
         os.environ[name] = os.environ[source]
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = _first_slurm_host()

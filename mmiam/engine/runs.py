@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from .launch import RANKS
+from mmiam.utils.jobs import LAUNCHERS
 
 #: hooks that every run has, whatever its config
 _GUARDS = dict(safe_checkpoint='SafeCheckpointHook', epoch_seed='EpochSeedHook', finite_check='FiniteCheckHook')
@@ -36,7 +36,7 @@ def lock_work_dir(cfg: Config) -> Iterator[None]:
         import fcntl
     except ImportError:
         fcntl = None  # type: ignore[assignment]
-    first = cfg.launcher == 'none' or os.environ.get(RANKS[cfg.launcher][0], '0') == '0'
+    first = cfg.launcher == 'none' or os.environ.get(LAUNCHERS[cfg.launcher][0], '0') == '0'
     if fcntl is None or not first:
         yield
         return

@@ -51,22 +51,17 @@ def shard_index(shard: str | None) -> tuple[int, int]:
     return index, count
 
 
-def launcher_shard(launcher: str | None = None) -> str:
+def launcher_shard() -> str:
     """'i/n' of this process under torchrun, a Slurm array (its ids from 0), srun or mpirun.
 
-    Args:
-        launcher (str, optional): One of ``LAUNCHERS``; by default the first one that started this process.
-
     Raises:
-        ValueError: if none of them, or not this one, started it.
+        ValueError: if none of them started it.
     """
-    for name in [launcher] if launcher else LAUNCHERS:
-        index, count, _ = LAUNCHERS[name]
+    for index, count, _ in LAUNCHERS.values():
         if os.environ.get(index, '').isdigit() and os.environ.get(count, '').isdigit():
             return f'{os.environ[index]}/{os.environ[count]}'
-    wanted = ' and '.join(LAUNCHERS[launcher or 'pytorch'][:2])
-    raise ValueError(f"{wanted} are not set: a part by the launcher ('auto') needs torchrun, srun or mpirun; without "
-                     "one, give '0/4' and so on")
+    raise ValueError("shard 'auto' needs a launcher that sets RANK and WORLD_SIZE (torchrun), or Slurm's or MPI's own "
+                     "variables; without one, give '0/4' and so on")
 
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,
