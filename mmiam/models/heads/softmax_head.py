@@ -11,11 +11,12 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..backbones.packaged_weights import PackagedWeights
 from .peak_stimulation_head import PeakStimulationHead
 
 
 @MODELS.register_module()
-class SoftmaxHead(PeakStimulationHead):
+class SoftmaxHead(PackagedWeights, PeakStimulationHead):
     """The fully connected layer as 1 x 1 convolution, and the peaks of the most probable classes.
 
     A linear layer on the mean of the features is the mean of the linear layer's map, so class scores are the means of
