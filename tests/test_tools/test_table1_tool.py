@@ -148,7 +148,7 @@ def test_problems_of_checkpoints_are_told(configs, checkpoint, tmp_path):
     fitting = checkpoint('s5', 'iam_r50', cfg='head PeakStimulationHead')
     assert table1.checkpoint_problem(fitting, iam) is None
     assert 'without soft proposals' in table1.checkpoint_problem(fitting, spn)  # its classifier has the same weights
-    assert 'are not there' in table1.checkpoint_problem(checkpoint('spn', 'spn_r50'), iam)
+    assert 'filler' in table1.checkpoint_problem(checkpoint('spn', 'spn_r50'), iam)
     assert 'does not exist' in table1.checkpoint_problem(str(tmp_path / 'none.pth'), iam)
 
 

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 from mmiam.apis import PromptSession, image_files, init_model
-from mmiam.apis.options import given_config
+from mmiam.apis.options import given_config, run_tool
 from mmiam.ops.conv_crf import conv_crf
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
 from mmiam.ops.peak_backprop import trace
@@ -419,16 +419,15 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
+
+    def work() -> None:
         result, rows = args.run(args)
-    except (OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    where = dict(command=args.command, device=args.device, threads=torch.get_num_threads(), torch=torch.__version__)
-    print(AsciiTable(rows, f'{args.device}, {where["threads"]} threads').table)
-    if args.json:
-        write_json(args.json, {**where, **result})
-    return 0
+        where = dict(command=args.command, device=args.device, threads=torch.get_num_threads(), torch=torch.__version__)
+        print(AsciiTable(rows, f'{args.device}, {where["threads"]} threads').table)
+        if args.json:
+            write_json(args.json, {**where, **result})
+
+    return run_tool(work)
 
 
 if __name__ == '__main__':

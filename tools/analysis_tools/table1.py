@@ -25,9 +25,10 @@ from mmengine.runner import Runner
 from terminaltables import AsciiTable
 
 import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.engine.safe_loading import read_checkpoint
+from mmiam.apis.options import run_tool
 from mmiam.models.baselines import load_detections
 from mmiam.proposals.io import find_proposal_file
+from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
 from mmiam.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,14 +136,10 @@ def checkpoint_problem(path: str, model: Config) -> str | None:
     """Why a checkpoint does not serve a model: not there, other parameters, or a filling module never trained."""
     try:
         content = read_checkpoint(path)
+        state = state_dict_of(content, path)
+        check_fit(MODELS.build(copy.deepcopy(model)), state, path)
     except (OSError, ValueError) as error:
         return str(error)
-    state = content.get('state_dict', content)
-    wanted = MODELS.build(copy.deepcopy(model)).state_dict()
-    wrong = [name for name, value in wanted.items() if getattr(state.get(name), 'shape', None) != value.shape]
-    if wrong:
-        return (f'{path} does not fit the model: {len(wrong)} of {len(wanted)} parameters are not there or have '
-                f'another shape, the first is {wrong[0]}')
     counters = [int(value) for name, value in state.items()
                 if name.startswith('filler.') and name.endswith('num_batches_tracked')]
     if counters and not any(counters) and model.get('filler'):
@@ -304,17 +301,15 @@ def run_pass(cfg: Config, checkpoint: str | None, rows: list[str], work_dir: str
 
 def main(argv=None) -> int:
     args = parse_args(argv)
-    arguments = sys.argv[1:] if argv is None else argv
-    try:
-        content = make_table(args, 'python tools/analysis_tools/table1.py ' + shlex.join(arguments))
-    except (OSError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    print(table(content))
-    if args.json:
-        write_json(args.json, content)
-        print(f'written to {args.json}')
-    return 0
+    command = shlex.join(['python', 'tools/analysis_tools/table1.py', *(sys.argv[1:] if argv is None else argv)])
+
+    def work() -> None:
+        content = make_table(args, command)
+        print(table(content))
+        if args.json:
+            write_json(args.json, content)
+
+    return run_tool(work)
 
 
 if __name__ == '__main__':

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from mmiam.apis.options import run_tool
 from mmiam.datasets.voc_palette import index_color
 from mmiam.utils.files import atomic_write
 
@@ -391,13 +392,7 @@ def main(argv=None) -> int:
     parser.add_argument('--seed', type=int, default=0, help='the files follow from it (default: 0)')
     parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='processes')
     args = parser.parse_args(argv)
-    try:
-        write_dataset(args.out, args.num_train, args.num_val, args.size, args.seed, args.workers)
-    except (ValueError, FileExistsError) as error:
-        print(f'make_critters: {error}', file=sys.stderr)
-        return 2
-    print(args.out)
-    return 0
+    return run_tool(lambda: write_dataset(args.out, args.num_train, args.num_val, args.size, args.seed, args.workers))
 
 
 if __name__ == '__main__':
