@@ -43,7 +43,7 @@ $(VENV)/installed: setup.py $(wildcard requirements/*.txt)
 	$(RUN) -m pip install -q --disable-pip-version-check 'setuptools<82' wheel
 	$(RUN) -m pip install -q --disable-pip-version-check 'torch==2.13.0; python_version >= "3.10"' \
 	    'torch; python_version < "3.10"'
-	$(RUN) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[light,tests]'
+	$(RUN) -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[light,lite,tests]'
 	$(RUN) tools/misc/check_env.py
 	touch $@
 

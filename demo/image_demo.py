@@ -13,6 +13,7 @@ from mmdet.registry import VISUALIZERS
 from mmengine.config import DictAction
 from rich.progress import track
 
+from mmiam import zoo
 from mmiam.apis import CocoResults, image_files, init_model, predict_files
 from mmiam.apis.inference import output_names
 
@@ -21,7 +22,8 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('image', help='an image, a folder of images, or a text file of paths')
     parser.add_argument('config', help='config file')
-    parser.add_argument('--weights', help='checkpoint; without one the model is random and so are the masks')
+    parser.add_argument('--weights', help='checkpoint (default: the published weights of the config)')
+    parser.add_argument('--random', action='store_true', help='without weights: random ones, and masks of no meaning')
     parser.add_argument('--out-dir', default='outputs', help='folder for overlays (vis/) and predictions.json')
     parser.add_argument('--device', help='default: the first CUDA device, else the CPU')
     parser.add_argument('--score-thr', type=float, default=0.05, help='lowest score that is drawn and written')
@@ -33,7 +35,8 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     try:
         paths = image_files(args.image)
-        model = init_model(args.config, args.weights, args.device, args.cfg_options)
+        weights = args.weights or (None if args.random else zoo.weights_of_config(args.config))
+        model = init_model(args.config, weights, args.device, args.cfg_options)
     except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -8,9 +8,11 @@ import torch
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
 
+import mmiam.zoo as zoo
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 
 from .inference import init_model, output_names
+from .prompts import PromptSession
 
 
 class IAMInferencer(DetInferencer):
@@ -51,6 +53,10 @@ class IAMInferencer(DetInferencer):
             raise FileNotFoundError(f'config {model} does not exist')
         return Config.fromfile(model)
 
+    def prompt(self, image: str | np.ndarray) -> PromptSession:
+        """A session on an image, a file or an array in BGR: ``inferencer.prompt(image)([dict(point=(120, 80))])``."""
+        return PromptSession(self.model, image)
+
     def _init_model(self, cfg: Config, weights: str | None, device: str) -> torch.nn.Module:
         """The model; called once, by mmengine."""
         if self.maps:
@@ -90,3 +96,23 @@ class IAMInferencer(DetInferencer):
         name = self._names.get(path, '') if isinstance(path, str) else ''
         folder = osp.dirname(name) if osp.basename(name) == osp.basename(str(path)) else osp.splitext(name)[0]
         return osp.join(out_dir, folder) if out_dir and folder else out_dir
+
+
+def load(name: str = 'voc20', device: str | None = None, maps: bool = False, show_progress: bool = False
+         ) -> IAMInferencer:
+    """A published model, ready to use.
+
+    >>> inferencer = mmiam.load('voc20')
+    >>> inferencer('photo.jpg', out_dir='outputs')                 # as mmdet's DetInferencer
+    >>> inferencer.prompt('photo.jpg')([dict(point=(120, 80))])    # the object at a click
+
+    Args:
+        name (str): 'voc20' (the twenty classes of VOC), 'imagenet' (the thousand of ImageNet), another model of the
+            index that has weights, or the folder of a run of ``mmiam label``.
+        device, maps, show_progress: as of :class:`IAMInferencer`.
+
+    Raises:
+        ValueError: for an unknown name, a model without weights, or a file whose sha256 is another one.
+        FileNotFoundError: if the package with the weights of the backbone is not installed; it says which.
+    """
+    return IAMInferencer(zoo.config_file(name), zoo.weights_file(name), device, maps=maps, show_progress=show_progress)

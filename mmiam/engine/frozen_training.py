@@ -35,11 +35,12 @@ from torch import Tensor, nn
 from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
 from mmiam.models.cues import simulate_prompts
 from mmiam.models.samplers.proposal_pseudo_gt_sampler import soft_dice
+from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
 from mmiam.utils.files import atomic_write, read_arrays, write_arrays
 from mmiam.utils.jobs import take_shard, with_bar
 from mmiam.version import __version__
 
-from .safe_loading import read_checkpoint, safe_loader
+from .safe_loading import safe_loader
 
 BATCH = 16
 _SAVE_EVERY = 100  # steps of the filling module between two saved states
@@ -84,20 +85,16 @@ def plain_dataset(cfg: Config, proposals: bool = True):
 
 
 def load_model(cfg: Config, weights: str | None = None) -> nn.Module:
-    """The config's model, its backbone by ``init_cfg``, other parts from ``weights`` where that file has them."""
+    """The config's model, its backbone by ``init_cfg``, its filling module from a checkpoint if one is given."""
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     model = MODELS.build(cfg.model)
     model._dump_init_info = lambda: None  # mmengine would log every parameter
     with safe_loader():
         model.init_weights()
     if weights is not None:
-        content = read_checkpoint(weights)
-        state, own = content.get('state_dict', content), model.state_dict()
-        fits = {name: value for name, value in state.items() if getattr(own.get(name), 'shape', None) == value.shape}
-        if not fits:
-            raise ValueError(f'{weights} has no weight that fits this config; the first in it is '
-                             f'{next(iter(state), "")}')
-        model.load_state_dict(fits, strict=False)
+        state = state_dict_of(read_checkpoint(weights), weights)
+        check_fit(model, state, weights, ['filler'])
+        model.filler.load_state_dict({name[7:]: value for name, value in state.items() if name.startswith('filler.')})
     model.set_stage('fill')
     return model.train()
 
@@ -334,7 +331,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
             values = model.sampler.score(cue, sample.segment_proposals)[0] if found else None
             arrays = dict(labels=cue.labels[found].cpu().numpy(),
                           scores=np.concatenate([np.zeros(0, np.float32)] + [
-                              values[place, cue.candidates[place]].cpu().numpy() for place in found]),  # type: ignore[index]
+                              values[place, cue.candidates[place]].cpu().numpy() for place in found]),
                           masks=(cells * 255).round().byte().numpy(),
                           maps=_to_grid(cue.maps[found], model.filler.stride).half().cpu().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
@@ -500,7 +497,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
             do not come from an address), class names, recipe and seed, plain tensors.
         recipe (Recipe, optional): by default :meth:`Recipe.for_images`.
         seed (int): of the weights and of all random choices.
-        weights (str, optional): checkpoint to start from, for the parts that it has.
+        weights (str, optional): checkpoint whose filling module is the start.
         device (str): of the network.
         features (str, optional): folder of the stored features, which several runs may share.
         shard (str, optional): 'i/n': store the features of this share of the images, find their pseudo masks where the

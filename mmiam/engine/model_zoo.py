@@ -1,7 +1,8 @@
 """The model index: what each config is, what it measured, and where its weights are.
 
 ``model-index.yml`` imports the ``metafile.yml`` files (the model-index schema of OpenMMLab). A model with weights has
-``Weights`` (an address) and ``Metadata.SHA256``; one without ``Weights`` has none published.
+``Weights`` (an address, or the path of a file in the package) and ``Metadata.SHA256``; one without ``Weights`` has none
+published.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from mmiam.utils.download import fetch
+from mmiam.utils.files import atomic_write, sha256_of
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -82,7 +84,22 @@ def fetch_weights(name: str, folder: str | Path | None = None, index: str | Path
     if not sha256:
         raise ValueError(f"the metafile states no 'Metadata: SHA256' of the weights of {name}; they are not fetched "
                          'without one')
-    return fetch(str(model['Weights']), str(sha256), folder, progress)
+    if '://' in str(model['Weights']):
+        return fetch(str(model['Weights']), str(sha256), folder, progress)
+    return _packaged(str(model['Weights']), str(sha256), folder)
+
+
+def _packaged(relative: str, sha256: str, folder: str | Path | None) -> str:
+    """The file of weights that the package holds, or a copy of it in ``folder``."""
+    path = _inside(_PACKAGE.parent, relative, Path('model-index.yml'))
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing: install mmiam again')
+    if sha256_of(path) != sha256.lower():
+        raise ValueError(f'{path} has another sha256 than the model index states: install mmiam again')
+    if folder is None:
+        return str(path)
+    atomic_write(Path(folder) / path.name, path.read_bytes())
+    return str(Path(folder) / path.name)
 
 
 def _entries(path: Path, key: str) -> list:

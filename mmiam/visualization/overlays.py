@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-HEAT_OPACITY, FILL_OPACITY = 0.65, 0.5  # shares of the map's and of an instance's color over the image
+HEAT_OPACITY, FILL_OPACITY = 0.65, 0.45  # shares of the map's and of an instance's color over the image
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -91,7 +91,8 @@ def overlay_heatmap(image: Any, heat: Any) -> np.ndarray:
     return np.round(HEAT_OPACITY * color_heatmap(heat) + (1 - HEAT_OPACITY) * gray).astype(np.uint8)
 
 
-def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None) -> np.ndarray:
+def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None, label_size: float = 0.36
+                      ) -> np.ndarray:
     """Instance masks over an image: filled, with contours, and a label at the topmost pixel of each.
 
     Args:
@@ -99,6 +100,7 @@ def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None
         masks (ndarray | Tensor): (n, H, W); non-zero is inside. Later ones lie over earlier ones. An empty mask
             draws nothing.
         names (Sequence[str], optional): n labels. Defaults to None, no labels.
+        label_size (float): factor of their font, which is 20 pixels high at 1.
 
     Returns:
         ndarray: RGB, uint8 (H, W, 3).
@@ -120,7 +122,7 @@ def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None
     for mask, color, name in zip(masks, colors, names if names is not None else ()):
         rows, columns = np.nonzero(mask)
         if len(rows):
-            draw_label(canvas, str(name), (int(columns[0]), int(rows[0])), color)
+            draw_label(canvas, str(name), (int(columns[0]), int(rows[0])), color, label_size)
     return canvas
 
 
@@ -130,9 +132,11 @@ def draw_label(canvas: np.ndarray, text: str, anchor: tuple[int, int], color: An
     OpenCV's font has ASCII alone; other characters are drawn as '?'.
     """
     text = text.encode('ascii', 'replace').decode()
-    (width, height), base = cv2.getTextSize(text, FONT, size, 1)
+    thickness = max(1, round(1.5 * size))
+    (width, height), base = cv2.getTextSize(text, FONT, size, thickness)
     x = max(min(anchor[0], canvas.shape[1] - width - 3), 0)
     y = max(min(anchor[1], canvas.shape[0] - 1), height + base + 2)
     cv2.rectangle(canvas, (x, y - height - base - 2), (x + width + 2, y), tuple(map(int, color)), -1)
     dark = float(np.dot(np.asarray(color, float), (0.299, 0.587, 0.114))) > 128  # luma of ITU-R BT.601
-    cv2.putText(canvas, text, (x + 1, y - base), FONT, size, (0, 0, 0) if dark else (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x + 1, y - base), FONT, size, (0, 0, 0) if dark else (255, 255, 255), thickness,
+                cv2.LINE_AA)

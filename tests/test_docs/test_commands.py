@@ -18,12 +18,14 @@ import mmengine.registry
 import pytest
 from mmengine.config import Config
 
+from mmiam.cli import make_parser
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / 'model-zoo.md']
-STARTS = ('python ', 'pip ', 'mim ', 'make ', 'srun ', 'tools/', 'for ', 'export ')
+STARTS = ('mmiam ', 'python ', 'pip ', 'mim ', 'make ', 'srun ', 'tools/', 'for ', 'export ')
 #: commands whose calls are written down; those of ``PLAIN`` are run
-STUBS = ('python', 'pip', 'mim', 'make', 'srun', 'sod-env/bin/python', 'sod-env/bin/pip', 'tools/dist_train.sh',
-         'tools/dist_test.sh', 'tools/slurm_train.sh', 'tools/slurm_test.sh')
+STUBS = ('mmiam', 'python', 'pip', 'mim', 'make', 'srun', 'sod-env/bin/python', 'sod-env/bin/pip',
+         'tools/dist_train.sh', 'tools/dist_test.sh', 'tools/slurm_train.sh', 'tools/slurm_test.sh')
 PLAIN = ('cat', 'sort', 'comm', 'wc')
 #: files that blocks read
 FILES = {
@@ -168,6 +170,8 @@ def check(words: list[str], monkeypatch) -> None:
     if name == 'make':
         assert re.search(rf'^{words[0]}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), f'no target {words[0]}'
         assert len(words) == 1
+    elif name == 'mmiam':
+        make_parser().parse_args(words)
     elif name in ('pip', 'mim'):
         assert words[0] in ('install', 'download', 'search')
     elif name.startswith('tools/'):

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 VOC = 'data/VOCdevkit/VOC2012'
 #: pattern of a command -> the test that runs it, or the file that does; optional packages are installed by none
 ELSEWHERE = {
+    r'mmiam (predict|label)': 'tests/test_cli.py',
     r'make demo': 'tests/test_tools/test_run_demo.py', r'make test': '.ci/run', r'pip install -e': 'Makefile',
     r'pip install (mmcv-lite|scikit-image)': 'Makefile', r'pip install (h5py|pydensecrf2)': 'requirements/optional.txt',
     r'python -c': 'tests/conftest.py', r'mim ': 'tests/test_packaging/test_wheel.py',
@@ -35,7 +36,7 @@ ELSEWHERE = {
     r'check_env': 'tests/test_tools/test_check_env.py', r'download.py NAME': 'tests/test_tools/test_download_tool.py',
     r'-m pytest': 'Makefile',
     r'critters': 'tests/test_tools/test_run_demo.py',
-    r'classifier2mmiam': 'tests/test_tools/test_model_converters.py',
+    r'resnet2mmiam': 'tests/test_tools/test_model_converters.py',
     r'convert.py|compare_proposal_generators': 'tests/test_proposals/test_proposal_tools.py',
     r'benchmark.py ': 'tests/test_tools/test_benchmark.py',
     r'configs/given/': 'tests/test_configs/test_given_configs.py',

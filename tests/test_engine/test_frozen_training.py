@@ -237,5 +237,5 @@ def test_weights_at_an_address_stay_out_of_the_checkpoint(config):
 
 def test_weights_of_another_model_are_refused(config, tmp_path):
     torch.save(dict(state_dict={'other.weight': torch.ones(1)}), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match='other.weight'):
+    with pytest.raises(ValueError, match="of another model"):
         ft.load_model(config, str(tmp_path / 'other.pth'))

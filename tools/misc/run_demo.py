@@ -1,4 +1,5 @@
-"""The whole method on images that it makes itself: data, proposals, both training stages, evaluation, pictures.
+"""Masks on photographs by the published model; then the whole method on images that it makes itself: data, proposals,
+both training stages, evaluation, pictures.
 
     python tools/misc/run_demo.py [--work-dir work_dirs/demo]
 
@@ -16,6 +17,7 @@ import time
 ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
 CONFIG = osp.join(ROOT, 'configs', 'iam_r18_critters.py')
 COMPARE = osp.join(ROOT, 'configs', 'iam_r18_critters_compare.py')
+PHOTOS = ('chelsea.png', 'astronaut.png', 'motorcycle_left.png')
 ROWS = ('CAM', 'PRM', 'IAM')
 FIGURES = ('mAP_25', 'mAP_50', 'mAP_75', 'ABO')
 
@@ -27,6 +29,18 @@ def run_tool(script: str, *arguments: str) -> None:
     started = time.time()
     subprocess.run([sys.executable, osp.join(ROOT, command[0]), *arguments], check=True)
     print(f'[{time.time() - started:.0f} s]', flush=True)
+
+
+def draw_photographs(out: str) -> None:
+    """Masks of photographs that come with scikit-image, by the published model."""
+    import skimage
+
+    from mmiam.cli import main as mmiam
+    folder = osp.join(osp.dirname(skimage.__file__), 'data')
+    photos = [osp.join(folder, name) for name in PHOTOS]
+    print('\n$ mmiam predict ' + ' '.join([*photos, '--out', out]), flush=True)
+    if mmiam(['predict', *photos, '--out', out]):
+        print('the photographs are left out, the rest goes on', flush=True)
 
 
 def evaluate(work_dir: str, checkpoint: str) -> dict[str, dict[str, float]]:
@@ -67,6 +81,7 @@ def main(argv=None) -> int:
     proposals = osp.join(args.work_dir, 'proposals')
     os.environ.update(CRITTERS_ROOT=osp.abspath(data), CRITTERS_PROPOSALS=osp.abspath(proposals))
     workers = str(os.cpu_count() or 1)
+    draw_photographs(osp.join(args.work_dir, 'photographs'))
     train_dir = osp.join(args.work_dir, 'train')
     run_tool('misc/make_critters.py', data, '--num-train', str(args.num_train), '--num-val', str(args.num_val),
              '--workers', workers)

@@ -1,0 +1,130 @@
+"""Masks in the formats that annotation tools and other trainers read, from the content of a COCO file.
+
+Legend: H, W image size; n masks of one image.
+"""
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+from mmiam.utils.files import atomic_write, write_json
+from mmiam.utils.rle import decode_masks
+from mmiam.visualization.overlays import instance_colors
+
+
+def write_annotations(content: dict, out: str, form: str, names: Mapping[str, str] = MappingProxyType({})
+                      ) -> list[str]:
+    """Write the masks of a COCO file in another format, next to each other in the folder ``out``.
+
+    Args:
+        content (dict): ``images``, ``annotations`` with RLE masks and ``score``, ``categories``.
+        out (str): folder.
+        form (str): one of :data:`FORMATS`.
+        names (Mapping[str, str]): what is written for a ``file_name`` is called like this, its own name by default.
+
+    Returns:
+        list[str]: the files, or folders of files, in words.
+    """
+    of_image: dict = {image['id']: [] for image in content['images']}
+    for annotation in content['annotations']:
+        of_image[annotation['image_id']].append(annotation)
+    classes = {category['id']: category['name'] for category in content['categories']}
+    entries = [(osp.splitext(names.get(image['file_name'], osp.basename(image['file_name'])))[0], image,
+                of_image[image['id']]) for image in content['images']]
+    return FORMATS[form](entries, classes, out)
+
+
+def _masks(image: dict, annotations: list[dict]) -> np.ndarray:
+    return decode_masks([one['segmentation'] for one in annotations], (image['height'], image['width']))
+
+
+def polygons(mask: np.ndarray) -> list[np.ndarray]:
+    """Outlines of the regions of a mask, largest first, (points, 2) as (x, y) in pixels; holes are filled."""
+    found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    outlines = [outline[:, 0] for outline in sorted(found, key=cv2.contourArea, reverse=True)]
+    return [outline for outline in outlines if len(outline) >= 3]
+
+
+def _png(entries: list, classes: dict, out: str) -> list[str]:
+    """One palette PNG an image, pixel i of instance i (0: none), later and better ones on top; a legend for all."""
+    from io import BytesIO
+
+    from PIL import Image
+    legend = {}
+    palette = [0, 0, 0, *instance_colors(255).flatten().tolist()]
+    for stem, image, found in entries:
+        indices = np.zeros((image['height'], image['width']), np.uint8)
+        for number, mask in reversed(list(enumerate(_masks(image, found[:255]), 1))):
+            indices[mask > 0] = number
+        picture = Image.fromarray(indices)
+        picture.putpalette(palette)
+        buffer = BytesIO()
+        picture.save(buffer, 'PNG')
+        atomic_write(osp.join(out, 'masks', f'{stem}.png'), buffer.getvalue())
+        legend[f'{stem}.png'] = {number: dict(label=classes[one['category_id']], score=one.get('score'))
+                                         for number, one in enumerate(found[:255], 1)}
+    write_json(osp.join(out, 'masks', 'legend.json'), legend)
+    return [osp.join(out, 'masks')]
+
+
+def _yolo(entries: list, classes: dict, out: str) -> list[str]:
+    """YOLO-seg: a line a mask, the class and its largest region's outline in units of the sides; data.yaml."""
+    order = {category: index for index, category in enumerate(classes)}
+    for stem, image, found in entries:
+        lines = []
+        for one, mask in zip(found, _masks(image, found)):
+            for outline in polygons(mask)[:1]:
+                points = (outline / (image['width'], image['height'])).flatten()
+                lines.append(' '.join([str(order[one['category_id']]), *(f'{value:.6f}' for value in points)]))
+        atomic_write(osp.join(out, 'labels', f'{stem}.txt'), ''.join(f'{line}\n' for line in lines).encode())
+    import yaml
+    data = yaml.safe_dump(dict(names={order[category]: name for category, name in classes.items()}), sort_keys=False)
+    atomic_write(osp.join(out, 'data.yaml'), data.encode())
+    return [osp.join(out, 'labels'), osp.join(out, 'data.yaml')]
+
+
+def _labelme(entries: list, classes: dict, out: str) -> list[str]:
+    """A LabelMe file an image; the regions of one mask share a group."""
+    for stem, image, found in entries:
+        shapes = []
+        for group, (one, mask) in enumerate(zip(found, _masks(image, found)), 1):
+            outlines = polygons(mask)
+            common = dict(label=classes[one['category_id']], shape_type='polygon', description='', flags={},
+                          group_id=group if len(outlines) > 1 else None)
+            shapes += [dict(common, points=outline.astype(float).tolist()) for outline in outlines]
+        file = osp.join(out, 'labelme', f'{stem}.json')
+        relative = osp.relpath(osp.abspath(image['file_name']), osp.dirname(osp.abspath(file)))
+        write_json(file, dict(version='5.5.0', flags={}, shapes=shapes, imagePath=relative, imageData=None,
+                              imageHeight=image['height'], imageWidth=image['width']))
+    return [osp.join(out, 'labelme')]
+
+
+def _cvat(entries: list, classes: dict, out: str) -> list[str]:
+    """"CVAT for images 1.1": masks as runs inside their boxes, zeros first."""
+    root = ElementTree.Element('annotations')
+    ElementTree.SubElement(root, 'version').text = '1.1'
+    for index, (_, image, found) in enumerate(entries):
+        node = ElementTree.SubElement(root, 'image', id=str(index), name=osp.basename(image['file_name']),
+                                      width=str(image['width']), height=str(image['height']))
+        for one, mask in zip(found, _masks(image, found)):
+            rows, columns = np.nonzero(mask)
+            top, left = int(rows.min()), int(columns.min())
+            part = mask[top:rows.max() + 1, left:columns.max() + 1]
+            flat = part.ravel()
+            runs = np.diff([0, *(np.flatnonzero(flat[1:] != flat[:-1]) + 1), len(flat)]).tolist()
+            ElementTree.SubElement(
+                node, 'mask', label=classes[one['category_id']], source='auto', occluded='0', z_order='0',
+                rle=', '.join(map(str, [0, *runs] if flat[0] else runs)), left=str(left), top=str(top),
+                width=str(part.shape[1]), height=str(part.shape[0]))
+    ElementTree.indent(root)
+    atomic_write(osp.join(out, 'annotations.xml'), ElementTree.tostring(root, 'utf-8', xml_declaration=True))
+    return [osp.join(out, 'annotations.xml')]
+
+
+#: format -> writer of (entries (stem, image, annotations), class names by id, folder)
+FORMATS: dict[str, Callable[[list, dict, str], list[str]]] = dict(png=_png, yolo=_yolo, labelme=_labelme, cvat=_cvat)

@@ -1,0 +1,159 @@
+"""From a folder of tagged photos to masks: proposals, training on a frozen backbone, export and pictures.
+
+Everything that takes time is kept in a work folder; the same call goes on where it was, also after photos were added.
+"""
+from __future__ import annotations
+
+import os
+import os.path as osp
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.structures import InstanceData
+
+import mmiam.zoo as zoo
+from mmiam.datasets.tag_files import read_tags
+from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
+from mmiam.proposals.generators import SelectiveMerging
+from mmiam.utils.files import atomic_write, sha256_of
+from mmiam.utils.images import read_image
+from mmiam.utils.jobs import run_jobs, with_bar
+from mmiam.utils.rle import decode_masks
+
+from .inference import init_model
+from .options import device_name
+from .part_files import PartFiles
+from .photos import draw_photo, write_picture
+from .pseudo_labels import LabelledImages, label_images, merge_parts, provenance
+
+CONFIG = 'iam-plus_lite2_own'
+#: fewer pseudo masks teach the packaged filling module nothing that it would not lose elsewhere
+LEAST_MASKS = 20
+FILL_LR = 1e-3
+#: a tag has its best mask all the same
+MIN_SCORE = 0.2
+FEW, POOR = 10, 0.6  # photos of a class; AP of a class: what is said a word about
+
+
+def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1., work_dir: str | None = None,
+                 seed: int = 0, device: str | None = None) -> int:
+    """Learn the classes of tagged photos, and write their masks as COCO json and as pictures.
+
+    Args:
+        photos (str): folder of photos.
+        out (str): the COCO file.
+        tags (str): as of :func:`mmiam.datasets.tag_files.read_tags`.
+        effort (float): factor of the length of training.
+        work_dir (str, optional): for everything else; by default ``out`` without its suffix.
+        seed (int): of the training.
+        device (str, optional): of the network.
+
+    Returns:
+        int: 0, or 1 if a photo could not be read; the others are done.
+
+    Raises:
+        FileNotFoundError, ValueError: for photos or tags that are missing or malformed, or a single class.
+    """
+    if not effort > 0:
+        raise ValueError(f'effort is a positive factor, got {effort}')
+    work_dir = work_dir or osp.splitext(out)[0]
+    tagged = read_tags(photos, tags)
+    counts = Counter(tag for image in tagged.images for tag in image.tags)
+    if len(counts) < 2:
+        raise ValueError(f'{photos} has the class {next(iter(counts), "(none)")} alone, and a class is learned by what '
+                         'other photos lack: add photos of something else, tagged as such ("other", say)')
+    logger = MMLogger.get_instance('label', log_file=osp.join(work_dir, 'label.log'))
+    logger.info('photos: ' + ', '.join(f'{counts[name]} {name}' for name in tagged.classes if counts[name]))
+    cfg = own_config(photos, tags, tagged.classes, osp.join(work_dir, 'proposals'))
+    jobs = [(Path(photos, image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
+            for image in tagged.images if image.tags]
+    failed = {str(path): error for path, error in
+              run_jobs(make_proposals, jobs, os.cpu_count() or 1, title='proposals').items()}
+    recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR)
+    outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
+                           least_masks=LEAST_MASKS, judge=True)
+    config = osp.join(work_dir, 'config.py')
+    atomic_write(config, cfg.pretty_text.encode())
+    content = export(cfg, config, outcome.checkpoint, out, work_dir, device_name(device))
+    failed = {**outcome.failed, **failed}
+    for path, error in failed.items():
+        print(f'{path}: {error}', file=sys.stderr)
+    report(tagged.classes, counts, outcome, content, logger)
+    print(f'masks:      {out}\npictures:   {work_dir}/pictures\ncheckpoint: {outcome.checkpoint}, config: {config}\n'
+          f'next:       mmiam predict OTHER_PHOTOS --model {work_dir}')
+    return 1 if failed else 0
+
+
+def make_proposals(source: Path, target: Path) -> None:
+    """Segment proposals of a photo."""
+    SelectiveMerging()(read_image(source)).save(target)
+
+
+def own_config(photos: str, tags: str, classes: tuple[str, ...], proposals: str) -> Config:
+    """The config of own photos, everything named in it, so that it needs no environment variable later."""
+    cfg = Config.fromfile(zoo.config_file(CONFIG))
+    source = dict(img_root=osp.abspath(photos), ann_file=tags if tags == 'folders' else osp.abspath(tags),
+                  metainfo=dict(classes=classes))
+    cfg.merge_from_dict(dict(
+        model=dict(peak_head=dict(num_classes=len(classes))),
+        **{f'{part}_dataloader': dict(dataset=source) for part in ('train', 'val', 'test')}))
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step['type'] == 'LoadSegmentProposals':
+            step['proposal_root'] = osp.abspath(proposals)
+    return cfg
+
+
+def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, device: str) -> dict:
+    """Masks of the photos' tags: the content of the COCO file, after it and the pictures were written."""
+    images = LabelledImages(cfg)
+    parts = PartFiles(osp.join(work_dir, f'masks-{sha256_of(checkpoint)[:12]}'),
+                      provenance(config, cfg, checkpoint, min_score=MIN_SCORE), images.keys())
+    left = [index for index in range(len(images)) if not parts.has(index)]
+    if left:
+        model = init_model(cfg, checkpoint, device)
+        label_images(model, images, parts, with_bar(left, len(left), 'masks'), MIN_SCORE, keep_best=True)
+    content = merge_parts(parts, images, out)
+    masks: dict = {image['id']: [] for image in content['images']}
+    for annotation in content['annotations']:
+        masks[annotation['image_id']].append(annotation)
+    label = {category: index for index, category in enumerate(images.category_ids)}
+    paths = dict(zip(images.names, images.paths))
+    for image in with_bar(content['images'], len(content['images']), 'pictures'):
+        found = masks[image['id']]
+        instances = InstanceData(
+            masks=decode_masks([one['segmentation'] for one in found], (image['height'], image['width'])),
+            labels=torch.tensor([label[one['category_id']] for one in found], dtype=torch.long),
+            scores=torch.tensor([one['score'] for one in found]))
+        write_picture(osp.join(work_dir, 'pictures', image['file_name']),
+                      draw_photo(read_image(paths[image['file_name']]), instances, images.classes))
+    return content
+
+
+def report(classes: tuple[str, ...], counts: Counter, outcome: Outcome, content: dict, logger: MMLogger) -> None:
+    """A table by class, and what to do about classes that did not go well."""
+    from terminaltables import AsciiTable
+    ids = {category['name']: category['id'] for category in content['categories']}
+    masks = Counter(one['category_id'] for one in content['annotations'])
+    rows = [['class', 'photos', 'AP, held back', 'pseudo masks', 'masks']]
+    for name, ap, found in zip(classes, outcome.ap.ap, outcome.pseudo_masks):
+        rows.append([name, counts[name], '-' if np.isnan(ap) else f'{100 * ap:.0f}%', found, masks[ids[name]]])
+    logger.info('\n' + AsciiTable(rows).table + '\nAP, held back: how well a class is told from the others on photos '
+                'that were not used to learn it')
+    for name, ap, found in zip(classes, outcome.ap.ap, outcome.pseudo_masks):
+        if counts[name] and ap < POOR:
+            logger.warning(f'{name} is hardly told from the other classes: ' + (
+                'more photos of it help' if counts[name] < 3 * FEW else 'check its tags, or take photos in which it '
+                'is larger'))
+        elif 0 < counts[name] < FEW:
+            logger.warning(f'{name} has {counts[name]} photos; {FEW} or more make its masks steadier')
+        if counts[name] and not found:
+            logger.warning(f'{name} has no pseudo mask: nothing of it was learned beyond the packaged model; add '
+                           'photos in which it is larger and whole')
+    if not outcome.filler_trained:
+        logger.info(f'{outcome.pseudo_masks.sum()} pseudo masks are too few ({LEAST_MASKS} are needed) to train the '
+                    'filling module; the packaged one was used as it is')

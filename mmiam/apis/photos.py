@@ -1,0 +1,177 @@
+"""Masks of photographs for people: which files there are, one mask a region, legible pictures, files.
+
+Legend: H, W image size; n instances of one image.
+"""
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections.abc import Iterator, Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+
+from mmiam.ops.mask_nms import mask_iou
+from mmiam.utils.files import atomic_write
+from mmiam.utils.images import IMAGE_SUFFIXES, read_image
+from mmiam.visualization.overlays import overlay_instances, to_numpy
+
+from .annotation_files import FORMATS, write_annotations
+from .coco_results import CocoResults
+from .inference import output_names, predict_files
+from .prompts import PromptSession
+
+#: least score of a mask that is shown
+SCORE_THR = 0.3
+#: of two masks with a larger IoU the better one stays; of two of one class also, if more of the smaller one is in it
+SAME_REGION = 0.5
+#: pictures that neither OpenCV nor Pillow reads
+OTHER_PHOTOS = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.raf', '.rw2')
+PICTURE_SIDE = 1600
+
+
+def find_photos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Photos behind files and folders (all below them, hidden ones left out), each once, in order.
+
+    Returns:
+        tuple[list[str], list[str]]: paths, and paths of photos in formats that are not read.
+
+    Raises:
+        FileNotFoundError: if a source does not exist, or there is no photo at all.
+    """
+    found: dict[str, str] = {}
+    for source in sources:
+        if not osp.exists(source):
+            raise FileNotFoundError(f'{source} does not exist')
+        paths = [source]
+        if osp.isdir(source):
+            paths = [osp.join(folder, name) for folder, folders, names in os.walk(source) if not _hide(folders)
+                     for name in sorted(names) if not name.startswith('.')
+                     and name.lower().endswith(IMAGE_SUFFIXES + OTHER_PHOTOS)]
+        for path in paths:
+            found.setdefault(osp.realpath(path), path)
+    if not found:
+        raise FileNotFoundError(f'no photo in {", ".join(sources)}; photos are {", ".join(IMAGE_SUFFIXES)}')
+    other = [path for path in found.values() if path.lower().endswith(OTHER_PHOTOS)]
+    return [path for path in found.values() if path not in other], other
+
+
+def _hide(folders: list[str]) -> None:
+    folders[:] = sorted(name for name in folders if not name.startswith('.'))
+
+
+def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Labels of class names; of a class with several names ('tabby, tabby cat') any one will do, in any case.
+
+    Raises:
+        ValueError: for a name that is no class, with similar ones.
+    """
+    index = {name.strip().lower(): label for label, names in reversed(list(enumerate(classes)))
+             for name in (*names.split(','), names)}
+    unknown = [tag for tag in tags if tag.strip().lower() not in index]
+    if unknown:
+        import difflib
+        near = difflib.get_close_matches(unknown[0].lower(), index, cutoff=0.5)
+        raise ValueError(f'{unknown[0]!r} is none of the {len(classes)} classes'
+                         + (f'; did you mean {", ".join(near)}?' if near else f': {", ".join(classes[:30])}'))
+    return [index[tag.strip().lower()] for tag in tags]
+
+
+def one_a_region(instances: InstanceData, score_thr: float = 0., labels: Sequence[int] | None = None) -> InstanceData:
+    """Instances of some labels (all by default) with at least ``score_thr``, best first; one a region."""
+    keep = instances.scores >= score_thr
+    if labels is not None:
+        keep &= torch.isin(instances.labels, torch.as_tensor(labels, device=instances.labels.device))
+    instances = instances[keep]
+    instances = instances[instances.scores.argsort(descending=True, stable=True)]
+    iou, areas = mask_iou(instances.masks, instances.masks), instances.masks.flatten(1).sum(1).clamp(min=1)
+    common = iou * (areas[:, None] + areas) / (1 + iou)
+    inside = common / torch.minimum(areas[:, None], areas)
+    same = instances.labels[:, None] == instances.labels
+    clash = (iou > SAME_REGION) | same & (inside > SAME_REGION)
+    kept: list[int] = []
+    for i in range(len(instances)):
+        if not clash[i, kept].any():
+            kept.append(i)
+    return instances[torch.tensor(kept, dtype=torch.long, device=clash.device)]
+
+
+def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str]) -> np.ndarray:
+    """Masks, outlines and labels with percent over a photo.
+
+    Args:
+        image (ndarray): RGB, uint8 (H, W, 3).
+        instances (InstanceData): ``masks`` (n, H, W), ``labels`` (n,), ``scores`` (n,).
+        classes (Sequence[str]): class names; of several for one class the first is shown.
+
+    Returns:
+        ndarray: RGB, uint8, at most 1,600 pixels a side.
+    """
+    scale = min(1., PICTURE_SIDE / max(image.shape[:2]))
+    masks = to_numpy(instances.masks).astype(np.uint8)
+    if scale < 1:
+        sides = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+        image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
+        masks = np.stack([cv2.resize(mask, sides, interpolation=cv2.INTER_NEAREST) for mask in masks]) \
+            if len(masks) else np.zeros((0, *sides[::-1]), np.uint8)
+    names = [f'{classes[label].split(",")[0]} {100 * score:.0f}%'
+             for label, score in zip(instances.labels.tolist(), instances.scores.tolist())]
+    return overlay_instances(image, masks, names, label_size=max(0.45, max(image.shape[:2]) / 1000))
+
+
+def write_picture(path: str, image: np.ndarray) -> None:
+    """Write an RGB picture as JPEG or PNG, whole or not at all."""
+    suffix = osp.splitext(path)[1].lower()
+    done, data = cv2.imencode(suffix if suffix in ('.jpg', '.jpeg', '.png') else '.png', image[..., ::-1])
+    atomic_write(path, data.tobytes())
+
+
+def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: Sequence[Mapping] = (),
+                   tags: Sequence[str] = (), score_thr: float = SCORE_THR, form: str = 'coco'
+                   ) -> Iterator[tuple[str, InstanceData | None, Sequence[str]]]:
+    """Predict photos, and write ``out/pictures/…``, ``out/predictions.json`` (COCO) and another format if asked.
+
+    Args:
+        model (IAMNet): of :func:`init_model`.
+        paths (list[str]): of :func:`find_photos`.
+        out (str): folder.
+        prompts (Sequence[Mapping]): points and boxes as of :class:`PromptSession`; then their masks are the result.
+        tags (Sequence[str]): only these classes; with prompts at most one, what the objects are called.
+        score_thr (float): least score. Prompts have none: a user is not in doubt.
+        form (str): 'coco' or one of :data:`FORMATS`.
+
+    Yields:
+        tuple: path, instances (None if the photo cannot be read) and class names. The files of all photos are complete
+        when the iteration has ended.
+
+    Raises:
+        ValueError: for an unknown tag, before anything is predicted, or a prompt that lies outside of a photo.
+    """
+    classes = model.dataset_meta['classes']
+    labels = labels_of(tags, classes) if tags and not prompts else None
+    if prompts:
+        classes = tuple(tags) or ('object', )
+    results, names = CocoResults(classes), dict(zip(paths, output_names(paths)))
+    found = prompted(model, paths, prompts) if prompts else predict_files(model, paths)
+    for path, sample in found:
+        if sample is not None:
+            sample.pred_instances = sample.pred_instances.cpu() if prompts else one_a_region(
+                sample.pred_instances, score_thr, labels).cpu()
+            results.add(path, sample)
+            write_picture(osp.join(out, 'pictures', names[path]),
+                          draw_photo(read_image(path), sample.pred_instances, classes))
+        yield path, None if sample is None else sample.pred_instances, classes
+    results.write(osp.join(out, 'predictions.json'))
+    if form in FORMATS:
+        write_annotations(results.content, out, form, names)
+
+
+def prompted(model: torch.nn.Module, paths: list[str], prompts: Sequence[Mapping]) -> Iterator:
+    """As of :func:`predict_files`: the masks at the prompts, which are the same for each photo."""
+    for path in paths:
+        session = PromptSession(model, path)
+        sample = session.sample.clone()
+        sample.pred_instances = session(prompts)
+        yield path, sample

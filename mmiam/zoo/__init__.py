@@ -1,0 +1,55 @@
+"""The published models by name. Their weights lie in this folder, so nothing is fetched."""
+from __future__ import annotations
+
+import os
+
+from mmiam.engine.model_zoo import default_index, fetch_weights, load_models
+
+#: short name -> name in the model index
+PUBLISHED = dict(voc20='iam-plus_lite2_voc', imagenet='iam-plus_lite2_imagenet')
+
+
+def config_file(name: str) -> str:
+    """Config of a model, by its short name, a name of the model index, or the folder of a run of ``mmiam label``.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if os.path.isdir(name):
+        return _in_folder(name, 'config.py')
+    models = load_models()
+    entry = models.get(PUBLISHED.get(name, name))
+    if entry is None:
+        raise ValueError(f'no model {name!r}; published are {", ".join(PUBLISHED)}, others are named in '
+                         'model-index.yml; a folder of mmiam label is one too')
+    return str(default_index().parent / entry['Config'])
+
+
+def weights_file(name: str) -> str:
+    """Weights of a model, named as for :func:`config_file`; of a published one the sha256 is checked."""
+    if os.path.isdir(name):
+        return _in_folder(name, 'model.pth')
+    return fetch_weights(PUBLISHED.get(name, name), progress=False)
+
+
+def weights_of_config(path: str) -> str:
+    """Weights published for a config file.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        ValueError: if no weights are published for it.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'config {path} does not exist')
+    name = os.path.splitext(os.path.basename(path))[0]
+    if not load_models().get(name, {}).get('Weights'):
+        raise ValueError(f'no weights are published for {path}: give --weights CHECKPOINT, or train them by '
+                         f'"python tools/train.py {path}". With random weights masks mean nothing (--random)')
+    return fetch_weights(name, progress=False)
+
+
+def _in_folder(folder: str, name: str) -> str:
+    path = os.path.join(folder, name)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{folder} has no {name}: it is not the folder of a finished run of mmiam label')
+    return path
