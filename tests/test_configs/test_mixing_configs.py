@@ -109,14 +109,6 @@ def test_mask_rcnn_predicts_refined_masks():
     assert logits.unique().numel() > 2  # probabilities, not binary masks
 
 
-@pytest.mark.parametrize('page', ['mixing', 'own_data'])
-def test_files_that_the_documentation_names_exist(page):
-    root = FOLDER.parents[1]
-    text = (root / f'docs/{page}.md').read_text()
-    named = set(re.findall(r'(?:configs|tools|demo)/[\w/.-]+\.py', text))
-    assert len(named) > 3 and not [name for name in named if not (root / name).is_file()]
-
-
 def test_the_configs_in_the_documentation_are_read(tmp_path):
     """Those that start from mmdet's; the first is iam_r18_voc.py without its variable, the second iam_swin-t_voc.py."""
     blocks = re.findall(r'```python\n(.*?)```', (FOLDER.parents[1] / 'docs/mixing.md').read_text(), re.S)
