@@ -3,10 +3,10 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import MINI_CLASSES
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 from PIL import Image
+from support import MINI_CLASSES
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.rle import decode_masks

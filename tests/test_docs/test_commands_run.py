@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import build_mini_voc
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
+from support import build_mini_voc
 from test_commands import BLOCKS, calls  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.slow

@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import Payload
 from mmdet.registry import MODELS
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
+from support import Payload
 
 from mmiam.engine import read_checkpoint, safe_loader
 

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import Payload
+from support import Payload
 from test_mat_reader import MASKS
 
 from mmiam.proposals.io import load_proposals

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import load_tool
+from support import load_tool
 
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import load_tool
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from support import load_tool
 
 from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals

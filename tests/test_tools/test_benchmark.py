@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import load_tool
+from support import load_tool
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'tools/analysis_tools'

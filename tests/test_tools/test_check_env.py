@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import load_tool
+from support import load_tool
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/misc/check_env.py'

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import Payload, load_tool
+from support import Payload, load_tool
 
 from mmiam.engine import read_checkpoint
 from mmiam.utils.download import sha256_of

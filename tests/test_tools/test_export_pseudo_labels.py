@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import load_tool
 from mmdet.registry import DATASETS
+from support import load_tool
 
 ROOT = Path(__file__).parents[2]
 #: image-level labels of the miniature data set's training images, by class index

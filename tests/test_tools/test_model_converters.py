@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Payload, load_tool
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
+from support import Payload, load_tool
 from torch import nn
 
 from mmiam.engine import read_checkpoint, safe_loader

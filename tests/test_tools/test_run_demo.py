@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import load_tool
+from support import load_tool
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,84 @@
+"""What tests import by name; fixtures are in conftest.py."""
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+#: class names of the miniature data set, and its images: id -> list of (class, box xyxy)
+MINI_CLASSES = ('cat', 'dog', 'person')
+MINI_IMAGES = {
+    'train': {'t0': [('cat', (2, 3, 14, 15))], 't1': [('dog', (10, 4, 28, 20)), ('person', (1, 1, 8, 22))],
+              't2': [('cat', (3, 2, 13, 12)), ('cat', (17, 8, 30, 22))], 't3': []},
+    'val': {'v0': [('dog', (4, 4, 20, 20))], 'v1': [('cat', (1, 2, 12, 12)), ('person', (16, 3, 28, 22))]},
+}
+
+
+def build_mini_voc(root, perturb=False):
+    """Write a miniature VOC tree: images of 24 x 32 pixels, 4 for training (t3 without objects), 2 for val.
+
+    Objects are filled boxes with a void border of one pixel. The second object of an image is flagged
+    difficult. ``perturb``: all boxes and masks of train are different ones; images, class names, lists and
+    val stay bit-identical.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from mmiam.datasets.voc_palette import VOC_CLASSES
+    for folder in ('JPEGImages', 'Annotations', 'SegmentationClass', 'SegmentationObject', 'ImageSets/Main',
+                   'ImageSets/Segmentation'):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for split, images in MINI_IMAGES.items():
+        (root / f'ImageSets/Segmentation/{split}.txt').write_text('\n'.join(images) + '\n')
+        for name in VOC_CLASSES:
+            flags = {image_id: [index > 0 for index, (other, _) in enumerate(objects) if other == name]
+                     for image_id, objects in images.items()}
+            (root / f'ImageSets/Main/{name}_{split}.txt').write_text(''.join(
+                f'{i} {"-1" if not f else " 0" if all(f) else " 1"}\n' for i, f in flags.items()))
+        for image_id, objects in images.items():
+            image = rng.integers(0, 90, (24, 32, 3), dtype=np.uint8)
+            semantic, instance = np.zeros((2, 24, 32), np.uint8)
+            xml = '<annotation><size><width>32</width><height>24</height><depth>3</depth></size>'
+            for index, (name, box) in enumerate(objects, 1):
+                x1, y1, x2, y2 = box
+                image[y1:y2, x1:x2, MINI_CLASSES.index(name)] += 150
+                if perturb and split == 'train':
+                    x1, y1, x2, y2 = 31 - x1 - 6 * index, 2 + index, 31 - x1, 23 - 2 * index
+                semantic[y1:y2, x1:x2] = instance[y1:y2, x1:x2] = 255
+                semantic[y1 + 1:y2 - 1, x1 + 1:x2 - 1] = VOC_CLASSES.index(name) + 1
+                instance[y1 + 1:y2 - 1, x1 + 1:x2 - 1] = index
+                xml += (f'<object><name>{name}</name><difficult>{int(index > 1)}</difficult>'
+                        f'<bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>'
+                        f'<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>')
+            Image.fromarray(image).save(root / f'JPEGImages/{image_id}.jpg', quality=95)
+            (root / f'Annotations/{image_id}.xml').write_text(xml + '</annotation>')
+            for folder, mask in (('SegmentationClass', semantic), ('SegmentationObject', instance)):
+                picture = Image.fromarray(mask)
+                picture.putpalette([v for i in range(256) for v in (i, 255 - i, i // 2)])
+                picture.save(root / f'{folder}/{image_id}.png')
+    return root
+
+
+def load_tool(path):
+    """The module of a tool, e.g. ``load_tool('tools/train.py')``, which finds what lies beside it."""
+    path = ROOT / path
+    spec = importlib.util.spec_from_file_location('tool_' + path.stem, path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+class Payload:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
