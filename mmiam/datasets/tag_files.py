@@ -127,7 +127,7 @@ def _csv_rows(path: str) -> tuple[list[str] | None, list[tuple[int, list[str]]]]
     """The header, if there is one, and (line, cells) of all other rows that are not empty."""
     text = read_text(path)
     first = text.partition('\n')[0]
-    delimiter = next((mark for mark in ',;\t' if mark in first), ',')
+    delimiter = next(iter(re.findall('[,;\t]', re.sub('"[^"]*"', '', first))), ',')  # the first that is not quoted
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
     rows = []
     try:

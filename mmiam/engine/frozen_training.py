@@ -331,7 +331,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
             values = model.sampler.score(cue, sample.segment_proposals)[0] if found else None
             arrays = dict(labels=cue.labels[found].cpu().numpy(),
                           scores=np.concatenate([np.zeros(0, np.float32)] + [
-                              values[place, cue.candidates[place]].cpu().numpy() for place in found]),
+                              values[place, cue.candidates[place]].cpu().numpy() for place in found]),  # type: ignore[index]
                           masks=(cells * 255).round().byte().numpy(),
                           maps=_to_grid(cue.maps[found], model.filler.stride).half().cpu().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))

@@ -36,7 +36,7 @@ ELSEWHERE = {
     r'check_env': 'tests/test_tools/test_check_env.py', r'download.py NAME': 'tests/test_tools/test_download_tool.py',
     r'-m pytest': 'Makefile',
     r'critters': 'tests/test_tools/test_run_demo.py',
-    r'resnet2mmiam': 'tests/test_tools/test_model_converters.py',
+    r'classifier2mmiam': 'tests/test_tools/test_model_converters.py',
     r'convert.py|compare_proposal_generators': 'tests/test_proposals/test_proposal_tools.py',
     r'benchmark.py ': 'tests/test_tools/test_benchmark.py',
     r'configs/given/': 'tests/test_configs/test_given_configs.py',
