@@ -41,7 +41,7 @@ def test_an_image_has_many_names():
     ('a.csv', '7,Owl', r"a.csv, entry 1 \(image '7'\): 'Owl' is no class"),
     ('a.csv', '7,3', 'class number 3 is not in 0 … 2; .*first_label'),
     ('a.csv', '7,1\n7,2', "a.csv, entry 2: image '7' has two classes"),
-    ('a.json', '{', 'a.json cannot be read'),
+    ('a.json', '{', 'a.json is truncated, or not json'),
     ('a.json', [1, 2], 'a.json must hold an object'),
     ('a.json', {'7': [1, 2]}, 'a.json, .*expected 3 scores, one a class, got 2'),
     ('a.json', {'7': None}, 'None is no class')])
