@@ -9,10 +9,13 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from mmiam.utils.files import read_json, read_text
+from mmengine.logging import print_log
+
+from mmiam.utils.files import read_json, read_text, sha256_of
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images
 
 from .image_labels import is_file_name
@@ -93,7 +96,28 @@ def read_class_folders(root: str) -> TaggedImages:
         raise ValueError(f'class folder {os.path.join(root, empty[0])} has no image ({", ".join(IMAGE_SUFFIXES)}; '
                          f'{len(empty)} such folders); convert its files to one of these, or remove the folder')
     images = [TaggedImage(name, [name.split('/')[0].strip()]) for name in names]
-    return TaggedImages(images, tuple(sorted({image.tags[0] for image in images})))
+    classes = tuple(sorted({image.tags[0] for image in images}))
+    return TaggedImages(_one_of_equal_files(images, root), classes)
+
+
+def _one_of_equal_files(images: list[TaggedImage], root: str) -> list[TaggedImage]:
+    """A photo that lies in the folders of several classes once, with all their tags; it would contradict itself."""
+    sizes = [os.path.getsize(os.path.join(root, image.name)) for image in images]
+    shared = {size for size, count in Counter(sizes).items() if size and count > 1}
+    first: dict[str, TaggedImage] = {}
+    kept, merged = [], []
+    for image, size in zip(images, sizes):
+        key = sha256_of(os.path.join(root, image.name)) if size in shared else image.name
+        other = first.setdefault(key, image)
+        if image.tags[0] in other.tags:
+            kept.append(image)
+        else:
+            other.tags += image.tags
+            merged.append(f'{other.name} = {image.name}')
+    if merged:
+        print_log(f'{root}: {len(merged)} photos lie in several class folders, and each counts once, with all tags: '
+                  + ', '.join(merged[:3]) + (', …' if len(merged) > 3 else ''), logger='current')
+    return kept
 
 
 def read_csv(path: str) -> TaggedImages:

@@ -22,6 +22,16 @@ def coco(**changes):
     return content
 
 
+def test_one_photo_in_two_folders_is_one_image_with_two_tags(tmp_path):
+    for name, content in (('cat/1.jpg', b'both'), ('dog/a.jpg', b'both'), ('dog/b.jpg', b'dogs'),
+                          ('dog/c.jpg', b'dogs'), ('owl/1.jpg', b'both')):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    tagged = read_class_folders(str(tmp_path))
+    assert tags(tagged) == {'cat/1.jpg': ['cat', 'dog', 'owl'], 'dog/b.jpg': ['dog'], 'dog/c.jpg': ['dog']}
+    assert tagged.classes == ('cat', 'dog', 'owl')
+
+
 def test_folders(tmp_path):
     for name in ('dog/2.JPG', 'dog/deep/1.png', 'cat/1.jpeg', 'cat/notes.txt', '.hidden/1.jpg',
                  'cat/._1.jpg', 'dog/.thumbs/1.jpg'):
