@@ -77,6 +77,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR)
     outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
                            least_masks=LEAST_MASKS, judge=True)
+    assert outcome.checkpoint is not None  # of a run without shards
     config = osp.join(work_dir, 'config.py')
     atomic_write(config, cfg.pretty_text.encode())
     content = export(cfg, config, outcome.checkpoint, out, work_dir, device_name(device))
@@ -137,23 +138,26 @@ def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, d
 def report(classes: tuple[str, ...], counts: Counter, outcome: Outcome, content: dict, logger: MMLogger) -> None:
     """A table by class, and what to do about classes that did not go well."""
     from terminaltables import AsciiTable
+    assert outcome.ap is not None and outcome.pseudo_masks is not None  # of a run without shards
     ids = {category['name']: category['id'] for category in content['categories']}
     masks = Counter(one['category_id'] for one in content['annotations'])
-    rows = [['class', 'photos', 'AP, held back', 'pseudo masks', 'masks']]
+    rows, advice = [['class', 'photos', 'AP, held back', 'pseudo masks', 'masks']], []
     for name, ap, found in zip(classes, outcome.ap.ap, outcome.pseudo_masks):
-        rows.append([name, counts[name], '-' if np.isnan(ap) else f'{100 * ap:.0f}%', found, masks[ids[name]]])
-    logger.info('\n' + AsciiTable(rows).table + '\nAP, held back: how well a class is told from the others on photos '
-                'that were not used to learn it')
-    for name, ap, found in zip(classes, outcome.ap.ap, outcome.pseudo_masks):
+        rows.append([name, str(counts[name]), '-' if np.isnan(ap) else f'{100 * ap:.0f}%', str(found),
+                     str(masks[ids[name]])])
         if counts[name] and ap < POOR:
-            logger.warning(f'{name} is hardly told from the other classes: ' + (
+            advice.append(f'{name} is hardly told from the other classes: ' + (
                 'more photos of it help' if counts[name] < 3 * FEW else 'check its tags, or take photos in which it '
                 'is larger'))
         elif 0 < counts[name] < FEW:
-            logger.warning(f'{name} has {counts[name]} photos; {FEW} or more make its masks steadier')
+            advice.append(f'{name} has {counts[name]} photos; {FEW} or more make its masks steadier')
         if counts[name] and not found:
-            logger.warning(f'{name} has no pseudo mask: nothing of it was learned beyond the packaged model; add '
-                           'photos in which it is larger and whole')
+            advice.append(f'{name} has no pseudo mask: nothing of it was learned beyond the packaged model; add photos '
+                          'in which it is larger and whole')
+    logger.info('\n' + AsciiTable(rows).table + '\nAP, held back: how well a class is told from the others on photos '
+                'that were not used to learn it')
+    for line in advice:
+        logger.warning(line)
     if not outcome.filler_trained:
         logger.info(f'{outcome.pseudo_masks.sum()} pseudo masks are too few ({LEAST_MASKS} are needed) to train the '
                     'filling module; the packaged one was used as it is')

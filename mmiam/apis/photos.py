@@ -45,21 +45,17 @@ def find_photos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
     for source in sources:
         if not osp.exists(source):
             raise FileNotFoundError(f'{source} does not exist')
-        paths = [source]
-        if osp.isdir(source):
-            paths = [osp.join(folder, name) for folder, folders, names in os.walk(source) if not _hide(folders)
-                     for name in sorted(names) if not name.startswith('.')
-                     and name.lower().endswith(IMAGE_SUFFIXES + OTHER_PHOTOS)]
-        for path in paths:
-            found.setdefault(osp.realpath(path), path)
+        if not osp.isdir(source):
+            found.setdefault(osp.realpath(source), source)
+        for folder, folders, names in os.walk(source):
+            folders[:] = sorted(name for name in folders if not name.startswith('.'))
+            for name in sorted(names):
+                if name.lower().endswith(IMAGE_SUFFIXES + OTHER_PHOTOS) and not name.startswith('.'):
+                    found.setdefault(osp.realpath(osp.join(folder, name)), osp.join(folder, name))
     if not found:
         raise FileNotFoundError(f'no photo in {", ".join(sources)}; photos are {", ".join(IMAGE_SUFFIXES)}')
     other = [path for path in found.values() if path.lower().endswith(OTHER_PHOTOS)]
     return [path for path in found.values() if path not in other], other
-
-
-def _hide(folders: list[str]) -> None:
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
 
 
 def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
