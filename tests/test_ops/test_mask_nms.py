@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+from conftest import HALF
 
 from mmiam.ops.mask_nms import mask_iou, mask_nms
 
@@ -72,7 +73,7 @@ def test_empty_and_single():
     assert mask_nms(empty, torch.arange(3.), .5).tolist() == [2, 1, 0]
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, HALF])
 def test_counts_are_exact_under_autocast(dtype):
     """90,000 pixels are inf in half precision, and 257 are 256 in bfloat16."""
     masks = torch.zeros(3, 300, 600, dtype=torch.bool)

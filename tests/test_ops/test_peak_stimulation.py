@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import HALF
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
@@ -136,7 +137,7 @@ def test_gradcheck_of_mean():
     assert not gradcheck(lambda x: peak_stimulation(x)[0], response, raise_exception=False)
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, HALF])
 def test_half_precision(dtype):
     scores, mask = peak_stimulation(MAP[None, None].to(dtype))
     assert scores.dtype == dtype and mask.sum() == 5
