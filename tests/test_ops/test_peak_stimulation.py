@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import HALF
 import torch.nn.functional as F
+from conftest import HALF
 from torch.autograd import gradcheck
 
 from mmiam.ops.peak_stimulation import peak_stimulation
