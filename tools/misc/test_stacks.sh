@@ -32,7 +32,7 @@ build() {  # name, Python version, pins
 
 failed=0
 for name in "${names[@]}"; do
-    read -ra stack <<< "${STACKS[$name]:?}"
+    read -ra stack <<< "${STACKS[$name]:?no stack $name}"
     [ -e "$folder/$name/built" ] || build "$name" "${stack[@]}" || { echo "$name: no environment"; failed=1; continue; }
     echo "== $name"
     PYTHONPATH=$PWD "$folder/$name/bin/python" tools/misc/check_env.py || failed=1
