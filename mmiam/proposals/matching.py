@@ -17,9 +17,6 @@ from torch import Tensor
 from .container import SegmentProposals
 from .window_sets import WindowSets, group_by_window_set
 
-_MANY_MAPS = 8
-_CHUNK = 4096  # sets whose bits are numbers at the same time
-
 
 def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.8,
                     contour_size: int = 5) -> tuple[Tensor, Tensor]:
@@ -108,14 +105,11 @@ def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.nda
 
     A proposal cuts a set if it holds some of its labels but not all. The test runs on 64 proposals at once, as
     bitwise or / and over the labels of a set. Its bits are added up a byte (eight proposals) at a time: mass is
-    collected by byte value first, which the bits of the 256 values then spread over the eight proposals. That takes
-    a pass over the bytes for each map; with many maps a matrix product of the bits, once made numbers, is faster
-    (50 maps, 2,000 random masks: 4 times).
+    collected by byte value first, which the bits of the 256 values then spread over the eight proposals.
     """
     words = _words_by_label(membership)
     num_bytes = words.shape[1] * 8
-    many = len(per_set) > _MANY_MAPS
-    by_value = np.zeros((len(per_set), num_bytes * (8 if many else 256)))
+    by_value = np.zeros((len(per_set), num_bytes * 256))
     start = 0
     for table in sets.tables:
         if not len(table):
@@ -127,21 +121,13 @@ def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.nda
             some |= labels
             every &= labels
         some &= ~every
-        mass_of = per_set[:, start:start + len(table)]
-        start += len(table)
-        if many:
-            for first in range(0, len(table), _CHUNK):
-                bits = np.unpackbits(some[first:first + _CHUNK].view(np.uint8), axis=1)
-                by_value += mass_of[:, first:first + _CHUNK] @ bits.astype(np.float64)
-            continue
         cut = some.view(np.uint8).ravel()
         used = np.flatnonzero(cut)
         set_index, byte = np.divmod(used, num_bytes)
         key = byte * 256 + cut[used]
-        for i, mass in enumerate(mass_of):
+        for i, mass in enumerate(per_set[:, start:start + len(table)]):
             by_value[i] += np.bincount(key, weights=mass[set_index], minlength=num_bytes * 256)
-    if many:
-        return by_value[:, :membership.shape[0]]
+        start += len(table)
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float64)
     return (by_value.reshape(-1, 256) @ bits).reshape(len(per_set), num_bytes * 8)[:, :membership.shape[0]]
 
