@@ -42,7 +42,7 @@ def test_image_demo_writes_the_rest_of_a_folder_with_a_broken_image(folder, tiny
     tiny_config().dump(tmp_path / 'tiny.py')
     done = subprocess.run(
         [sys.executable, str(DEMO), str(folder), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-         '--device', 'cpu', '--score-thr', '0'], cwd=DEMO.parents[1], capture_output=True, text=True,
+         '--device', 'cpu', '--score-thr', '0', '--random'], cwd=DEMO.parents[1], capture_output=True, text=True,
         env=dict(os.environ, PYTHONPATH='.', OMP_NUM_THREADS='1'), timeout=200)
     assert done.returncode == 1 and 'broken.jpg is not an image or is broken' in done.stderr, done.stderr[-3000:]
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
@@ -78,10 +78,17 @@ def test_image_demo_on_a_file_and_on_a_list(source, expected, folder, tiny_confi
     (tmp_path / 'list.txt').write_text('images/rgba.png\nimages/grey.png\n')
     main = runpy.run_path(str(DEMO))['main']
     assert main([str(tmp_path / source), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-                 '--device', 'cpu', '--score-thr', '0']) == 0
+                 '--device', 'cpu', '--score-thr', '0', '--random']) == 0
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
     assert [Path(one['file_name']).name for one in content['images']] == expected
     assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == sorted(expected)
+
+
+def test_image_demo_draws_no_random_masks_unasked(folder, tiny_config, tmp_path, capsys):
+    tiny_config().dump(tmp_path / 'tiny.py')
+    main = runpy.run_path(str(DEMO))['main']
+    assert main([str(folder / 'rgba.png'), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out')]) == 2
+    assert 'no weights are published' in capsys.readouterr().err and not (tmp_path / 'out').exists()
 
 
 def test_det_inferencer(folder, tiny_config, tmp_path):
@@ -138,7 +145,7 @@ def test_image_demo_on_equal_names(folder, tiny_config, tmp_path):
     (tmp_path / 'list.txt').write_text('x/same.png\ny/same.png\n')
     main = runpy.run_path(str(DEMO))['main']
     assert main([str(tmp_path / 'list.txt'), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-                 '--device', 'cpu', '--score-thr', '0']) == 0
+                 '--device', 'cpu', '--score-thr', '0', '--random']) == 0
     found = sorted(path.relative_to(tmp_path / 'out/vis').as_posix() for path in (tmp_path / 'out/vis').rglob('*.png'))
     assert found == ['x/same.png', 'y/same.png']
 
