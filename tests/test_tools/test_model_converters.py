@@ -203,6 +203,11 @@ def test_stripped_and_named_by_its_hash(run, tmp_path):
     assert (again, same) == (path, digest)  # a published file published anew is the same
 
 
+def test_parts_alone(run, tmp_path):
+    state = read_checkpoint(publish(run, str(tmp_path / 'm.pth'), parts=('1', ))[0])['state_dict']
+    assert state and all(name.startswith('1.') for name in state)
+
+
 def test_half(run, tmp_path):
     state = read_checkpoint(publish(run, str(tmp_path / 'm.pth'), half=True)[0])['state_dict']
     assert state['0.weight'].dtype == torch.float16 and state['1.running_var'].dtype == torch.float32

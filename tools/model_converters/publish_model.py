@@ -27,7 +27,8 @@ from mmiam.version import __version__
 _KEPT_META = ('epoch', 'iter', 'seed', 'dataset_meta', 'mmengine_version')
 
 
-def publish(source: str, target: str, half: bool = False, notes: dict | None = None) -> tuple[str, str]:
+def publish(source: str, target: str, half: bool = False, notes: dict | None = None,
+            parts: tuple[str, ...] = ()) -> tuple[str, str]:
     """Strip a checkpoint to what a user of it needs.
 
     Kept are ``state_dict`` and of ``meta`` epoch, seed and the data set's classes; optimizer, schedulers, logs and the
@@ -38,6 +39,7 @@ def publish(source: str, target: str, half: bool = False, notes: dict | None = N
         target (str): ``folder/name.pth``; the file is ``folder/name-<first 8 digits of its sha256>.pth``.
         half (bool): store floating weights with 16 bits; they load into 32 bits. Not batch norm's statistics.
         notes (dict, optional): further plain values for ``meta``, such as the config's name or the data.
+        parts (tuple[str]): of the model, such as ``('filler', )``; the weights of others are left out. All by default.
 
     Returns:
         tuple[str, str]: path and sha256 of the file.
@@ -47,6 +49,8 @@ def publish(source: str, target: str, half: bool = False, notes: dict | None = N
     """
     content = read_checkpoint(source)
     state = state_dict_of(content, source)
+    if parts:
+        state = {key: value for key, value in state.items() if key.split('.')[0] in parts}
     check_finite(state, source)
     if half:
         state = {key: value.half() if value.is_floating_point() and 'running_' not in key else value
@@ -71,6 +75,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('source', help='checkpoint of a run')
     parser.add_argument('target', help='name of the new file, *.pth; the hash is put before the suffix')
     parser.add_argument('--half', action='store_true', help='store the weights with 16 bits')
+    parser.add_argument('--parts', nargs='+', default=[], help='parts of the model to keep, such as filler; default: all')
     parser.add_argument('--note', action='append', default=[], metavar='KEY=TEXT', help='goes into the metadata')
     return parser.parse_args(argv)
 
@@ -79,7 +84,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the file and print its entry of the metafile."""
     if not args.target.endswith('.pth') or any('=' not in note for note in args.note):
         raise ValueError('the target must end with .pth, and --note look like KEY=TEXT')
-    path, digest = publish(args.source, args.target, args.half, dict(note.split('=', 1) for note in args.note))
+    path, digest = publish(args.source, args.target, args.half, dict(note.split('=', 1) for note in args.note),
+                           tuple(args.parts))
     print(f'{path}\n  Metadata:\n    SHA256: {digest}')
 
 
