@@ -14,6 +14,8 @@ from contextlib import closing, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import cv2
+
 from .files import CannotWrite
 
 #: variables of a launcher that say what a process calls RANK, WORLD_SIZE and LOCAL_RANK
@@ -155,6 +157,9 @@ def _results(function, jobs, workers):
     # forked workers share the imported libraries; elsewhere they are imported again
     context = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else None)
     left = iter(jobs)
+    # set before the fork: in a forked process OpenCV would wait for ever for the threads that its parent had
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     pool = [_Worker(context, function) for _ in range(min(max(workers, 1), len(jobs)))]
     try:
         for worker, job in zip(pool, left):
@@ -176,6 +181,7 @@ def _results(function, jobs, workers):
             worker.process.kill()
         for worker in pool:
             worker.process.join()
+        cv2.setNumThreads(threads)
 
 
 def _work(function, pipe) -> None:
@@ -199,9 +205,9 @@ def _leave_with_parent() -> None:
 
 def one_thread() -> None:
     """Keeps numerical libraries to one thread: the processes are the parallelism."""
-    import cv2
     os.environ['OMP_NUM_THREADS'] = '1'
-    cv2.setNumThreads(1)
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)
 
 
 def _attempt(function, source, target) -> str | CannotWrite | None:
