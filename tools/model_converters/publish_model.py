@@ -75,7 +75,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('source', help='checkpoint of a run')
     parser.add_argument('target', help='name of the new file, *.pth; the hash is put before the suffix')
     parser.add_argument('--half', action='store_true', help='store the weights with 16 bits')
-    parser.add_argument('--parts', nargs='+', default=[], help='parts of the model to keep, such as filler; default: all')
+    parser.add_argument('--parts', nargs='+', default=[], help='parts of the model to keep (default: all)')
     parser.add_argument('--note', action='append', default=[], metavar='KEY=TEXT', help='goes into the metadata')
     return parser.parse_args(argv)
 
