@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     for number, view in enumerate(views, 1):
         indices = take_shard(list(range(len(view))), args.shard)
         total += len(indices)
-        there, errors = mine(model, view, with_bar(indices, len(indices), f'view {number} of {len(views)}'))
+        there, errors = mine(model, view, with_bar(indices, len(indices), f'view {number} of {len(views)}'),
+                             cfg.train_dataloader.get('num_workers', 0))
         kept += there
         failed |= errors
     for path, error in failed.items():

@@ -14,6 +14,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader, Dataset
 
 from mmiam.models.cues import CueCache
 from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
@@ -102,13 +103,31 @@ def training_views(cfg: Config) -> Iterator:
             yield DATASETS.build(dict(dataset, pipeline=changed))
 
 
-def mine(model: torch.nn.Module, dataset, indices: Iterable[int]) -> tuple[int, dict[str, str]]:
+class _Samples(Dataset):
+    """Samples of a data set by number, each with its number; in place of one that fails its error."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[int, dict | str]:
+        try:
+            return index, self.dataset[index]
+        except Exception as error:  # whatever one image sets off must not cost the others
+            return index, str(error) or type(error).__name__
+
+
+def _as_it_is(sample):
+    return sample
+
+
+def mine(model: torch.nn.Module, dataset, indices: Iterable[int], workers: int = 0) -> tuple[int, dict[str, str]]:
     """Fill the model's cache with the cues of some samples; what is there is kept.
 
     Args:
         model (nn.Module): of :func:`load_classifier_model`, with ``cue_cache``.
         dataset: one of :func:`training_views`.
         indices (Iterable[int]): the samples of this process.
+        workers (int): processes that read the samples ahead; 0 reads them in this one, each when its turn comes.
 
     Returns:
         tuple[int, dict[str, str]]: how many were there already; path and error of each that failed.
@@ -117,10 +136,14 @@ def mine(model: torch.nn.Module, dataset, indices: Iterable[int]) -> tuple[int, 
         ValueError: if the cache is full.
     """
     kept, failed = 0, {}
-    for index in indices:
+    loader = DataLoader(_Samples(dataset), batch_size=None, sampler=indices, num_workers=workers,  # type: ignore
+                        collate_fn=_as_it_is, pin_memory=torch.cuda.is_available())
+    for index, sample in loader:
         try:
-            data = model.data_preprocessor(pseudo_collate([dataset[index]]), training=True)
-        except Exception as error:  # whatever one image sets off must not cost the others
+            if isinstance(sample, str):
+                raise ValueError(sample)
+            data = model.data_preprocessor(pseudo_collate([sample]), training=True)
+        except Exception as error:
             failed[dataset.get_data_info(index)['img_path']] = str(error) or type(error).__name__
         else:
             sample, = data['data_samples']

@@ -34,7 +34,7 @@ def class_maps_over_image(maps: Tensor, cells: tuple[int, int], size: tuple[int,
     """
     if not len(maps):
         return maps.new_zeros((0, *size))
-    axes = [_normalized_positions(*axis).to(maps) for axis in zip(size, cells, offset)]
+    axes = [_normalized_positions(*axis, maps.device).to(maps.dtype) for axis in zip(size, cells, offset)]
     y, x = torch.meshgrid(*axes, indexing='ij')
     grid = torch.stack([x, y], dim=-1)[None]
     return F.grid_sample(maps[None], grid, mode='bilinear', padding_mode='border', align_corners=True)[0]
@@ -45,11 +45,11 @@ def cell_stride(side: int, cells: int) -> int:
     return 2 ** math.ceil(math.log2(side / cells) - 0.1)  # a last cell may be cut; 0.1 lets a backbone drop it
 
 
-def _normalized_positions(side: int, cells: int, offset: int) -> Tensor:
+def _normalized_positions(side: int, cells: int, offset: int, device: torch.device) -> Tensor:
     """Where the pixels of one axis lie between the first (-1) and the last cell (1); has shape (side, )."""
     if cells == 1:
-        return torch.zeros(side)
-    return 2 * (torch.arange(side) - offset) / cell_stride(side, cells) / (cells - 1) - 1
+        return torch.zeros(side, device=device)
+    return 2 * (torch.arange(side, device=device) - offset) / cell_stride(side, cells) / (cells - 1) - 1
 
 
 def pixel_positions(places: Tensor, map_size: tuple[int, int], cells: tuple[int, int], size: tuple[int, int],

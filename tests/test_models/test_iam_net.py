@@ -239,6 +239,29 @@ def test_nothing_to_fill_is_a_loss_of_zero(build, labels, proposals):
     assert all(parameter.grad is not None for parameter in model.filler.parameters())
 
 
+def test_synchronized_norms_are_called_without_instances_too(build, monkeypatch):
+    """Forward and backward of each wait for all processes: one that has no instance must not leave them waiting."""
+    calls = []
+
+    def norm(layer, maps):
+        calls.append((len(maps), layer.num_features))
+        maps.register_hook(lambda grad: calls.append('back'))
+        return maps * layer.weight.view(1, -1, 1, 1)
+
+    monkeypatch.setattr(torch.nn.SyncBatchNorm, 'forward', norm)
+    steps = []
+    for labels in ([0, 1, 2], []):
+        model = build()
+        model.filler = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model.filler)
+        model.train()
+        model.loss(image(), [sample(image_labels=labels, proposals=quarters())])['loss_fill'].backward()
+        steps.append([call if call == 'back' else call[1:] for call in calls])
+        instances = [call[0] for call in calls if call != 'back']
+        assert all(instances) if labels else not any(instances)
+        calls.clear()
+    assert steps[0] == steps[1] and steps[0].count('back') == 4
+
+
 def test_all_candidates_dropped(build):
     model = build(sampler=dict(type='ProposalPseudoGTSampler', overlap_thr=2.)).train()
     losses = model.loss(image(), [sample(image_labels=[0], proposals=quarters())])

@@ -26,3 +26,15 @@ def gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[floa
         exponent = exponent.masked_fill(~inside, -torch.inf)
         factors.append((exponent - exponent.max()).exp())
     return (factors[0][:, None] * factors[1]).to(like.dtype)
+
+
+def gaussians(places: Tensor, sigma: float, size: tuple[int, int]) -> Tensor:
+    """:func:`gaussian` around pixels (y, x), has shape (n, 2), with the whole image as box: (n, *size).
+
+    All at once where the places are, because a GPU would be asked for each of them.
+    """
+    factors = []
+    for place, side in zip(places.float().T, size):
+        exponent = -0.5 * ((torch.arange(side, device=places.device) - place[:, None]) / max(sigma, 0.5)).square()
+        factors.append((exponent - exponent.amax(1, keepdim=True)).exp())
+    return factors[0][:, :, None] * factors[1][:, None]

@@ -20,7 +20,7 @@ from torch import Tensor
 from mmiam.ops import class_maps_over_image, trace
 from mmiam.ops.class_maps import pixel_positions
 
-from .blobs import POINT_SIGMA, gaussian
+from .blobs import POINT_SIGMA, gaussians
 
 
 class FoundCues(NamedTuple):
@@ -72,7 +72,8 @@ class PeakResponseCue(BaseModule):
         for cue, maps in zip(cues, prms):
             cue.prms = maps
         add_class_maps(cues, response, feats, images, network)
-        cues = [cue[cue.prms.sum((1, 2)) > 0] for cue in cues]
+        # by number: a mask would be asked for its places by every field
+        cues = [cue[(cue.prms.sum((1, 2)) > 0).nonzero().flatten()] for cue in cues]
         for cue in cues:
             self.draw(cue, images)
         return FoundCues(feats, scores, cues)
@@ -119,10 +120,7 @@ class PeakGaussianCue(PeakResponseCue):
     def draw(self, cue: InstanceData, images: Tensor) -> None:
         """Set ``maps`` (n, H, W), maximum 1, of the cues of one image of the batch ``images``."""
         size = tuple(images.shape[-2:])
-        reach = [self.sigma * (size[0] * size[1])**0.5] * 2
-        centers = (cue.places.flip(1) + 0.5).tolist()  # (x, y), from the corner of the image
-        blobs = [gaussian(center, reach, (0, 0, size[1], size[0]), images) for center in centers]
-        cue.maps = torch.stack(blobs) if blobs else images.new_zeros((0, *size))
+        cue.maps = gaussians(cue.places, self.sigma * (size[0] * size[1])**0.5, size).to(images.dtype)
 
 
 @MODELS.register_module()

@@ -93,8 +93,7 @@ class IAMNet(BaseDetector):
     def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
         """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
         counts = [len(cue) for cue in cues]
-        image_index = torch.arange(len(cues), device=feats[0].device).repeat_interleave(
-            torch.tensor(counts, device=feats[0].device))
+        image_index = torch.arange(len(cues)).repeat_interleave(torch.tensor(counts))  # on the CPU: no GPU is asked
         logits = self.filler(feats, torch.cat([cue.maps for cue in cues]), image_index)
         return list(logits.split(counts))
 
@@ -142,7 +141,8 @@ class IAMNet(BaseDetector):
         report = {name: batch_inputs.new_tensor(value) for name, value in report.items()}
         cues = self.draw_instances(cues, counts)
         if not any(map(len, cues)):  # keeps the graph, so that a process without instances stays in step with others
-            return dict(loss_fill=sum(p.sum() for p in self.filler.parameters()) * 0, **report)
+            idle = [*self.fill(feats, cues), *self.filler.parameters()]
+            return dict(loss_fill=sum(one.sum() for one in idle) * 0, **report)
         if self.train_cfg['prompt_ratio']:
             self.replace_by_prompts(cues, batch_data_samples)
         iams = self.fill(feats, cues)

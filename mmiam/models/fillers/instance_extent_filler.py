@@ -116,12 +116,14 @@ class InstanceExtentFiller(BaseModule):
             prms (Tensor): incomplete responses, has shape (I, H, W), non-negative, of
                 any scale: each is divided by its maximum before it is encoded, since
                 values of a map that sums to one vanish beside the eps of the batch norm.
-            image_index (Tensor): the image of each instance, has shape (I, ), long.
+            image_index (Tensor): the image of each instance, has shape (I, ), long, best on the CPU.
 
         Returns:
             Tensor: logits, has shape (I, H, W).
         """
-        if len(prms) == 0:
+        # a synchronized norm waits for all processes, also for one that has no instance this time
+        waited_for = self.training and any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in self.modules())
+        if len(prms) == 0 and not waited_for:
             return prms
         cues = F.avg_pool2d(prms[:, None], self.stride, ceil_mode=True) if self.stride > 1 else prms[:, None]
         cues = cues / cues.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny)
@@ -131,7 +133,7 @@ class InstanceExtentFiller(BaseModule):
         filled = extent_filling(encoded.float(), self.filling_weights(feats, size), steps, image_index)
         if self.context is not None:
             context = self.context(self.levels(feats), size).relu().float()
-            filled = torch.cat([filled, context[image_index]], dim=1)
+            filled = torch.cat([filled, context[image_index.to(context.device)]], dim=1)
         logits = self.decoder(filled)
         if self.stride > 1:
             logits = F.interpolate(logits, scale_factor=self.stride, mode='bilinear', align_corners=False)

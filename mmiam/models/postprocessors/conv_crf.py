@@ -4,6 +4,7 @@ Legend: n instances of one image, H0 x W0 original image size, h x w network inp
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -77,7 +78,7 @@ class ConvCRFPostProc(BasePostProcessor):
         Returns:
             Tensor: bool, has shape (n, H0, W0).
         """
-        shifted = logits - torch.logit(logits.new_tensor(self.mask_thr))
+        shifted = logits - math.log(self.mask_thr / (1 - self.mask_thr))
         if self.crf is None or len(logits) == 0:
             return shifted > 0
         size = tuple(image.shape[-2:])

@@ -41,7 +41,7 @@ class Cells:
         self.lacking = [cell * blur - length for cell, length in zip(self.cells, size)]
         self.start = [-(-lack // 2) for lack in self.lacking]
         # first pixel of each cell along an axis, and of the one after the last, within the image; (h + 1,) and (w + 1,)
-        edges = [(torch.arange(cells + 1) * blur - start).clamp(0, length).to(like)
+        edges = [(torch.arange(cells + 1, device=like.device) * blur - start).clamp(0, length).to(like)
                  for cells, start, length in zip(self.cells, self.start, size)]
         self.centers = [(edge[1:] + edge[:-1] - 1) / 2 for edge in edges]  # mean positions of the pixels
         self.counts = edges[0].diff()[:, None] * edges[1].diff()  # pixels of the image in each cell, (h, w)
@@ -134,7 +134,8 @@ class Messages:
         # A flat shift runs over a row's end into the next row. A margin at each row would stop it, but rows would no
         # longer be one contiguous slice; so the kernel is zero where the neighbor lies in another row.
         # of each dx from -across, (2 * across + 1, 1, w); zero where i + dx lies in another row
-        there = torch.arange(-self.across, self.across + 1)[:, None, None] + torch.arange(w)
+        there = torch.arange(-self.across, self.across + 1, device=cols.device)[:, None, None]
+        there = there + torch.arange(w, device=cols.device)
         inside = ((there >= 0) & (there < w)).to(cols)
         self.col_scales = inside * self.scales[1]
         self.col_kernels = (cols[there.clamp(0, w - 1)] - cols).square_().mul_(-.5).exp_().mul_(inside)

@@ -11,7 +11,11 @@ r * r neighbors of (i, j), itself included; those outside the image do not exist
 """
 from __future__ import annotations
 
+import warnings
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .kernel import ExtentFilling, window_inside
@@ -96,7 +100,10 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
         num_steps (int): Number of steps N; the paper takes the side of the encoded map, so that a value can reach
             every location. 0 gives the features back.
         image_index (Tensor | None): Which image's weights each instance takes, long, has shape (I,). None: the
-            weights of one image serve all (B = 1), or I = B, one to one. Defaults to None.
+            weights of one image serve all (B = 1), or I = B, one to one. On the CPU, whatever the device of the rest,
+            nothing waits for it. Defaults to None.
+
+    On CUDA, for r = 3 and where Triton is there, a step is one launch for all images (``triton_kernel.py``).
 
     Returns:
         Tensor: G^N, has shape (I, C, H, W).
@@ -104,12 +111,16 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
     Raises:
         ValueError: If shapes do not agree, r is even, ``num_steps`` is negative or an image index out of range.
     """
+    image_index = None if image_index is None else image_index.cpu()
     _check(features, weights, num_steps, image_index)
     images = weights.size(0)
     if num_steps == 0 or features.numel() == 0:
         return features
     dtype = torch.promote_types(torch.promote_types(features.dtype, weights.dtype), torch.float32)
     values, weights = features.to(dtype), weights.to(dtype)
+    on_gpu = values.device.type != 'cpu' and dtype == torch.float32 and weights.size(2) == 9
+    if on_gpu and _gpu_filling(values.device) is not None:
+        return _fill_on_gpu(values, weights, num_steps, image_index).to(features.dtype)
     if image_index is None and images > 1:  # one to one: the planes of all images side by side
         filled = ExtentFilling.apply(values.flatten(0, 1)[None], weights.flatten(0, 1), num_steps)
         return filled.view_as(features).to(features.dtype)
@@ -120,3 +131,32 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
              for image, own in enumerate(members) if len(own)]
     order = torch.cat(members).argsort()
     return torch.cat(parts)[order].to(features.dtype)
+
+
+@lru_cache(maxsize=None)
+def _gpu_filling(device: torch.device) -> type[torch.autograd.Function] | None:
+    """``FillingOnGPU``, tried on one value; None, which a warning explains, where Triton or its compiler is missing."""
+    try:
+        from .triton_kernel import FillingOnGPU
+        with torch.cuda.device_of(torch.empty(0, device=device)):
+            one = torch.ones(9, device=device)
+            FillingOnGPU.apply(one[:1].view(1, 1, 1, 1), one.view(1, 1, 9, 1, 1), torch.arange(2).int().to(device), 1)
+    except Exception as error:  # missing, or one of the many ways in which a compiler fails
+        warnings.warn(f'filling takes nine times the launches on {device}: Triton does not work '
+                      f'({type(error).__name__}: {error})', stacklevel=4)
+        return None
+    return FillingOnGPU
+
+
+def _fill_on_gpu(values: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None) -> Tensor:
+    """The instances of all images in one call; arguments of :func:`extent_filling`, float32, the index on the CPU."""
+    if image_index is None:
+        image_index = torch.arange(len(values)) if len(weights) > 1 else torch.zeros(len(values), dtype=torch.long)
+    starts = F.pad(torch.bincount(image_index, minlength=len(weights)).cumsum(0), (1, 0)).int().to(values.device)
+    ordered = bool((image_index.diff() >= 0).all())
+    order = image_index.argsort(stable=True)
+    if not ordered:
+        values = values[order.to(values.device)]
+    with torch.cuda.device_of(values):  # Triton launches on the current device
+        filled = _gpu_filling(values.device).apply(values.contiguous(), weights.contiguous(), starts, num_steps)
+    return filled if ordered else filled[order.argsort().to(filled.device)]

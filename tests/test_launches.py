@@ -1,0 +1,82 @@
+"""What a prediction asks of a GPU, counted on any machine: kernel launches, and waits for the device.
+
+A launch takes the host about 5 us, whatever the GPU, and a wait keeps it from preparing the next: with few of both the
+GPU is never idle.
+"""
+import pytest
+import torch
+from conftest import CONFIGS
+from launches import GPUTensor, PretendedGPU
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmiam.ops import extent_filling
+from mmiam.ops.extent_filling import filling
+
+SIZE = 96  # of the image; the number of launches does not depend on it but for the steps, which are those of 448 x 448
+
+
+def resnet(cue):
+    """ResNet-50 with random weights, the highest eight peaks as cues, 112 filling steps, and masks that are not empty."""
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(CONFIGS / 'iam_r50_voc.py').model
+    cfg.backbone.init_cfg = None
+    cfg.cue = dict(type=cue)
+    cfg.peak_head.update(class_thr=-float('inf'), peak_thr=-float('inf'), max_peaks=8)
+    cfg.filler.num_steps = 112
+    cfg.post_processor.region = 'cue'
+    torch.manual_seed(0)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    torch.nn.init.constant_(model.filler.decoder.layers[-1].bias, .5)
+    return model.eval()
+
+
+def predict(model, images):
+    sample = DetDataSample(metainfo=dict(img_shape=(SIZE, SIZE), batch_input_shape=(SIZE, SIZE), ori_shape=(75, 100)))
+    with torch.no_grad():
+        return model.predict(images, [sample])[0].pred_instances
+
+
+def triton(gpu):
+    """Stands for the kernel that Triton compiles for a GPU: one launch a step."""
+
+    class Filling:
+
+        @staticmethod
+        def apply(features, weights, starts, num_steps):
+            gpu.launches['filling'] += num_steps
+            index = torch.arange(len(weights)).repeat_interleave(starts.held.diff())
+            return GPUTensor(extent_filling(features.held, weights.held, num_steps, index))
+
+    return Filling
+
+
+@pytest.mark.parametrize('cue, launches, waits', [('PeakGaussianCue', 1000, 7), ('PeakResponseCue', 2400, 130)])
+def test_a_prediction(monkeypatch, cue, launches, waits):
+    """The limits are what is reached, to be lowered with it."""
+    model, images = resnet(cue), torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    expected, gpu = predict(model, images), PretendedGPU()
+    monkeypatch.setattr(filling, '_gpu_filling', lambda device: triton(gpu))
+    with gpu:
+        found = predict(gpu.upload(model), gpu.upload(images))
+    assert 0 < gpu.launches.total() <= launches and gpu.launches['filling'] == 112
+    assert gpu.waits.total() <= waits
+    assert len(found) == len(expected) > 0 and isinstance(found.masks, GPUTensor)
+    assert found.masks.held.ne(expected.masks).float().mean() < 1e-3
+    torch.testing.assert_close(found.bboxes.held, expected.bboxes, atol=1., rtol=0)
+
+
+def test_the_count():
+    with PretendedGPU() as gpu:
+        there = gpu.upload(torch.tensor([[1., 2.], [3., -4.]]))
+        total = there.t()[1:].add(1).mul_(2).sum()
+        assert dict(gpu.launches) == dict(add=1, mul_=1, sum=1) and not gpu.waits.total()  # views are free
+        assert total.item() == 0 and there[there > 0].shape == (3, ) and there.cpu().tolist() == [[1., 2.], [3., -4.]]
+        assert {name: count for name, count in gpu.waits.items() if count} == dict(
+            _local_scalar_dense=1, index=1, download=1)
+        assert isinstance(torch.ones(2, device=there.device) + there, GPUTensor)
+        with pytest.raises(RuntimeError, match='same device'):
+            there + torch.ones(2)
