@@ -7,9 +7,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
-from support import MINI_CLASSES, Payload, build_mini_voc, load_tool
 
-import mmiam  # noqa: F401  (registers everything; makes mmdet importable on mmcv-lite)
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # a worker has what the first process decided
+    if any('cuda' in word for word in sys.argv):  # pytest -k cuda: the tests of that name, on a GPU
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # for deterministic mode
+    else:  # all others are about the CPU, also where there is a GPU; before mmengine, which asks once
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+from support import MINI_CLASSES, Payload, build_mini_voc, load_tool  # noqa: E402
+
+import mmiam  # noqa: E402, F401  (registers everything; makes mmdet importable on mmcv-lite)
 
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
 

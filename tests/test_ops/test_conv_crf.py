@@ -216,7 +216,7 @@ def test_half_precision_and_whole_numbers():
     assert out.dtype == torch.float32 and torch.allclose(out, exact, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device and pytest -k cuda')
 def test_cuda_equals_cpu():
     unary, image = random_case(3, 2, (20, 17))
     assert torch.allclose(conv_crf(unary.cuda(), image.cuda()).cpu(), conv_crf(unary, image), rtol=1e-8, atol=1e-10)

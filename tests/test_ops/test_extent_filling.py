@@ -246,7 +246,7 @@ def test_weights_are_not_copied_per_instance():
     assert fast.largest < per_instance / 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device and pytest -k cuda')
 def test_cuda_equals_cpu():
     features, weights = random_case(3, 1, 4, 3, (20, 17), torch.float32)
     results = []

@@ -25,7 +25,8 @@ def kernel(monkeypatch):
 
 
 @pytest.mark.parametrize('images, index, size, steps', [
-    (1, None, (7, 5), 5), (2, None, (4, 6), 3), (1, [0, 0], (5, 3), 1), (3, [0, 2, 2], (6, 9), 7), (3, [2, 0, 2], (6, 9), 7)])
+    (1, None, (7, 5), 5), (2, None, (4, 6), 3), (1, [0, 0], (5, 3), 1),
+    (3, [0, 2, 2], (6, 9), 7), (3, [2, 0, 2], (6, 9), 7)])
 @pytest.mark.parametrize('history', [0, 10**9], ids=['steps run again', 'all steps kept'])
 def test_equals_the_reference(kernel, monkeypatch, images, index, size, steps, history):
     """Value and both gradients, also where an image has no instance or weights reach out of the image."""

@@ -12,7 +12,7 @@ r * r neighbors of (i, j), itself included; those outside the image do not exist
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -133,7 +133,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
     return torch.cat(parts)[order].to(features.dtype)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _gpu_filling(device: torch.device) -> type[torch.autograd.Function] | None:
     """``FillingOnGPU``, tried on one value; None, which a warning explains, where Triton or its compiler is missing."""
     try:
