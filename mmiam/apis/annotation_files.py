@@ -108,8 +108,8 @@ def _cvat(entries: list, classes: dict, out: str) -> list[str]:
     """"CVAT for images 1.1": masks as runs inside their boxes, zeros first."""
     root = ElementTree.Element('annotations')
     ElementTree.SubElement(root, 'version').text = '1.1'
-    for index, (_, image, found) in enumerate(entries):
-        node = ElementTree.SubElement(root, 'image', id=str(index), name=osp.basename(image['file_name']),
+    for index, (stem, image, found) in enumerate(entries):
+        node = ElementTree.SubElement(root, 'image', id=str(index), name=stem + osp.splitext(image['file_name'])[1],
                                       width=str(image['width']), height=str(image['height']))
         for one, mask in zip(found, _masks(image, found)):
             rows, columns = np.nonzero(mask)
