@@ -7,7 +7,7 @@ One rule for linear layers: those that the network calls follow Eq. 1, also arou
 ``nn.MultiheadAttention`` (PVT) is one function to torch and is differentiated ordinarily as a whole, its projections
 included: there tokens come before images, so that a minimum of each image's own could not be taken off.
 
-Legend: B images, x the layer's input with the samples first, g the gradient of the layer's output.
+Legend: B images, x the layer's input with the samples first.
 """
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -33,25 +32,13 @@ EPS = 1e-10
 # Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
 ORDINARY = frozenset("""
     PositiveLayer FixedNorm FixedResample AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh
-    Gelu Hardswish Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu NativeBatchNorm CudnnBatchNorm
-    MiopenBatchNorm MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
+    Gelu Hardswish Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu
+    MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
     Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
     Permute Transpose T Expand Squeeze Unsqueeze Clone ToCopy Copy CopySlices AsStrided Alias Roll Flip
     ConstantPadNd ReflectionPad2D ReplicationPad2D UpsampleBilinear2D UpsampleNearest2D UpsampleBicubic2D
     Unfold Contiguous PixelShuffle PixelUnshuffle
     """.split())
-
-
-@dataclass(frozen=True)
-class ConvLayer:
-    """The geometry of a 2D convolution; called with (x, weight) it convolves without bias."""
-    stride: tuple[int, int]
-    padding: tuple[int, int] | str
-    dilation: tuple[int, int]
-    groups: int
-
-    def __call__(self, x: Tensor, weight: Tensor) -> Tensor:
-        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
 
 class PositiveLayer(Function):
@@ -64,19 +51,36 @@ class PositiveLayer(Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, plain: Callable, layer: Callable, num_images: int) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.weight, ctx.layer, ctx.num_images = weight, layer, num_images
+        ctx.weight, ctx.layer, ctx.num_images, ctx.shares = weight, layer, num_images, None
         return plain()
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, = ctx.saved_tensors
-        shifted, weight = positive_form(x, ctx.weight, ctx.num_images)
-        with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
-            shifted.requires_grad_()
-            z = ctx.layer(shifted, weight)
-            scaled = torch.where(z.detach() < EPS, 0, grad.to(z.dtype) / (z.detach().abs() + EPS))
-            routed, = torch.autograd.grad(z, shifted, scaled)
-        return (routed * shifted.detach()).to(x.dtype), None, None, None, None
+        ctx.shares = ctx.shares or Shares(x, ctx.weight, ctx.layer, ctx.num_images)  # of all peaks
+        return ctx.shares(grad).to(x.dtype), None, None, None, None
+
+
+class Shares:
+    """What a layer's inputs get of the probability of its outputs: U^ * W+^T (g / Z), with Z = W+ U^.
+
+    Z is the same for every peak and computed once. In float32 or float64, as half precision cannot hold 1 / Z.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor, layer: Callable, num_images: int) -> None:
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        x, minimum = x.detach().to(dtype), sample_minimum(x.detach().to(dtype), num_images)
+        self.shifted = (x - minimum if minimum.any() else x.detach()).requires_grad_()
+        with torch.enable_grad():
+            self.z = layer(self.shifted, weight.detach().to(dtype).clamp(min=0))
+        # In the memory of Z, which is linear in the input: its graph does not need the value.
+        self.inverse = self.z.detach()
+        self.inverse.copy_(torch.where(self.inverse < EPS, 0, 1 / (self.inverse + EPS)))
+
+    def __call__(self, grad: Tensor) -> Tensor:
+        scaled = grad.to(self.z.dtype) * self.inverse
+        routed, = torch.autograd.grad(self.z, self.shifted, scaled, retain_graph=True)
+        return routed * self.shifted.detach()
 
 
 class FixedNorm(Function):
@@ -95,8 +99,7 @@ class FixedNorm(Function):
 class FixedResample(Function):
     """Separable interpolation, its backward by two matrices, (H_out, H_in) and (W_out, W_in).
 
-    For torch's deterministic mode. On CUDA its own backward is refused there, and its way around, a gather by
-    index, is no operation that all peaks can go back through at once.
+    For torch's deterministic mode, in which CUDA has no backward of its own for it in every supported version.
     """
 
     @staticmethod
@@ -106,20 +109,8 @@ class FixedResample(Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return transpose_resample(grad, ctx.matrices), None, None
-
-
-def transpose_resample(grad: Tensor, matrices: tuple[Tensor, Tensor]) -> Tensor:
-    """Gradient of a resampled map (..., H_out, W_out) -> that of the map (..., H_in, W_in)."""
-    rows, cols = (matrix.to(grad.dtype) for matrix in matrices)
-    return rows.mT @ grad @ cols
-
-
-def positive_form(x: Tensor, weight: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
-    """Shifted input and rectified weights in float32 or float64 (half precision cannot hold 1 / Z)."""
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    x = x.detach().to(dtype)
-    return x - sample_minimum(x, num_images), weight.detach().to(dtype).clamp(min=0)
+        rows, cols = (matrix.to(grad.dtype) for matrix in ctx.matrices)
+        return rows.mT @ grad @ cols, None, None
 
 
 def sample_minimum(x: Tensor, num_images: int) -> Tensor:
@@ -134,11 +125,16 @@ def sample_minimum(x: Tensor, num_images: int) -> Tensor:
 
 
 class RecordPositiveLayers(TorchFunctionMode):
-    """While active in this thread, convolutions and linear layers follow Eq. 1 in their backward."""
+    """While active in this thread, convolutions and linear layers follow Eq. 1 in their backward.
+
+    Attributes:
+        largest (int): Number of elements of the largest input of such a layer.
+    """
 
     def __init__(self, num_images: int) -> None:
         super().__init__()
         self.num_images = num_images
+        self.largest = 1
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -152,6 +148,7 @@ class RecordPositiveLayers(TorchFunctionMode):
         x, weight, layer = read(*args, **kwargs)
         if not x.requires_grad:
             return func(*args, **kwargs)
+        self.largest = max(self.largest, x.numel())
         return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
 
     @staticmethod
@@ -160,8 +157,11 @@ class RecordPositiveLayers(TorchFunctionMode):
         bound.apply_defaults()
         options = bound.arguments
         x, variance, weight = options['input'], options['running_var'], options['weight']
-        if options['training'] or variance is None or not x.requires_grad:
+        if not x.requires_grad:
             return func(*args, **kwargs)
+        if options['training'] or variance is None:
+            raise ValueError('peak back-propagation needs normalization with fixed statistics: call .eval() on '
+                             'the network before tracing')
         dtype = torch.float64 if variance.dtype == torch.float64 else torch.float32
         gain = torch.rsqrt(variance.detach().to(dtype) + options['eps'])
         if weight is not None:
@@ -229,13 +229,8 @@ def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, grou
     if input.dim() != 4:
         raise ValueError('peak back-propagation needs convolutions with a batch dimension, got an input of '
                          f'shape {tuple(input.shape)}')
-    if padding == 'valid':
-        padding = 0
-    elif padding == 'same':
-        total = [step * (size - 1) for step, size in zip(_pair(dilation), weight.shape[2:])]
-        padding = 'same' if any(width % 2 for width in total) else tuple(width // 2 for width in total)
-    padding = padding if isinstance(padding, str) else _pair(padding)
-    return input, weight, ConvLayer(_pair(stride), padding, _pair(dilation), groups)
+    layer = partial(F.conv2d, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return input, weight, layer
 
 
 def _pair(value) -> tuple[int, int]:
@@ -251,17 +246,11 @@ _BATCH_NORM, _INTERPOLATE = inspect.signature(F.batch_norm), inspect.signature(F
 _READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
 
 
-def node_kind(node: Any) -> str:
-    """Name of a backward node without its decorations: 'Relu' for 'ReluBackward0'."""
-    return node.name().rsplit('::', 1)[-1].rstrip('0123456789').removesuffix('Backward')
-
-
 def warn_outside_theory(outputs: list[Tensor]) -> None:
     """Name, in one warning, the operations that Eq. 1 does not cover.
 
     Raises:
-        ValueError: If a batch normalization used the statistics of its batch, or a block is checkpointed by a
-            function that :func:`checkpointed_blocks_inline` does not reach.
+        ValueError: If a block is checkpointed by a function that :func:`checkpointed_blocks_inline` does not reach.
     """
     names, seen = set(), set()
     stack = [output.grad_fn for output in outputs]
@@ -271,10 +260,8 @@ def warn_outside_theory(outputs: list[Tensor]) -> None:
             continue
         seen.add(node)
         stack += [following for following, _ in node.next_functions]
-        name = node_kind(node)
-        if getattr(node, '_saved_training', False):
-            raise ValueError('peak back-propagation needs normalization with fixed statistics: call .eval() on '
-                             'the network before tracing')
+        # 'Relu' for 'ReluBackward0'
+        name = node.name().rsplit('::', 1)[-1].rstrip('0123456789').removesuffix('Backward')
         if name.startswith('CheckpointFunction'):
             raise ValueError('peak back-propagation cannot look into a checkpointed block: set with_cp=False in the '
                              'backbone')

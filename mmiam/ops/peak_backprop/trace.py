@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .rules import RecordPositiveLayers, checkpointed_blocks_inline, warn_outside_theory
-from .tape import Tape
 
-ENGINES = ('auto', 'autograd')
+# Bytes of one gradient of the peaks that go back together. Larger batches gain nothing on a CPU; elsewhere they do.
+CHUNK_BYTES = {'cpu': 16 << 20}
+CHUNK_BYTES_ELSEWHERE = 256 << 20
 
 
 class Trace:
@@ -37,46 +39,29 @@ class Trace:
         output: What the network returned, with every tensor detached.
     """
 
-    def __init__(self, network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto') -> None:
-        if engine not in ENGINES:
-            raise ValueError(f'engine must be one of {ENGINES}, got {engine!r}')
+    def __init__(self, network: Callable[[Tensor], Any], images: Tensor) -> None:
         if images.dim() != 4 or not images.is_floating_point():
             raise ValueError(f'images must be a float (B, 3, H, W) tensor, got {images.dtype}, '
                              f'shape {tuple(images.shape)}')
         with torch.inference_mode(False), torch.enable_grad():
             self._images = images.detach().clone().requires_grad_()
-            with RecordPositiveLayers(len(images)), checkpointed_blocks_inline():
+            with RecordPositiveLayers(len(images)) as layers, checkpointed_blocks_inline():
                 recorded = network(self._images)
         self._recorded: list[tuple[Tensor, Tensor]] = []
         self.output = self._detach(recorded)
         if not self._recorded:
             raise ValueError('nothing that the network returned depends on the images differentiably: it '
                              'returned no such tensor, or it switches gradients off inside')
-        outputs = [tensor for _, tensor in self._recorded]
-        warn_outside_theory(outputs)
-        readable = hasattr(outputs[0].grad_fn, '_input_metadata')  # since torch 2.2
-        self._tape = Tape(outputs, self._images) if engine == 'auto' and readable else None
-        if self.batched:  # the autograd graph is needed no longer
-            self._recorded = [(detached, detached) for detached, _ in self._recorded]
-        elif engine == 'auto':
-            cause = f'torch {torch.__version__} does not tell the shapes in a graph, 2.2 and later do'
-            if self._tape is not None:
-                cause = f'all peaks at once do not know its {", ".join(sorted(self._tape.unknown))}'
-            warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
-                          + cause, stacklevel=3)
+        warn_outside_theory([tensor for _, tensor in self._recorded])
+        budget = CHUNK_BYTES.get(images.device.type, CHUNK_BYTES_ELSEWHERE)
+        self._together = max(1, budget // (layers.largest * max(4, images.element_size())))
 
-    @property
-    def batched(self) -> bool:
-        """Whether every operation is known, so that all peaks are propagated at once."""
-        return self._tape is not None and self._tape.complete
-
-    def backpropagate(self, response: Tensor, peaks: Tensor, chunk: int | None = None) -> Tensor:
+    def backpropagate(self, response: Tensor, peaks: Tensor) -> Tensor:
         """Propagate peaks of a response map back to the image.
 
         Args:
             response (Tensor): The response map, one of the tensors in ``output``, (B, C, h, w).
             peaks (Tensor): Rows (image, class, y, x) in pixels of the response map, long, (P, 4).
-            chunk (int, optional): Number of peaks propagated at a time. Defaults to None (chosen).
 
         Returns:
             Tensor: Peak Response Maps in image coordinates, at least 0, each summing to 1 or all zero,
@@ -85,34 +70,38 @@ class Trace:
         Raises:
             ValueError: If ``response`` is not of this trace or a peak lies outside of it.
         """
-        number = self._find(response)
-        peaks = check_peaks(response, peaks)
-        if chunk is not None and chunk < 1:
-            raise ValueError(f'chunk must be at least 1, got {chunk}')
-        plan = self._tape.plan(number) if self._tape is not None else None
-        with torch.inference_mode(False), torch.autocast(peaks.device.type, enabled=False):
-            if plan is not None:
-                return normalize_maps(plan.run(peaks, chunk))
-            return normalize_maps(self._loop(self._recorded[number][1], peaks.clone()))
+        recorded, images = self._find(response), self._images
+        with torch.inference_mode(False), torch.autocast(images.device.type, enabled=False):
+            peaks = check_peaks(response, peaks).clone()
+            dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
+            maps = torch.zeros((len(peaks), *images.shape[-2:]), dtype=dtype, device=images.device)
+            turn = _turn_of_each(peaks[:, 0])  # a turn has at most one peak of every image
+            turns = int(turn.max()) + 1 if len(peaks) else 0
+            for first in range(0, turns, self._together):
+                last = min(first + self._together, turns)
+                rows = ((turn >= first) & (turn < last)).nonzero().flatten()
+                seeds = torch.zeros((last - first, *recorded.shape), dtype=recorded.dtype, device=recorded.device)
+                seeds[(turn[rows] - first, *peaks[rows].T)] = 1
+                grads = self._differentiate(recorded, seeds)
+                maps[rows] = grads[turn[rows] - first, peaks[rows, 0]].to(dtype).sum(1)
+            return normalize_maps(maps)
 
-    def _loop(self, recorded: Tensor, peaks: Tensor) -> Tensor:
-        """Ordinary backward passes, each with at most one peak of every image. -> (P, H, W), any sign."""
-        images = self._images
-        dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
-        maps = torch.zeros((len(peaks), *images.shape[-2:]), dtype=dtype, device=images.device)
-        turn = _turn_of_each(peaks[:, 0])
-        for step in range(int(turn.max()) + 1 if len(peaks) else 0):
-            rows = (turn == step).nonzero().flatten()
-            seed = torch.zeros_like(recorded)
-            seed[tuple(peaks[rows].T)] = 1
-            grad, = torch.autograd.grad(recorded, images, seed, retain_graph=True)
-            maps[rows] = grad[peaks[rows, 0]].to(dtype).sum(1)
-        return maps
+    def _differentiate(self, recorded: Tensor, seeds: Tensor) -> Tensor:
+        """Gradients of the images for several gradients of an output: (n, B, C, h, w) -> (n, B, 3, H, W)."""
+        differentiate = partial(torch.autograd.grad, recorded, self._images, retain_graph=True)
+        if len(seeds) > 1 and self._together > 1:
+            try:
+                return differentiate(seeds, is_grads_batched=True)[0]
+            except RuntimeError as error:  # functions of others need not be made for it, or memory is short
+                self._together = 1
+                warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
+                              + str(error), stacklevel=3)
+        return torch.stack([differentiate(seed)[0] for seed in seeds])
 
-    def _find(self, response: Tensor) -> int:
-        for number, (detached, _) in enumerate(self._recorded):
+    def _find(self, response: Tensor) -> Tensor:
+        for detached, recorded in self._recorded:
             if detached is response:
-                return number
+                return recorded
         raise ValueError('response must be one of the tensors in Trace.output itself, not a copy or a result '
                          'computed from it, and must depend on the images')
 
@@ -131,7 +120,7 @@ class Trace:
         return value
 
 
-def trace(network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto') -> Trace:
+def trace(network: Callable[[Tensor], Any], images: Tensor) -> Trace:
     """Run a network once and record what its peaks' back-propagation needs.
 
     Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode
@@ -140,14 +129,11 @@ def trace(network: Callable[[Tensor], Any], images: Tensor, engine: str = 'auto'
     Args:
         network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
         images (Tensor): Normalized images, has shape (B, 3, H, W).
-        engine (str): ``'autograd'`` for one ordinary backward pass a peak, slow and for any network;
-            ``'auto'`` for all peaks at once wherever every operation of the network is known, and
-            ``'autograd'`` elsewhere, with a warning that names what is not known. Defaults to ``'auto'``.
 
     Returns:
         Trace: Holds the output and propagates peaks back.
     """
-    return Trace(network, images, engine)
+    return Trace(network, images)
 
 
 def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peaks: Tensor) -> Tensor:
