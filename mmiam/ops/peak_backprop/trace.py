@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .rules import RecordPositiveLayers, checkpointed_blocks_inline, warn_outside_theory
 
-# Bytes of one gradient of the peaks that go back together. Larger batches gain nothing on a CPU; elsewhere they do.
+# Bytes of one gradient of the peaks that go back together. On a CPU large maps are faster one peak at a time.
 CHUNK_BYTES = {'cpu': 16 << 20}
 CHUNK_BYTES_ELSEWHERE = 256 << 20
 
