@@ -574,7 +574,7 @@ def test_deformable_convolution_is_named_and_differentiated_ordinarily():
     torch.testing.assert_close(maps[0], expected / expected.sum(), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device and pytest -k cuda')
 def test_cuda_equals_cpu():
     network, images = convolutions(stride=2).double(), torch.rand(1, 3, 96, 96, dtype=torch.float64)
     maps = []
