@@ -56,10 +56,11 @@ def test_ranks_share_the_images_and_training_computes_nothing(mine, tmp_path, ca
     assert len(files(tmp_path)) == VIEWS
 
 
-def test_a_broken_image_does_not_stop_the_others(mine, tmp_path, capsys):
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_broken_image_does_not_stop_the_others(mine, tmp_path, capsys, workers):
     image = next(tmp_path.glob('mini_voc_*/JPEGImages/t1.jpg'))
     image.write_bytes(image.read_bytes()[:-60])
-    assert mine() == 1 and len(files(tmp_path)) == 4
+    assert mine('--cfg-options', f'train_dataloader.num_workers={workers}') == 1 and len(files(tmp_path)) == 4
     assert re.search(r'failed: .*t1\.jpg: .*is damaged', capsys.readouterr().err)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -119,8 +120,9 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
     dtype = torch.promote_types(torch.promote_types(features.dtype, weights.dtype), torch.float32)
     values, weights = features.to(dtype), weights.to(dtype)
     on_gpu = values.device.type != 'cpu' and dtype == torch.float32 and weights.size(2) == 9
-    if on_gpu and _gpu_filling(values.device) is not None:
-        return _fill_on_gpu(values, weights, num_steps, image_index).to(features.dtype)
+    fill = _gpu_filling(values.device) if on_gpu else None
+    if fill is not None:
+        return _fill_on_gpu(fill, values, weights, num_steps, image_index).to(features.dtype)
     if image_index is None and images > 1:  # one to one: the planes of all images side by side
         filled = ExtentFilling.apply(values.flatten(0, 1)[None], weights.flatten(0, 1), num_steps)
         return filled.view_as(features).to(features.dtype)
@@ -134,7 +136,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
 
 
 @cache
-def _gpu_filling(device: torch.device) -> type[torch.autograd.Function] | None:
+def _gpu_filling(device: torch.device) -> Any:
     """``FillingOnGPU``, tried on one value; None, which a warning explains, where Triton or its compiler is missing."""
     try:
         from .triton_kernel import FillingOnGPU
@@ -148,8 +150,8 @@ def _gpu_filling(device: torch.device) -> type[torch.autograd.Function] | None:
     return FillingOnGPU
 
 
-def _fill_on_gpu(values: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None) -> Tensor:
-    """The instances of all images in one call; arguments of :func:`extent_filling`, float32, the index on the CPU."""
+def _fill_on_gpu(fill: Any, values: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None) -> Tensor:
+    """All images in one call of ``fill``: :func:`extent_filling` of float32 values, with the index on the CPU."""
     if image_index is None:
         image_index = torch.arange(len(values)) if len(weights) > 1 else torch.zeros(len(values), dtype=torch.long)
     starts = F.pad(torch.bincount(image_index, minlength=len(weights)).cumsum(0), (1, 0)).int().to(values.device)
@@ -158,5 +160,5 @@ def _fill_on_gpu(values: Tensor, weights: Tensor, num_steps: int, image_index: T
     if not ordered:
         values = values[order.to(values.device)]
     with torch.cuda.device_of(values):  # Triton launches on the current device
-        filled = _gpu_filling(values.device).apply(values.contiguous(), weights.contiguous(), starts, num_steps)
+        filled = fill.apply(values.contiguous(), weights.contiguous(), starts, num_steps)
     return filled if ordered else filled[order.argsort().to(filled.device)]
