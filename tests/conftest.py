@@ -26,9 +26,6 @@ hypothesis.settings.register_profile('night', deadline=None, database=None, max_
 hypothesis.settings.load_profile('fast')
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-#: float16 where torch has it on a CPU
-HALF = pytest.param(torch.float16, marks=pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split('.')[:2])) < (2, 3), reason='no float16 on a CPU before torch 2.3'))
 
 
 @pytest.fixture

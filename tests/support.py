@@ -82,3 +82,8 @@ class Payload:
 
     def __reduce__(self):
         return os.mkdir, (self.path, )
+
+
+#: float16 where torch has it on a CPU
+HALF = pytest.param(torch.float16, marks=pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split('.')[:2])) < (2, 3), reason='no float16 on a CPU before torch 2.3'))

@@ -5,12 +5,12 @@ GPU is never idle.
 """
 import pytest
 import torch
-from conftest import CONFIGS
 from launches import GPUTensor, PretendedGPU
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from support import CONFIGS
 
 from mmiam.ops import extent_filling
 from mmiam.ops.extent_filling import filling

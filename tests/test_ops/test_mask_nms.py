@@ -3,7 +3,7 @@ import sys
 
 import pytest
 import torch
-from conftest import HALF
+from support import HALF
 
 from mmiam.ops.mask_nms import mask_iou, mask_nms
 

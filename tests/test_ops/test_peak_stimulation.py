@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import HALF
+from support import HALF
 from torch.autograd import gradcheck
 
 from mmiam.ops.peak_stimulation import peak_stimulation
