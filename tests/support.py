@@ -4,7 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / 'configs'
 
 #: class names of the miniature data set, and its images: id -> list of (class, box xyxy)
 MINI_CLASSES = ('cat', 'dog', 'person')
