@@ -67,7 +67,8 @@ def test_operators(name, half, deterministic):
 @pytest.mark.parametrize('mode, tolerance', [('float32', 1e-3), ('deterministic', 1e-3), ('tf32', .05)])
 def test_peak_response_maps(kind, mode, tolerance):
     torch.manual_seed(0)
-    backbone = MODELS.build(dict(type=kind, **(dict(depth=50) if kind == 'ResNet' else {}))).eval()
+    backbone = MODELS.build(dict(type=kind, **(dict(depth=50) if kind == 'ResNet' else {})))
+    backbone.eval()  # returns None
     head = torch.nn.Conv2d(2048 if kind == 'ResNet' else 1280, 3, 1)
     peaks, maps = torch.tensor([[i % 2, i % 3, i % 4, i % 5] for i in range(6)]), []
     for device, dtype in (('cpu', torch.float64), (GPU, torch.float32)):
