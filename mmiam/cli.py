@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
                          help='the object at this pixel, instead of all that are recognized')
     predict.add_argument('--box', type=numbers(4), nargs='+', action='extend', default=[], metavar='X1,Y1,X2,Y2',
                          help='the object in this box')
-    predict.add_argument('--score-thr', type=float, help='least score, from 0 to 1 (default: 0.3)')
+    predict.add_argument('--score-thr', type=float, help='least score, from 0 to 1 (default: 0.55)')
     predict.add_argument('--out', default='outputs', help='folder to write (default: outputs)')
     predict.add_argument('--format', default='coco', choices=['coco', 'png', 'yolo', 'labelme', 'cvat'],
                          help='further files beside predictions.json (COCO)')
