@@ -18,7 +18,7 @@ if classes:
     val_dataloader = dict(dataset=dict(metainfo=dict(classes=classes)))
     test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
-custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin, agree_begin=8), dict(type='NumClassCheckHook')]
+custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin, select_begin=8), dict(type='NumClassCheckHook')]
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-4), paramwise_cfg=dict(_delete_=True))
 param_scheduler = [dict(type='PolyLR', power=0.9, begin=0, end=max_epochs, convert_to_iter_based=True)]

@@ -71,7 +71,8 @@ def state():
     return (dict(os.environ), logging.root.level, list(logging.root.handlers), torch.load, torch.get_num_threads(),
             torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed(), random.getstate(),
             numpy.random.get_state()[1].tolist(), numpy.geterr(), numpy.get_printoptions(), cv2.getNumThreads(),
-            dict(CheckpointLoader._schemes), Image.MAX_IMAGE_PIXELS, sys.excepthook, sys.getrecursionlimit(),
+            {name: loader for name, loader in CheckpointLoader._schemes.items() if name != 'pip://'},  # ours
+            Image.MAX_IMAGE_PIXELS, sys.excepthook, sys.getrecursionlimit(),
             mmengine.registry.DefaultScope.get_current_instance())
 before = state()
 import mmiam, mmiam.apis

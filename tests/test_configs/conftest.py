@@ -11,7 +11,18 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def evaluate(call_tool, monkeypatch, tmp_path):
+def run_test_tool(call_tool, capsys):
+    """``run_test_tool(*words)`` runs tools/test.py; a RuntimeError says what it wrote on stderr if it failed."""
+
+    def run(*words):
+        if call_tool('tools/test.py', *words):
+            raise RuntimeError(capsys.readouterr().err)
+
+    return run
+
+
+@pytest.fixture
+def evaluate(run_test_tool, monkeypatch, tmp_path):
     """``evaluate(stem, overrides, **environment)`` -> (metrics, log) of tools/test.py with random weights."""
     monkeypatch.chdir(tmp_path)
 
@@ -32,7 +43,7 @@ def evaluate(call_tool, monkeypatch, tmp_path):
                 value.zero_()
                 value[0] = float(name.endswith('bias'))  # a second network always says its first class
         torch.save(dict(state_dict=state, meta={}), 'tiny.pth')
-        call_tool('tools/test.py', 'tiny.py', 'tiny.pth', '--work-dir', 'work')
+        run_test_tool('tiny.py', 'tiny.pth', '--work-dir', 'work')
         metrics = json.loads(max(tmp_path.glob('work/**/2*.json')).read_text())
         return metrics, ''.join(path.read_text() for path in tmp_path.glob('work/**/*.log'))
 

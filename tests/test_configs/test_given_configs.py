@@ -21,15 +21,15 @@ LAYOUTS = {'ecssd': ('ECSSD_ROOT', 'images/0001.jpg', 'ground_truth_mask/0001.pn
 
 
 @pytest.fixture
-def run(call_tool, monkeypatch, tmp_path):
+def run(run_test_tool, monkeypatch, tmp_path):
     """``run(config, **environment)`` -> figures."""
     monkeypatch.chdir(tmp_path)
 
     def run(config, **environment):
         for name, value in environment.items():
             monkeypatch.setenv(name, str(value))
-        call_tool('tools/test.py', ROOT / 'configs' / config, '--work-dir', 'work', '--cfg-options',
-                  'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False')
+        run_test_tool(ROOT / 'configs' / config, '--work-dir', 'work', '--cfg-options',
+                      'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False')
         return json.loads(sorted((tmp_path / 'work').rglob('2*.json'))[-1].read_text())
 
     return run
@@ -69,18 +69,18 @@ def test_maps(run, tmp_path, name):
     figures = run(f'given/maps_saliency_{name}.py', **files)
     assert figures['F_max'] == pytest.approx(1) and figures['MAE'] == pytest.approx(80 / 1200)
     save(tmp_path / 'maps' / written, given[:20])
-    with pytest.raises(ValueError, match=r'maps.*\.png has \(20, 40\) pixels, its image \(30, 40\)'):
+    with pytest.raises(RuntimeError, match=r'maps.*\.png has \(20, 40\) pixels, its image \(30, 40\)'):
         run(f'given/maps_saliency_{name}.py', **files)
     (tmp_path / 'maps' / written).unlink()
-    with pytest.raises(FileNotFoundError, match=r'saliency map .*\.png does not exist'):
+    with pytest.raises(RuntimeError, match=r'saliency map .*\.png does not exist'):
         run(f'given/maps_saliency_{name}.py', **files)
 
 
-def test_a_network_wants_its_checkpoint(call_tool, tiny_config, mini_voc, tmp_path, monkeypatch):
+def test_a_network_wants_its_checkpoint(run_test_tool, tiny_config, mini_voc, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny_config(mini_voc()).dump('tiny.py')
-    with pytest.raises(SystemExit, match='this model has parameters; give the checkpoint'):
-        call_tool('tools/test.py', 'tiny.py', '--work-dir', 'work')
+    with pytest.raises(RuntimeError, match='this model has parameters; give the checkpoint'):
+        run_test_tool('tiny.py', '--work-dir', 'work')
 
 
 def test_a_map_is_grey_over_255(tmp_path):

@@ -41,10 +41,10 @@ def test_cub_with_a_classifier(evaluate, tmp_path):
 
 def test_cub_names_what_is_wrong(evaluate, tmp_path):
     root = build_mini_cub(tmp_path / 'CUB_200_2011')
-    with pytest.raises((Exception, SystemExit), match='no file of class predictions gone.json'):
+    with pytest.raises(RuntimeError, match='no file of class predictions gone.json'):
         evaluate('iam_r50_cub-loc', R50, CUB_ROOT=root, CUB_CLASSES='gone.json')
     (root / 'bounding_boxes.txt').unlink()
-    with pytest.raises((Exception, SystemExit), match='bounding_boxes.txt does not exist'):
+    with pytest.raises(RuntimeError, match='bounding_boxes.txt does not exist'):
         evaluate('iam_r50_cub-loc', R50, CUB_ROOT=root)
 
 

@@ -31,6 +31,8 @@ def test_every_metafile_is_in_the_index_and_every_collection_exists():
             assert (ROOT / collection['README']).is_file()
             collections[collection['Name']] = collection
     assert {model['In Collection'] for model in MODELS.values()} == set(collections)
+    for name, model in MODELS.items():
+        assert (ROOT / model.get('README', 'README.md')).is_file(), f'{name}: no page {model["README"]}'
 
 
 @pytest.mark.parametrize('name', sorted(MODELS))

@@ -32,6 +32,7 @@ def test_other_backbones_predict(stem, channels):
     cfg.model.test_cfg = dict(use_image_labels=True, return_maps=True)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).eval()
+    torch.nn.init.constant_(model.filler.decoder.layers[-1].bias, 2.)  # so that not all logits are negative
     sample = DetDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(48, 60), image_labels=[3, 7]))
     with warnings.catch_warnings(record=True) as caught, torch.no_grad():
         warnings.simplefilter('always')

@@ -41,7 +41,7 @@ def test_data_sets(name, evaluate, tmp_path):
 
 
 def test_missing_data_is_named(evaluate):
-    with pytest.raises((Exception, SystemExit), match="'nowhere/ECSSD' does not exist"):
+    with pytest.raises(RuntimeError, match="'nowhere/ECSSD' does not exist"):
         evaluate('iam_r50_saliency_ecssd', {**TINY, **RESNET, 'test_dataloader.dataset.data_root': 'nowhere/ECSSD'})
 
 

@@ -90,7 +90,7 @@ def test_settings_of_the_visualizer_are_keys_of_the_config():
 
 
 def test_inferencer_as_shown(tiny_config, tmp_path, monkeypatch):
-    code, = [block for block in blocks('getting_started.md') if 'IAMInferencer' in block]
+    code, = [block for block in blocks('getting_started.md') if 'import IAMInferencer' in block]
     cfg = tiny_config()
     cfg.dump(tmp_path / 'tiny.py')
     model = MODELS.build(dict(cfg.model, _scope_='mmdet'))

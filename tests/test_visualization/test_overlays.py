@@ -82,7 +82,7 @@ def test_instances_fill_contour_and_leave_the_rest(image):
     inner = np.zeros_like(mask[0])
     inner[4:8, 5:11] = True
     assert np.array_equal(result[~mask[0]], image[~mask[0]])
-    assert np.array_equal(result[inner], np.round(0.5 * color + 0.5 * image[inner]))
+    assert np.array_equal(result[inner], np.round(0.45 * color + 0.55 * image[inner]))
     assert (result[mask[0] & ~inner] == color).all()
 
 
