@@ -17,7 +17,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from mmiam.apis import PromptSession, init_model
-from mmiam.apis.options import given_config, model_parser
+from mmiam.apis.options import given_config, model_parser, run_tool
 from mmiam.utils.files import write_json
 from mmiam.utils.jobs import with_bar
 from mmiam.utils.rle import decode_masks
@@ -41,24 +41,20 @@ def summarize(ious: list[float]) -> dict:
     return dict(clicks=len(ious), mean_iou=100 * float(values.mean()), share_at_50=100 * float((values >= 0.5).mean()))
 
 
-def main(argv=None) -> int:
+def evaluate(argv=None) -> None:
     parser = model_parser(__doc__)
     parser.add_argument('--split', help="name of a list of the data set, e.g. 'val'; default: that of the config")
     parser.add_argument('--min-area', type=float, default=0.02, help='least share of the image (default: 0.02)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args(argv)
-    try:
-        config = given_config(args)
-        init_default_scope('mmdet')
-        given = dict(config.test_dataloader.dataset)
-        if args.split:
-            given['ann_file'] = f'ImageSets/Segmentation/{args.split}.txt'
-        dataset = DATASETS.build(given)
-        model = init_model(config, args.checkpoint, args.device)
-    except (OSError, ValueError, KeyError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    config = given_config(args)
+    init_default_scope('mmdet')
+    given = dict(config.test_dataloader.dataset)
+    if args.split:
+        given['ann_file'] = f'ImageSets/Segmentation/{args.split}.txt'
+    dataset = DATASETS.build(given)
+    model = init_model(config, args.checkpoint, args.device)
     rng, ious = np.random.default_rng(args.seed), []
     for index in with_bar(range(len(dataset)), len(dataset), 'clicking'):
         sample = dataset[index]['data_samples']
@@ -68,12 +64,17 @@ def main(argv=None) -> int:
         if len(masks):
             void = decode_masks([sample.void_mask], size)[0] if sample.get('void_mask') else np.zeros(size, bool)
             ious += click_ious(PromptSession(model, sample.img_path), masks, void, rng)
+    if not ious:
+        raise ValueError(f'{given["ann_file"]}: no object takes {args.min_area} of its image; lower --min-area')
     result = summarize(ious)
     print(f'{result["clicks"]} clicks: mean IoU {result["mean_iou"]:.1f} %, '
           f'{result["share_at_50"]:.1f} % at 0.5 or more')
     if args.json:
         write_json(args.json, dict(result, ious=ious, seed=args.seed, min_area=args.min_area))
-    return 0
+
+
+def main(argv=None) -> int:
+    return run_tool(lambda: evaluate(argv))
 
 
 if __name__ == '__main__':
