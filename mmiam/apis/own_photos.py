@@ -67,6 +67,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     if len(counts) < 2:
         raise ValueError(f'{photos} has the class {next(iter(counts), "(none)")} alone, and a class is learned by what '
                          'other photos lack: add photos of something else, tagged as such ("other", say)')
+    os.makedirs(work_dir, exist_ok=True)
     logger = MMLogger.get_instance('label', log_file=osp.join(work_dir, 'label.log'))
     logger.info('photos: ' + ', '.join(f'{counts[name]} {name}' for name in tagged.classes if counts[name]))
     cfg = own_config(photos, tags, tagged.classes, osp.join(work_dir, 'proposals'))

@@ -83,10 +83,11 @@ class LabelledImages:
         if len(set(self.names)) < len(self.names):
             root = osp.commonpath([osp.abspath(one.data_prefix['img']) for one in built])
             self.names = [osp.relpath(osp.abspath(path), root).replace(os.sep, '/') for path in self.paths]
-        ids = [info.get('coco_id') for info in infos]
+        ids = [info.get('source_id') for info in infos]
         self.ids = ids if None not in ids and len(set(ids)) == len(ids) else list(range(1, len(ids) + 1))
-        stated = [list(getattr(one, 'category_ids', ())) or [None] for one in built]
-        self.category_ids = (stated[0] if None not in stated[0] and all(one == stated[0] for one in stated)
+        stated = [one.metainfo.get('category_ids') for one in built]
+        same = stated[0] and all(one == stated[0] for one in stated) and all(name in stated[0] for name in self.classes)
+        self.category_ids = ([stated[0][name] for name in self.classes] if same
                              else list(range(1, len(self.classes) + 1)))
 
     def __len__(self) -> int:

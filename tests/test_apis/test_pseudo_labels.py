@@ -116,9 +116,9 @@ def test_provenance_follows_from_its_inputs(tmp_path):
 def photos(tmp_path):
     """``photos(name)`` -> a WeakLabelDataset's config of two images, cat/1.jpg and dog/1.jpg, and a pipeline."""
     def make(name):
-        for tag in ('cat', 'dog'):
+        for tag, color in (('cat', 'red'), ('dog', 'blue')):  # equal files would count as one image
             (tmp_path / name / tag).mkdir(parents=True)
-            Image.new('RGB', (8, 6)).save(tmp_path / name / tag / '1.jpg')
+            Image.new('RGB', (8, 6), color).save(tmp_path / name / tag / '1.jpg')
         return dict(type='WeakLabelDataset', img_root=str(tmp_path / name), pipeline=[])
     return make
 
