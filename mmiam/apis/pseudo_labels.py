@@ -74,9 +74,9 @@ class LabelledImages:
         seen: dict[str, tuple] = {}
         for one in built:
             for index in range(len(one)):
-                seen.setdefault(osp.abspath(one.get_data_info(index)['img_path']), (one, index))
+                seen.setdefault(osp.abspath(one.image_path(index)), (one, index))
         self._images = list(seen.values())
-        infos = [one.get_data_info(index) for one, index in self._images]
+        infos = [one.entry(index) for one, index in self._images]
         self.paths = [info['img_path'] for info in infos]
         self.labels = [list(info['image_labels']) for info in infos]
         self.names = [one.image_name(index) for one, index in self._images]

@@ -97,19 +97,23 @@ class ImageLevelDataset(BaseDetDataset):
             raise ValueError(f'filter_cfg[{key!r}] names {unknown}, which are none of the classes {classes}')
         return {classes.index(name) for name in names}
 
+    def entry(self, idx: int) -> dict:
+        """The entry of an image as the list has it; the file is not looked at, so that a broken one has it too."""
+        return super().get_data_info(idx)
+
     def get_data_info(self, idx: int) -> dict:
         """The entry of an image, with its size."""
-        entry = super().get_data_info(idx)
+        entry = self.entry(idx)
         entry['height'], entry['width'] = image_size(entry['img_path'])
         return entry
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """Labels of an image (for class-balanced sampling)."""
-        return super().get_data_info(idx)['image_labels']
+        return self.entry(idx)['image_labels']
 
     def image_path(self, idx: int) -> str:
         """Path of an image, which is not looked at."""
-        return super().get_data_info(idx)['img_path']
+        return self.entry(idx)['img_path']
 
     def image_name(self, idx: int) -> str:
         """Path of an image relative to the image folder, with ``/``, as COCO's ``file_name`` has it."""
