@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from mmiam.datasets.tag_files import read_coco, read_tags
+from mmiam.proposals.generators import SelectiveMerging
+from mmiam.utils.images import read_image
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +77,7 @@ def test_five_commands(folder):
     assert len(json.loads((folder / 'pictures/predictions.json').read_text())['images']) == 3
 
 
-@pytest.mark.parametrize('suffix, mark', [('csv', 'file,tags'), ('json', '{"categories"')])
+@pytest.mark.parametrize('suffix, mark', [('csv', 'file,tags'), ('csv', 'filename,cat'), ('json', '{"categories"')])
 def test_tags_as_the_page_shows_them(suffix, mark, tmp_path):
     block, = re.findall(r'```\n(' + re.escape(mark) + r'.*?)```', (ROOT / 'docs/own_data.md').read_text(), re.S)
     (tmp_path / f'tags.{suffix}').write_text(block)
@@ -94,7 +96,9 @@ def test_a_missing_folder_is_named_before_anything_starts(folder):
 
 
 def test_a_wrong_number_of_classes_is_refused(folder):
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='photos', OWN_PROPOSALS='photos')
+    for path in (folder / 'photos').rglob('*.jpg'):
+        SelectiveMerging()(read_image(path)).save(folder / 'proposals' / path.parent.name / f'{path.stem}.npz')
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='photos', OWN_PROPOSALS='proposals')
     done = subprocess.run(
         [sys.executable, 'tools/train.py', 'configs/iam-plus_mbv2_own.py', '--cfg-options', *TINY['train'],
          'model.peak_head.num_classes=3'], cwd=folder, text=True, capture_output=True, timeout=100, env=env)
