@@ -63,7 +63,9 @@ class WeakLabelDataset(ImageLevelDataset):
             self._metainfo.update(classes=tagged.classes, palette=class_palette(tagged.classes))
         index = {name: label for label, name in enumerate(self._metainfo['classes'])}
         counts = Counter(tag for image in tagged.images for tag in image.tags)
-        print_log(f'{self.source_name()}: {len(tagged.images)} images, of each tag: {dict(counts)}', logger='current')
+        suffixes = Counter(os.path.splitext(image.name)[1].lower() for image in tagged.images)
+        print_log(f'{self.source_name()}: {len(tagged.images)} images {dict(suffixes)}, of each tag: {dict(counts)}',
+                  logger='current')
         unknown = {tag: number for tag, number in counts.items() if tag not in index}
         if unknown:
             print_log(f'{self.source_name()}: tags that are not among the classes were left out: {unknown}',
