@@ -144,7 +144,7 @@ def mine(model: torch.nn.Module, dataset, indices: Iterable[int], workers: int =
                 raise ValueError(sample)
             data = model.data_preprocessor(pseudo_collate([sample]), training=True)
         except Exception as error:
-            failed[dataset.get_data_info(index)['img_path']] = str(error) or type(error).__name__
+            failed[dataset.image_path(index)] = str(error) or type(error).__name__
         else:
             sample, = data['data_samples']
             if model.cue_cache.has(sample):

@@ -122,7 +122,8 @@ def test_missing_images_and_splits(root):
         CUBDataset(str(root))
 
 
-@pytest.mark.parametrize('keep, message', [(0, 'is not an image'), (300, 'is not an image'), (-50, 'is damaged')])
+@pytest.mark.parametrize('keep, message', [
+    (0, 'is empty'), (2, 'is not an image'), (300, 'is damaged'), (-50, 'is damaged')])
 def test_a_broken_image_is_named(keep, message, root):
     path = root / 'images' / BIRDS[0][1]
     path.write_bytes(path.read_bytes()[:keep])

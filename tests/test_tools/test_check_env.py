@@ -53,7 +53,7 @@ def test_a_problem_is_printed_with_its_remedy(tool, pretend, capsys, version, li
 
 
 def test_every_problem_is_listed(tool, pretend, capsys):
-    pretend(torch='1.8.0', mmcv=None)
+    pretend(torch='1.8.0', numpy='1.26.4', mmcv=None)
     assert tool.main() == 1
     printed = capsys.readouterr().out
     assert 'PROBLEM: torch 1.8.0 is installed' in printed and 'Fix: pip install "torch>=2.0"' in printed
@@ -62,9 +62,15 @@ def test_every_problem_is_listed(tool, pretend, capsys):
 
 
 def test_a_local_version_suffix_is_no_problem(tool, pretend, capsys):
-    pretend(torch='2.1.0+cu118')
+    pretend(torch='2.1.0+cu118', numpy='1.26.4')
     assert tool.main() == 0
     assert '2.1.0+cu118' in capsys.readouterr().out
+
+
+def test_a_torch_of_another_numpy(tool, pretend, capsys):
+    pretend(torch='2.2.2', numpy='2.0.0')
+    assert tool.main() == 1
+    assert 'torch 2.2.2 was built for NumPy 1, and numpy 2.0.0 is installed. Fix: ' in capsys.readouterr().out
 
 
 def test_a_package_that_cannot_be_imported(tool, monkeypatch, capsys):

@@ -12,7 +12,7 @@ def test_tool(call_tool, tiny_config, tmp_path, capsys):
     assert not (tmp_path / 'run/model.pth').exists()
     assert call_tool(*words) == 0
     log = (tmp_path / 'run/train.log').read_text()
-    assert 'step 2 of 2' in log and 'AP on held-back images' in log
+    assert 'head: 3 steps, loss' in log and 'filling module: step 2 of 2, loss' in log
     first = (tmp_path / 'run/model.pth').read_bytes()
     assert call_tool(*words) == 0 and (tmp_path / 'run/model.pth').read_bytes() == first
     model = init_model(cfg, str(tmp_path / 'run/model.pth'), device='cpu')

@@ -86,6 +86,6 @@ def test_string_ids_and_other_classes(mini_voc, convert):
 def test_broken_mask_is_named_and_nothing_is_written(mini_voc, convert):
     root = mini_voc()
     (root / 'SegmentationObject/v1.png').write_bytes(b'?')
-    with pytest.raises(SystemExit, match='error: .*SegmentationObject/v1.png is damaged'):
+    with pytest.raises(SystemExit, match='error: .*SegmentationObject/v1.png is not an image'):
         convert(root, root / 'out.json')
     assert not (root / 'out.json').exists()

@@ -72,7 +72,7 @@ def test_lists_of_names(tmp_path, text, ids):
     assert read_ids(tmp_path / 'list.txt') == ids
 
 
-@pytest.mark.parametrize('text, message', [('', 'names no image'), ('a\nb\na\n', "'a' more than once")])
+@pytest.mark.parametrize('text, message', [('', 'names no image'), ('a\nb\na\n', "names 'a' more than once")])
 def test_bad_lists(tmp_path, text, message):
     (tmp_path / 'list.txt').write_text(text)
     with pytest.raises(ValueError, match=f'list.txt {message}'):
