@@ -58,7 +58,7 @@ def test_csv_filter_and_chosen_classes(photos, monkeypatch):
     lines.clear()
     data = build(photos, file, metainfo=dict(classes=('dog', 'cat')))
     assert labels(data) == {'dog/1.png': [0, 1]}
-    assert "3 images {'.jpg': 3}, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
+    assert "3 images {'.png': 3}, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
     assert "{'bird': 1}" in lines[1]
     with pytest.raises(ValueError, match='none of the 3 images has a label'):
         build(photos, file, metainfo=dict(classes=('boat', )))
