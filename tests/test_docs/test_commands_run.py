@@ -39,6 +39,8 @@ ELSEWHERE = {
     r'critters': 'tests/test_tools/test_run_demo.py',
     r'classifier2mmiam': 'tests/test_tools/test_model_converters.py',
     r'convert.py|compare_generators': 'tests/test_proposals/test_proposal_tools.py',
+    r'train_frozen': 'tests/test_tools/test_train_frozen.py',
+    r'evaluate_clicks': 'tests/test_tools/test_evaluate_clicks.py',
     r'benchmark.py ': 'tests/test_tools/test_benchmark.py',
     r'configs/given/': 'tests/test_configs/test_given_configs.py',
     r'table1\.py|voc_table1/': 'tests/test_tools/test_table1_tool.py',
@@ -70,13 +72,15 @@ def shrink(cfg: Config) -> Config:
     if model.backbone.type == 'ResNet':
         model.backbone.update(depth=18, base_channels=8, init_cfg=None)
         model.peak_head.in_channels, channels = 64, (8, 16, 32)
+    elif model.backbone.type == 'EfficientNetLite':  # it has no width to shrink, and is quick on 64 x 64
+        channels = model.filler.in_channels
     else:
         model.backbone.update(widen_factor=.1, init_cfg=None)
         channels = (8, 8, 16)
     model.peak_head.update(class_thr=-50., peak_thr=-50., sub_pixel=1, max_peaks=2)
     model.sampler.update(overlap_thr=0., min_score=None, area_range=(2e-5, .85))
     model.filler.update(in_channels=channels, channels=2, hidden_channels=4, num_steps=2, num_stacks=1)
-    if model.get('cue'):
+    if model.get('cue', {}).get('classifier'):
         model.cue.classifier.update(checkpoint=None)
         model.cue.classifier.backbone.widen_factor = .1
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -137,7 +141,8 @@ def run(call_tool, house, monkeypatch):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         assert call_tool(*words) in (None, 0), words
         for flag in WRITES.intersection(words):
-            assert Path(words[words.index(flag) + 1]).exists(), f'{words} wrote no {flag}'
+            path = Path(words[words.index(flag) + 1])  # of several evaluators each has a file: out_CAM.json, ...
+            assert path.exists() or any(path.parent.glob(f'{path.stem}_*{path.suffix}')), f'{words} wrote no {flag}'
 
     return run
 
