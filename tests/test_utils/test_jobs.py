@@ -83,8 +83,10 @@ def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, workers, capsys):
 
 
 SCRIPT = '''
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and shells in the background have some ignored
+signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {root!r}); sys.path.insert(0, {here!r})
 from mmiam.utils.jobs import launcher_shard, run_and_report
 from test_jobs import work
