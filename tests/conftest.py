@@ -1,4 +1,5 @@
 import itertools
+import logging
 import os
 import pickle
 import sys
@@ -19,6 +20,7 @@ from support import MINI_CLASSES, Payload, build_mini_voc, load_tool  # noqa: E4
 import mmiam  # noqa: E402, F401  (registers everything; makes mmdet importable on mmcv-lite)
 
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
+logging.raiseExceptions = False  # loggers of earlier tests hold streams that pytest has closed since
 
 # hypothesis in seconds; for a night: pytest --hypothesis-profile night tests/test_proposals/test_fuzzing.py
 hypothesis.settings.register_profile('fast', deadline=None, database=None, max_examples=60)
