@@ -182,6 +182,28 @@ def test_filling_module_learns_the_masks(config, tmp_path):
         assert (found & truth).sum() / (found | truth).sum() > 0.7
 
 
+@pytest.mark.parametrize('selecting', [False, True])
+def test_a_prompt_is_taught_the_mask_that_it_was_drawn_on(config, tmp_path, monkeypatch, selecting):
+    """Two candidates that share no pixel: a click on the first must never be answered by the second."""
+    torch.manual_seed(0)
+    config.model.train_cfg.prompt_ratio, config.model.sampler.trusted_fraction = 1., 1.
+    model = ft.load_model(config)
+    store, _ = ft.store_features(model, ft.plain_dataset(config, proposals=False), str(tmp_path))
+    masks = np.zeros((2, 16, 16), np.uint8)
+    masks[0, :, :6], masks[1, :, 8:] = 255, 255  # the larger one agrees better with an untrained map
+    mined = {i: ft.Instances(np.zeros(1, int), np.zeros((1, 16, 16), np.float16), [masks]) for i in range(3)}
+    clicked, taught, fill = [], [], model.filler.forward
+    monkeypatch.setattr(model.filler, 'forward', lambda feats, maps, index: clicked.append(maps) or fill(
+        feats, maps, index))
+    monkeypatch.setattr(model.filler, 'loss', lambda logits, targets: taught.append(targets) or dict(loss=logits.sum()))
+    model.filler.stride = 1
+    for step in range(8):
+        ft._filling_loss(model, store, mined, [0, 1, 2], np.full(3, 1 / 3), (0, step), selecting)
+    for maps, targets in zip(clicked, taught):
+        assert (maps * targets).amax((1, 2)).allclose(torch.ones(3), atol=.05)
+        assert (targets.mean((1, 2)) == 6 / 16).all()
+
+
 def test_killed_runs_go_on_where_they_were(config, tmp_path, monkeypatch):
     """The state after step 2 of 4, gone on from in another process, gives the weights of a run in one piece."""
     monkeypatch.setattr(ft, '_SAVE_EVERY', 2)

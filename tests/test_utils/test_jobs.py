@@ -97,6 +97,24 @@ if __name__ == '__main__':
 '''
 
 
+THREADED = """
+import sys
+from pathlib import Path
+import cv2, numpy as np
+sys.path.insert(0, {root!r}); sys.path.insert(0, {here!r})
+from mmiam.utils.jobs import run_jobs
+import test_jobs
+cv2.setNumThreads(2)
+cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (15, 15), 3)  # OpenCV's threads are there now
+assert not run_jobs(test_jobs.work, test_jobs.jobs(Path({out!r}), 'ok', 'ok'), 2) and cv2.getNumThreads() == 2
+"""
+
+
+def test_workers_do_not_wait_for_threads_that_only_their_parent_has(tmp_path):
+    script = THREADED.format(root=str(ROOT), here=str(Path(__file__).parent), out=str(tmp_path))
+    subprocess.run([sys.executable, '-c', script], check=True, timeout=60, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+
+
 def children(pid):
     return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
