@@ -30,6 +30,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
@@ -291,7 +292,7 @@ class Instances:
 
     Attributes:
         labels (ndarray): long, (n,).
-        maps (ndarray): what is filled, maximum about 1, half floats (n, g, g).
+        maps (ndarray): what is filled, maximum 1, half floats (n, g, g).
         masks (list[ndarray]): for each its candidates, best first, uint8 (k, g, g): covered share of each cell times
             255.
     """
@@ -333,14 +334,23 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
                           scores=np.concatenate([np.zeros(0, np.float32)] + [
                               values[place, cue.candidates[place]].cpu().numpy() for place in found]),  # type: ignore[index]
                           masks=(cells * 255).round().byte().numpy(),
-                          maps=_to_grid(cue.maps[found], model.filler.stride).half().cpu().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
+            for name in ('prms', 'cams') if 'prms' in cue else ('maps', ):
+                maps = _to_grid(cue.get(name)[found], model.filler.stride)
+                if name != 'cams':  # those of sum one would be too small for half floats
+                    maps = maps / maps.amax((1, 2), keepdim=True)
+                arrays[name] = maps.half().cpu().numpy()
+            if 'prms' in cue:
+                arrays['places'] = ((cue.places[found] + 0.5) / model.filler.stride - 0.5).cpu().numpy()
         write_arrays(_mined_file(folder, i), arrays)
     return folder, failed
 
 
-def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe) -> dict[int, Instances]:
-    """What :func:`mine_views` found, by image; images without any pseudo mask are left out."""
+def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe, cue: nn.Module) -> dict[int, Instances]:
+    """What :func:`mine_views` found, by image; images without any pseudo mask are left out.
+
+    A ``cue`` at peaks draws its maps anew, so that cues may be compared on the same pseudo masks.
+    """
     stored = {i: read_arrays(_mined_file(folder, i)) for i in range(count) if osp.isfile(_mined_file(folder, i))}
     starts = {i: np.cumsum(arrays['counts'])[:-1] for i, arrays in stored.items()}
     best: list[list[float]] = [[] for _ in range(num_classes)]  # candidates are in descending order
@@ -354,8 +364,17 @@ def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe) -> dic
         masks = [part[scores >= least[label]] for label, scores, part in parts] if len(arrays['labels']) else []
         kept = [place for place, part in enumerate(masks) if len(part)]
         if kept:
-            mined[i] = Instances(arrays['labels'][kept], arrays['maps'][kept], [masks[place] for place in kept])
+            mined[i] = Instances(arrays['labels'][kept], _draw(cue, arrays)[kept], [masks[place] for place in kept])
     return mined
+
+
+def _draw(cue: nn.Module, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Maps on the grid, (n, g, g)."""
+    if 'maps' in arrays:
+        return arrays['maps']
+    peaks = InstanceData(**{name: torch.from_numpy(arrays[name]).float() for name in ('places', 'prms', 'cams')})
+    cue.draw(peaks, peaks.prms[None])
+    return peaks.maps.half().numpy()
 
 
 def _mined_file(folder: str, index: int) -> str:
@@ -543,7 +562,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     outcome.failed.update(failed)
     if shard is not None:
         return outcome
-    mined = read_mined(folder, len(dataset), len(classes), recipe)
+    mined = read_mined(folder, len(dataset), len(classes), recipe, model.cue)
     found = [label for one in mined.values() for label in one.labels]
     outcome.pseudo_masks = np.bincount(np.array(found, int), minlength=len(classes))
     print_log(f'pseudo masks: {len(found)} on {len(mined)} of {len(dataset)} images', logger='current')

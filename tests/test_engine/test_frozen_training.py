@@ -5,6 +5,7 @@ import torch
 
 from mmiam.engine import frozen_training as ft
 from mmiam.engine.safe_loading import read_checkpoint
+from mmiam.models.cues import PeakGaussianCue
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_pa
     torch.manual_seed(0)
     model, dataset = ft.load_model(config), ft.plain_dataset(config)
     folder, failed = ft.mine_views(model, dataset, str(tmp_path), range(3))
-    mined = ft.read_mined(folder, 3, 3, recipe())
+    mined = ft.read_mined(folder, 3, 3, recipe(), model.cue)
     assert not failed and mined
     for i, one in mined.items():
         assert set(one.labels.tolist()) <= set(dataset.get_data_info(i)['image_labels'])
@@ -139,6 +140,13 @@ def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_pa
         first = next(place for place, options in enumerate(cue.candidates) if len(options))
         mask = sample.segment_proposals.masks(cue.candidates[first][:1])
         assert one.masks[0][0].mean() / 255 == pytest.approx(mask.mean(), abs=0.01)
+        prm = torch.nn.functional.avg_pool2d(cue.prms[first][None], 4)[0]
+        assert np.allclose(one.maps[0], prm / prm.max(), atol=1e-3)
+        # another cue draws its maps on the same pseudo masks, around the same peaks
+        redrawn = ft.read_mined(folder, 3, 3, recipe(), PeakGaussianCue(sigma=0.1))[i]
+        assert all((a == b).all() for a, b in zip(redrawn.masks, one.masks))
+        y, x = np.unravel_index(redrawn.maps[0].argmax(), (16, 16))
+        assert torch.allclose(torch.tensor([y, x]) * 4 + 1.5, cue.places[first], atol=2.)
     model.training_cues = None  # everything is there
     assert ft.mine_views(model, dataset, str(tmp_path), range(3))[0] == folder
 
@@ -152,7 +160,7 @@ def test_every_class_has_its_better_half_and_what_is_sure(tmp_path):
     ft.write_arrays(ft._mined_file(str(tmp_path), 5), dict(
         labels=np.zeros(0, int), scores=np.zeros(0, np.float32), counts=np.zeros(0, int),
         maps=np.zeros((0, 2, 2), np.float16), masks=np.zeros((0, 2, 2), np.uint8)))
-    mined = ft.read_mined(str(tmp_path), 6, 2, recipe(class_share=0.5, sure_score=1.6))
+    mined = ft.read_mined(str(tmp_path), 6, 2, recipe(class_share=0.5, sure_score=1.6), None)
     # class 0: the median of 2, 1.8, .9 lies above what is sure; class 1: the median of .7 and .4 is .55
     assert {i: len(one.masks[0]) for i, one in mined.items()} == {0: 1, 1: 1, 3: 1}
     assert mined[0].masks[0].tolist() == [[[0, 1], [2, 3]]]

@@ -70,7 +70,9 @@ class Shares:
     def __init__(self, x: Tensor, weight: Tensor, layer: Callable, num_images: int) -> None:
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         x, minimum = x.detach().to(dtype), sample_minimum(x.detach().to(dtype), num_images)
-        self.shifted = (x - minimum if minimum.any() else x.detach()).requires_grad_()
+        # on a GPU a subtraction costs less than asking whether there is something to take off
+        shift = x.device.type != 'cpu' or minimum.any()
+        self.shifted = (x - minimum if shift else x.detach()).requires_grad_()
         with torch.enable_grad():
             self.z = layer(self.shifted, weight.detach().to(dtype).clamp(min=0))
         # In the memory of Z, which is linear in the input: its graph does not need the value.
