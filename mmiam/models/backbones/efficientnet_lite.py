@@ -74,6 +74,11 @@ class EfficientNetLite(PackagedWeights, EfficientNet):
             act_cfg=dict(type='ReLU6'), init_cfg=init_cfg or dict(type='Pretrained', checkpoint=package_of(arch)),
             **kwargs)
 
+    @property
+    def unused_weights(self) -> list[str]:
+        """Beginnings of the names of layers after the last output, which are not built."""
+        return [f'layers.{index}.' for index in range(len(self.layers), 7)]
+
     def train(self, mode: bool = True) -> EfficientNetLite:
         """As mmdet's, which returns nothing."""
         super().train(mode)
