@@ -44,42 +44,56 @@ ORDINARY = frozenset("""
 class PositiveLayer(Function):
     """A linear map whose backward is Eq. 1.
 
-    Inputs: x (Tensor), weight (Tensor), ``plain`` (Callable, the layer as it is), ``layer`` (Callable
-    (x, weight) -> Tensor, the layer without bias), number of images.
+    Inputs: x (Tensor), ``shares`` (Shares, of x), ``plain`` (Callable, the layer as it is).
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, plain: Callable, layer: Callable, num_images: int) -> Tensor:
+    def forward(ctx, x: Tensor, shares: Shares, plain: Callable) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.weight, ctx.layer, ctx.num_images, ctx.shares = weight, layer, num_images, None
+        ctx.shares = shares
         return plain()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        x, = ctx.saved_tensors
-        ctx.shares = ctx.shares or Shares(x, ctx.weight, ctx.layer, ctx.num_images)  # of all peaks
-        return ctx.shares(grad).to(x.dtype), None, None, None, None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        x, = ctx.saved_tensors  # raises if x was changed in place since
+        return ctx.shares(grad).to(x.dtype), None, None
 
 
 class Shares:
     """What a layer's inputs get of the probability of its outputs: U^ * W+^T (g / Z), with Z = W+ U^.
 
     Z is the same for every peak and computed once. In float32 or float64, as half precision cannot hold 1 / Z.
+
+    Args:
+        x (Tensor): input of the layer.
+        weight (Tensor): W.
+        layer (Callable): (x, weight) -> Tensor, the layer without bias.
+        num_images (int): B.
     """
 
     def __init__(self, x: Tensor, weight: Tensor, layer: Callable, num_images: int) -> None:
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        x, minimum = x.detach().to(dtype), sample_minimum(x.detach().to(dtype), num_images)
+        self.x, self.weight, self.layer, self.num_images = x.detach(), weight.detach(), layer, num_images
+        self.ready = False
+
+    def prepare(self) -> None:
+        """Compute Z, unless it is there."""
+        if self.ready:
+            return
+        dtype = torch.float64 if self.x.dtype == torch.float64 else torch.float32
+        x = self.x.to(dtype)
+        minimum = sample_minimum(x, self.num_images)
         # on a GPU a subtraction costs less than asking whether there is something to take off
         shift = x.device.type != 'cpu' or minimum.any()
         self.shifted = (x - minimum if shift else x.detach()).requires_grad_()
         with torch.enable_grad():
-            self.z = layer(self.shifted, weight.detach().to(dtype).clamp(min=0))
-        # In the memory of Z, which is linear in the input: its graph does not need the value.
-        self.inverse = self.z.detach()
-        self.inverse.copy_(torch.where(self.inverse < EPS, 0, 1 / (self.inverse + EPS)))
+            self.z = self.layer(self.shifted, self.weight.to(dtype).clamp(min=0))
+        # In the memory of Z, which is linear in the input: its graph does not need the value. What is too small becomes
+        # infinite first, so that its inverse is zero: three kernels where a choice between two results takes six.
+        self.inverse = F.threshold_(self.z.detach(), EPS, torch.inf).add_(EPS).reciprocal_()
+        self.ready = True
 
     def __call__(self, grad: Tensor) -> Tensor:
+        self.prepare()
         scaled = grad.to(self.z.dtype) * self.inverse
         routed, = torch.autograd.grad(self.z, self.shifted, scaled, retain_graph=True)
         return routed * self.shifted.detach()
@@ -130,13 +144,13 @@ class RecordPositiveLayers(TorchFunctionMode):
     """While active in this thread, convolutions and linear layers follow Eq. 1 in their backward.
 
     Attributes:
-        largest (int): Number of elements of the largest input of such a layer.
+        layers (list[Shares]): what they were.
     """
 
     def __init__(self, num_images: int) -> None:
         super().__init__()
         self.num_images = num_images
-        self.largest = 1
+        self.layers: list[Shares] = []
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -150,8 +164,9 @@ class RecordPositiveLayers(TorchFunctionMode):
         x, weight, layer = read(*args, **kwargs)
         if not x.requires_grad:
             return func(*args, **kwargs)
-        self.largest = max(self.largest, x.numel())
-        return PositiveLayer.apply(x, weight.detach(), lambda: func(*args, **kwargs), layer, self.num_images)
+        shares = Shares(x, weight, layer, self.num_images)
+        self.layers.append(shares)
+        return PositiveLayer.apply(x, shares, lambda: func(*args, **kwargs))
 
     @staticmethod
     def _batch_norm(func: Callable, args: tuple, kwargs: dict) -> Tensor:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +44,7 @@ class Trace:
                              f'shape {tuple(images.shape)}')
         with torch.inference_mode(False), torch.enable_grad():
             self._images = images.detach().clone().requires_grad_()
-            with RecordPositiveLayers(len(images)) as layers, checkpointed_blocks_inline():
+            with RecordPositiveLayers(len(images)) as recorder, checkpointed_blocks_inline():
                 recorded = network(self._images)
         self._recorded: list[tuple[Tensor, Tensor]] = []
         self.output = self._detach(recorded)
@@ -54,7 +53,9 @@ class Trace:
                              'returned no such tensor, or it switches gradients off inside')
         warn_outside_theory([tensor for _, tensor in self._recorded])
         budget = CHUNK_BYTES.get(images.device.type, CHUNK_BYTES_ELSEWHERE)
-        self._together = max(1, budget // (layers.largest * max(4, images.element_size())))
+        self._layers = recorder.layers
+        largest = max((layer.x.numel() for layer in self._layers), default=1)
+        self._together = max(1, budget // (largest * max(4, images.element_size())))
 
     def backpropagate(self, response: Tensor, peaks: Tensor) -> Tensor:
         """Propagate peaks of a response map back to the image.
@@ -88,15 +89,20 @@ class Trace:
 
     def _differentiate(self, recorded: Tensor, seeds: Tensor) -> Tensor:
         """Gradients of the images for several gradients of an output: (n, B, C, h, w) -> (n, B, 3, H, W)."""
-        differentiate = partial(torch.autograd.grad, recorded, self._images, retain_graph=True)
+        def differentiate(seed: Tensor) -> Tensor:
+            return torch.autograd.grad(recorded, self._images, seed, retain_graph=True)[0]
+
         if len(seeds) > 1 and self._together > 1:
+            for layer in self._layers:  # what all peaks share must not be made while peaks are mapped over
+                layer.prepare()
             try:
-                return differentiate(seeds, is_grads_batched=True)[0]
+                # autograd's own is_grads_batched would call the backward of every convolution for each peak
+                return torch.func.vmap(differentiate)(seeds)
             except RuntimeError as error:  # functions of others need not be made for it, or memory is short
                 self._together = 1
                 warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
                               + str(error), stacklevel=3)
-        return torch.stack([differentiate(seed)[0] for seed in seeds])
+        return torch.stack([differentiate(seed) for seed in seeds])
 
     def _find(self, response: Tensor) -> Tensor:
         for detached, recorded in self._recorded:
