@@ -1,8 +1,10 @@
+import http.server
 import itertools
 import logging
 import os
 import pickle
 import sys
+import threading
 from pathlib import Path
 
 import hypothesis
@@ -15,10 +17,12 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # a worker has what the first proce
     else:  # all others are about the CPU, also where there is a GPU; before mmengine, which asks once
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
+from mmengine.registry import init_default_scope  # noqa: E402
 from support import MINI_CLASSES, Payload, build_mini_voc, load_tool  # noqa: E402
 
 import mmiam  # noqa: E402, F401  (registers everything; makes mmdet importable on mmcv-lite)
 
+init_default_scope('mmdet')
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
 logging.raiseExceptions = False  # loggers of earlier tests hold streams that pytest has closed since
 
@@ -109,15 +113,46 @@ def tiny_config(mini_voc, tmp_path):
 def tiny_files(tiny_config, tmp_path):
     """[config, checkpoint]: the files of a model of :func:`tiny_config` with random weights that always finds peaks."""
     from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
     cfg = tiny_config()
     cfg.model.peak_head.class_thr = -50.
     cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
     torch.manual_seed(0)
     meta = dict(dataset_meta=dict(classes=MINI_CLASSES))
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=meta), tmp_path / 'tiny.pth')
     return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
+
+
+class ContentHandler(http.server.BaseHTTPRequestHandler):
+    """Serves ``server.content``; ``server.cuts`` holds after how many bytes the next answers break off."""
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append(self.path)
+        data = server.content.get(self.path, server.content.get('*'))
+        if data is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        if server.states_length:
+            self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:server.cuts.pop(0)] if server.cuts else data)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server on loopback: ``url``, ``content`` (path or '*' -> bytes), ``requests``, ``cuts``, ``states_length``."""
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    running = http.server.ThreadingHTTPServer(('127.0.0.1', 0), ContentHandler)
+    running.content, running.requests, running.cuts, running.states_length = {}, [], [], True
+    running.url = f'http://127.0.0.1:{running.server_port}'
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.shutdown()
+    running.server_close()
 
 
 @pytest.fixture

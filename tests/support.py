@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
@@ -86,6 +88,22 @@ class Payload:
 
     def __reduce__(self):
         return os.mkdir, (self.path, )
+
+
+class Seen(TorchDispatchMode):
+    """Values that passed through exp, and the largest memory block that an operation returned, in values."""
+
+    def __init__(self):
+        super().__init__()
+        self.exponentials = self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [value for value in tree_flatten(out)[0] if isinstance(value, torch.Tensor)]
+        if func.__name__.startswith('exp_'):
+            self.exponentials += sum(tensor.numel() for tensor in tensors)
+        self.largest = max([self.largest, *(t.untyped_storage().nbytes() // t.element_size() for t in tensors)])
+        return out
 
 
 #: float16 where torch has it on a CPU

@@ -9,7 +9,6 @@ from launches import GPUTensor, PretendedGPU
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from support import CONFIGS
 
 from mmiam.ops import extent_filling
@@ -20,7 +19,6 @@ SIZE = 96  # of the image; launches are those of 448 x 448, with the filling ste
 
 def resnet(cue):
     """ResNet-50 with random weights, the highest eight peaks as cues, 112 filling steps, masks that are not empty."""
-    init_default_scope('mmdet')
     cfg = Config.fromfile(CONFIGS / 'iam_r50_voc.py').model
     cfg.backbone.init_cfg = None
     cfg.cue = dict(type=cue)
@@ -76,16 +74,3 @@ def test_a_prediction(monkeypatch, cue, launches, waits):
     assert len(found) == len(expected) > 0 and isinstance(found.masks, GPUTensor)
     assert found.masks.held.ne(expected.masks).float().mean() < 1e-3
     torch.testing.assert_close(found.bboxes.held, expected.bboxes, atol=1., rtol=0)
-
-
-def test_the_count():
-    with PretendedGPU() as gpu:
-        there = gpu.upload(torch.tensor([[1., 2.], [3., -4.]]))
-        total = there.t()[1:].add(1).mul_(2).sum()
-        assert dict(gpu.launches) == dict(add=1, mul_=1, sum=1) and not gpu.waits.total()  # views are free
-        assert total.item() == 0 and there[there > 0].shape == (3, ) and there.cpu().tolist() == [[1., 2.], [3., -4.]]
-        assert {name: count for name, count in gpu.waits.items() if count} == dict(
-            _local_scalar_dense=1, index=1, download=1)
-        assert isinstance(torch.ones(2, device=there.device) + there, GPUTensor)
-        with pytest.raises(RuntimeError, match='same device'):
-            there + torch.ones(2)

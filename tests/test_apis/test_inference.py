@@ -30,14 +30,6 @@ def folder(tmp_path):
     return path
 
 
-def test_inference_detector_on_grey_and_rgba(folder, tiny_config):
-    model = init_model(tiny_config(), device='cpu')
-    for name in ('colour.jpg', 'grey.png', 'rgba.png'):
-        result = inference_detector(model, str(folder / name))
-        assert result.pred_instances.masks.shape[1:] == (20, 30)
-        assert result.pred_instances.masks.dtype == torch.bool
-
-
 def test_image_demo_writes_the_rest_of_a_folder_with_a_broken_image(folder, tiny_config, tmp_path):
     tiny_config().dump(tmp_path / 'tiny.py')
     done = subprocess.run(
@@ -62,26 +54,6 @@ def test_image_files(folder, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match='holds no image'):
         image_files(str(tmp_path / 'empty'))
-
-
-def test_missing_config_or_checkpoint_is_named(tiny_config):
-    with pytest.raises(FileNotFoundError, match='config none.py does not exist'):
-        init_model('none.py')
-    with pytest.raises(FileNotFoundError, match='checkpoint none.pth does not exist'):
-        init_model(tiny_config(), 'none.pth')
-
-
-@pytest.mark.parametrize('source, expected', [
-    ('images/grey.png', ['grey.png']), ('list.txt', ['rgba.png', 'grey.png'])])
-def test_image_demo_on_a_file_and_on_a_list(source, expected, folder, tiny_config, tmp_path):
-    tiny_config().dump(tmp_path / 'tiny.py')
-    (tmp_path / 'list.txt').write_text('images/rgba.png\nimages/grey.png\n')
-    main = runpy.run_path(str(DEMO))['main']
-    assert main([str(tmp_path / source), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-                 '--device', 'cpu', '--score-thr', '0', '--random']) == 0
-    content = json.loads((tmp_path / 'out/predictions.json').read_text())
-    assert [Path(one['file_name']).name for one in content['images']] == expected
-    assert sorted(path.name for path in (tmp_path / 'out/vis').iterdir()) == sorted(expected)
 
 
 def test_image_demo_draws_no_random_masks_unasked(folder, tiny_config, tmp_path, capsys):
@@ -135,19 +107,6 @@ def test_names_of_what_is_written(tmp_path):
     assert names('a/1.jpg', 'b/1.jpg', 'b/c/2.jpg') == ['a/1.jpg', 'b/1.jpg', 'b/c/2.jpg']
     assert names('a/1.jpg', 'a/1.png') == ['1_jpg.jpg', '1_png.png']
     assert names('a/1.jpg', 'a/1.jpg') == ['1.jpg', '1.jpg']
-
-
-def test_image_demo_on_equal_names(folder, tiny_config, tmp_path):
-    tiny_config().dump(tmp_path / 'tiny.py')
-    for name in ('x', 'y'):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 'same.png').write_bytes((folder / 'rgba.png').read_bytes())
-    (tmp_path / 'list.txt').write_text('x/same.png\ny/same.png\n')
-    main = runpy.run_path(str(DEMO))['main']
-    assert main([str(tmp_path / 'list.txt'), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-                 '--device', 'cpu', '--score-thr', '0', '--random']) == 0
-    found = sorted(path.relative_to(tmp_path / 'out/vis').as_posix() for path in (tmp_path / 'out/vis').rglob('*.png'))
-    assert found == ['x/same.png', 'y/same.png']
 
 
 def test_an_image_whose_scores_are_no_numbers_is_said(folder, tiny_config, monkeypatch):

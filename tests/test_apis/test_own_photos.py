@@ -1,20 +1,18 @@
 """Own photos in one command, on a small network in place of EfficientNet-Lite2."""
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from PIL import Image, ImageDraw
+from support import ROOT
 
 from mmiam import zoo
 from mmiam.apis import own_photos
 from mmiam.cli import main
 
-ROOT = Path(__file__).parents[2]
 SMALL = f'''
 _base_ = '{ROOT / "configs/iam-plus_lite2_own.py"}'
 model = dict(
@@ -47,7 +45,6 @@ def photos(tmp_path, monkeypatch):
         for number in range(3):
             draw(tmp_path / f'photos/{tag}/{number}.jpg', color, number)
     (tmp_path / 'small.py').write_text(SMALL)
-    init_default_scope('mmdet')
     torch.manual_seed(0)
     filler = MODELS.build(Config.fromfile(tmp_path / 'small.py').model.filler)
     torch.save(dict(state_dict={f'filler.{key}': value for key, value in filler.state_dict().items()}),

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from mmdet.apis import inference_detector
 from PIL import Image
 
 from mmiam.apis import PromptSession, init_model
@@ -45,13 +44,6 @@ def test_one_backbone_pass_and_no_back_propagation(model, path, monkeypatch):
     assert len(passes) == 1 and len(fillings) == 3
 
 
-def test_an_array_is_as_good_as_its_file(model, path):
-    array = np.asarray(Image.open(path))[..., ::-1].copy()
-    prompts = [dict(point=(7, 9))]
-    one, other = PromptSession(model, path)(prompts), PromptSession(model, array)(prompts)
-    assert torch.equal(one.masks, other.masks) and torch.equal(one.scores, other.scores)
-
-
 def test_the_session_gives_what_a_model_with_a_prompt_cue_does(model, path, tiny_config):
     """Prompts in the data sample, packed by PackWeakInputs."""
     from mmcv.transforms import Compose
@@ -78,9 +70,3 @@ def test_errors_name_image_and_prompt(model, path):
     model.filler = None
     with pytest.raises(ValueError, match='needs a filler'):
         PromptSession(model, path)
-
-
-def test_the_model_goes_on_predicting_as_before(model, path):
-    before = inference_detector(model, path).pred_instances
-    PromptSession(model, path)([dict(point=(7, 9))])
-    assert torch.equal(before.masks, inference_detector(model, path).pred_instances.masks)

@@ -1,13 +1,10 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
-ROOT = Path(__file__).parents[2]
+from support import ROOT
 
 
 @pytest.fixture
@@ -33,7 +30,6 @@ def evaluate(run_test_tool, monkeypatch, tmp_path):
         cfg.merge_from_dict(
             {'test_dataloader.num_workers': 0, 'test_dataloader.persistent_workers': False, **overrides})
         cfg.dump('tiny.py')
-        init_default_scope('mmdet')
         torch.manual_seed(0)
         state = MODELS.build(cfg.model).state_dict()
         for name, value in state.items():

@@ -6,7 +6,6 @@ import torch
 from mmdet.registry import HOOKS, MODELS, TRANSFORMS, VISUALIZERS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 
 FOLDER = Path(__file__).parents[2] / 'configs'
 OTHER_METHODS = ('mask-rcnn', 'condinst', 'mask2former')  # test_mixing_configs.py, test_retrain_configs.py
@@ -17,7 +16,6 @@ FILES = [path for path in sorted(FOLDER.rglob('*.py'))
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    init_default_scope('mmdet')
 
 
 def learning_rates(cfg) -> dict[str, set[float]]:
@@ -98,12 +96,3 @@ def test_nothing_is_added_to_the_paper(stem, elsewhere):
     assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None
     assert model.sampler.trusted_fraction == 1
     assert model.filler.stride == 1 and model.post_processor.region == 'all'
-
-
-@pytest.mark.parametrize('candidates', [1, 9])
-@pytest.mark.parametrize('family', ['iam', 'iam-plus'])
-def test_variants_differ_in_the_number_of_candidates(family, candidates, elsewhere):
-    stems = (f'{family}-s{candidates}_r50_voc', f'{family}_r50_voc')
-    cfg, base = (Config.fromfile(FOLDER / f'{stem}.py') for stem in stems)
-    assert (cfg.model.sampler.pop('num_candidates'), base.model.sampler.pop('num_candidates')) == (candidates, 5)
-    assert cfg.to_dict() == base.to_dict()

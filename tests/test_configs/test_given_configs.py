@@ -1,17 +1,16 @@
 """Other methods' rows of Tables 3 and 4 by ``tools/test.py``: their files, no network and no checkpoint."""
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from PIL import Image
+from support import ROOT
 
 from mmiam.models.baselines import PrecomputedPredictions, SavedSaliencyMap
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
 from test_cub import build_mini_cub  # noqa: E402
 

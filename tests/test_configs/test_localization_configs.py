@@ -1,12 +1,10 @@
 """Localization by ``tools/test.py`` on miniature data sets in the published layouts."""
 import sys
-from pathlib import Path
 
-import pytest
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from support import ROOT
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
 from test_cub import build_mini_cub  # noqa: E402
 
@@ -37,15 +35,6 @@ def test_cub_with_a_classifier(evaluate, tmp_path):
     metrics, _ = evaluate('iam_r50_cub-loc', {**R50, 'model.post_processor.classifier': classifier}, CUB_ROOT=root,
                           CUB_CLASSES='instance')
     assert (metrics['CAM/cls_err'], metrics['IAM/cls_err']) == (100, 50)  # CAM's label is one of VOC's
-
-
-def test_cub_names_what_is_wrong(evaluate, tmp_path):
-    root = build_mini_cub(tmp_path / 'CUB_200_2011')
-    with pytest.raises(RuntimeError, match='no file of class predictions gone.json'):
-        evaluate('iam_r50_cub-loc', R50, CUB_ROOT=root, CUB_CLASSES='gone.json')
-    (root / 'bounding_boxes.txt').unlink()
-    with pytest.raises(RuntimeError, match='bounding_boxes.txt does not exist'):
-        evaluate('iam_r50_cub-loc', R50, CUB_ROOT=root)
 
 
 def test_voc(evaluate, mini_voc):

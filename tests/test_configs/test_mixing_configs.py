@@ -9,18 +9,12 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.hub import get_config
-from mmengine.registry import init_default_scope
 
 from mmiam.compat import is_light
 
 FOLDER = Path(__file__).parents[2] / 'configs/mixing'
 needs_operators = pytest.mark.skipif(
     is_light(), reason='mmcv-lite has no RoIAlign and no NMS; install the full mmcv')
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmdet')
 
 
 @pytest.mark.parametrize('stem, channels', [('iam_r18_voc', 512), ('iam_r101_voc', 2048), ('iam_swin-t_voc', 768)])

@@ -40,11 +40,6 @@ def test_data_sets(name, evaluate, tmp_path):
     assert written.relative_to(maps).as_posix() == {'thur': 'Giraffe/7.png'}.get(name, mask.name)
 
 
-def test_missing_data_is_named(evaluate):
-    with pytest.raises(RuntimeError, match="'nowhere/ECSSD' does not exist"):
-        evaluate('iam_r50_saliency_ecssd', {**TINY, **RESNET, 'test_dataloader.dataset.data_root': 'nowhere/ECSSD'})
-
-
 def test_voc_with_the_rows_of_all_maps(mini_voc, evaluate):
     options = {**TINY, **MOBILE, 'test_dataloader.dataset.data_root': str(mini_voc()),
                'test_dataloader.dataset.metainfo': dict(classes=('cat', 'dog', 'person'))}
@@ -52,11 +47,3 @@ def test_voc_with_the_rows_of_all_maps(mini_voc, evaluate):
     rows = ('CAM', 'PRM', 'IAM', 'IAM-sigmoid')
     assert {f'{row}/{key}' for row in rows for key in FIGURES} <= set(figures)
     assert len({figures[f'{row}/MAE'] for row in rows}) == 4  # four different maps
-
-
-def test_voc_with_cues_of_an_imagenet_classifier(mini_voc, evaluate):
-    options = {**TINY, **MOBILE, 'test_dataloader.dataset.data_root': str(mini_voc()),
-               'test_dataloader.dataset.metainfo': dict(classes=('cat', 'dog', 'person')),
-               'model.cue.classifier.checkpoint': None, 'model.cue.classifier.backbone.widen_factor': 0.1}
-    figures, _ = evaluate('iam-plus_mbv2_voc-saliency_imagenet', options)
-    assert {f'{row}/{key}' for row in ('CAM', 'PRM', 'IAM') for key in FIGURES} <= set(figures)

@@ -5,13 +5,12 @@ from pathlib import Path
 import mmcv
 from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from support import ROOT
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.models.cues.class_groups import target_labels
 from mmiam.proposals.generators import SelectiveMerging
 
-ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 from test_saliency_configs import MOBILE, TINY  # noqa: E402
 
@@ -20,7 +19,6 @@ SEEN, UNSEEN = (Config.fromfile(ROOT / f'configs/iam-plus_mbv2_voc-{name}.py') f
 
 def images(config, root, **kwargs):
     """Image id -> names of the classes of all images of a data set."""
-    init_default_scope('mmdet')
     data = DATASETS.build(dict(config, data_root=str(root), pipeline=[dict(type='LoadImageFromFile')], **kwargs))
     entries = [data.get_data_info(i) for i in range(len(data))]
     return {entry['img_id']: {data.metainfo['classes'][label] for label in entry['image_labels']} for entry in entries}

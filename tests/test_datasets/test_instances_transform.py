@@ -3,9 +3,6 @@ import pytest
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
-
-init_default_scope('mmdet')
 
 
 def test_no_op_without_mask_paths():

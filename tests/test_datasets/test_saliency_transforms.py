@@ -1,11 +1,8 @@
 import numpy as np
 from mmdet.registry import TRANSFORMS
-from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmiam.utils.rle import decode_masks, encode_masks
-
-init_default_scope('mmdet')
 
 
 def build(kind):

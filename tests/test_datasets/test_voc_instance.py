@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import DATASETS
-from mmengine.registry import init_default_scope
 from PIL import Image
 from support import MINI_CLASSES
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.rle import decode_masks
 
-init_default_scope('mmdet')
 LOAD = dict(type='LoadImageFromFile')
 TRAIN = [LOAD, dict(type='Resize', scale=(16, 16), keep_ratio=False), dict(type='RandomFlip', prob=0.5),
          dict(type='PackWeakInputs')]
@@ -105,10 +103,7 @@ def test_test_samples_have_ground_truth(mini_voc):
     np.testing.assert_array_equal(decode_masks([sample.void_mask], (24, 32))[0], truth == 255)
     assert sample.ori_shape == (24, 32) and sample.img_shape == (16, 16)
     assert names(sample.image_labels) == ['cat', 'person']
-
-
-def test_image_without_object_at_test(mini_voc):
-    sample = dataset(mini_voc(), split='train', test_mode=True, pipeline=TEST)[3]['data_samples']
+    sample = dataset(root, split='train', test_mode=True, pipeline=TEST)[3]['data_samples']  # without object
     assert sample.instances == [] and sample.void_mask is None and sample.image_labels == []
 
 
@@ -164,8 +159,8 @@ def test_class_subset_keeps_the_masks_meaning(mini_voc):
     assert data[0]['data_samples'].instances == []
 
 
-@pytest.mark.parametrize('classes', [('cat', 'dog', 'person'), ('bird', 'aeroplane', 'bus')])
-def test_own_data_with_names_of_voc(mini_voc, classes):
+@pytest.mark.parametrize('classes', [('cat', 'dog', 'person'), ('bird', 'aeroplane', 'bus'), ('fox', 'owl', 'eel')])
+def test_own_data_in_the_same_layout(mini_voc, classes):
     """Index 1 of the masks is the first class, whatever VOC numbers it; an index beyond the classes is refused."""
     root = mini_voc()
     with pytest.raises(ValueError, match=r"v0.png holds class index 12, and 3 classes are named.* mask_classes.*'voc'"):
@@ -183,26 +178,8 @@ def test_own_data_with_names_of_voc(mini_voc, classes):
     data = dataset(root, 'val', metainfo=dict(classes=classes))
     assert [data[i]['data_samples'].image_labels for i in range(2)] == [[1], [0, 2]]
     assert [[j['bbox_label'] for j in data[i]['data_samples'].instances] for i in range(2)] == [[1], [0, 2]]
-
-
-def test_other_class_names_in_the_same_layout(mini_voc):
-    root = mini_voc()
-    for file in (root / 'Annotations').iterdir():
-        text = file.read_text()
-        for old, new in (('cat', 'fox'), ('dog', 'owl'), ('person', 'eel')):
-            text = text.replace(f'>{old}<', f'>{new}<')
-        file.write_text(text)
-    for file in (root / 'SegmentationClass').iterdir():
-        index = np.array(Image.open(file))
-        index = np.select([index == 8, index == 12, index == 15], [1, 2, 3], index.astype(int))
-        Image.fromarray(index.astype(np.uint8)).save(file)
-    data = dataset(root, 'val', metainfo=dict(classes=('fox', 'owl', 'eel')))
-    assert len(data.metainfo['palette']) == 3
-    assert [data[i]['data_samples'].image_labels for i in range(2)] == [[1], [0, 2]]
-    assert [[j['bbox_label'] for j in data[i]['data_samples'].instances] for i in range(2)] == [[1], [0, 2]]
-    shuffled = dataset(root, 'val', metainfo=dict(classes=('eel', 'fox')),
-                       mask_classes=('fox', 'owl', 'eel'))
-    assert [i['bbox_label'] for i in shuffled[1]['data_samples'].instances] == [1, 0]
+    turned = dataset(root, 'val', metainfo=dict(classes=classes[::-2]), mask_classes=classes)
+    assert [i['bbox_label'] for i in turned[1]['data_samples'].instances] == [1, 0]
 
 
 @pytest.mark.parametrize('file, match', [
@@ -248,16 +225,6 @@ def test_truncated_image_is_named_and_not_trained_on(mini_voc):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ValueError, match='t0.jpg is damaged'):
         dataset(root)[0]
-
-
-def test_image_that_passes_the_check_and_cannot_be_decoded(mini_voc):
-    root = mini_voc()
-    path = root / 'JPEGImages/t0.jpg'
-    content = path.read_bytes()
-    path.write_bytes(content[:content.index(b'\xff\xda')] + b'\xff\xd9')  # header and end, no pixels
-    with pytest.raises(AssertionError, match='failed to load image.*t0.jpg') as error:
-        dataset(root)[0]
-    assert "while preparing image 't0'" in error.value.__notes__[0]
 
 
 def test_mask_of_another_size_is_named(mini_voc):

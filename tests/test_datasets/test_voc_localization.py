@@ -1,5 +1,4 @@
 import pytest
-from mmengine.registry import init_default_scope
 
 from mmiam.datasets import VOCSingleObjectDataset
 
@@ -7,7 +6,6 @@ PIPELINE = [dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')]
 
 
 def build(root, **kwargs):
-    init_default_scope('mmdet')
     return VOCSingleObjectDataset(data_root=str(root), ann_file='ImageSets/Segmentation/val.txt',
                                   pipeline=PIPELINE, **kwargs)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmiam.datasets.voc_masks import load_voc_instances, mask_box, voc_instances
+from mmiam.datasets.voc_masks import load_voc_instances, voc_instances
 from mmiam.utils.images import read_indices
 from mmiam.utils.rle import decode_masks
 
@@ -38,21 +38,11 @@ def test_class_by_majority():
     assert void is None
 
 
-def test_nothing_but_background():
-    assert voc_instances(*np.zeros((2, 1, 1), np.uint8), {1: 0}) == ([], None)
-
-
 def test_contradicting_masks():
     with pytest.raises(ValueError, match='object 1 has no class'):
         voc_instances(np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8), {1: 0})
     with pytest.raises(ValueError, match=r'\(2, 2\) pixels'):
         voc_instances(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), {1: 0})
-
-
-def test_box():
-    mask = np.zeros((5, 6), bool)
-    mask[1, 2] = mask[3, 4] = True
-    assert mask_box(mask) == [2, 1, 5, 4]
 
 
 def test_read_palette_and_grey(tmp_path):

@@ -11,16 +11,15 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import mmdet.registry
 import mmengine.registry
 import pytest
 from mmengine.config import Config
+from support import ROOT
 
 from mmiam.cli import make_parser
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), ROOT / 'model-zoo.md']
 STARTS = ('mmiam ', 'python ', 'pip ', 'mim ', 'make ', 'srun ', 'tools/', 'for ', 'export ')
 #: commands whose calls are written down; those of ``PLAIN`` are run
@@ -205,34 +204,3 @@ def test_list_of_train_aug(calls):
     assert calls(script) == []
     made = calls.home / 'data/VOCdevkit/VOC2012/ImageSets/Segmentation/train_aug.txt'
     assert made.read_text().split() == ['2007_000032', '2007_000039', '2008_000001', '2008_000002']
-
-
-@pytest.mark.parametrize('command, reason', [
-    ('rm -rf data', 'not found'), ('python tools/nowhere.py', 'does not exist'), ('make nothing', 'no target nothing'),
-    ('python tools/train.py configs/iam_r50_voc.py --cfg-options model.sampler.kk=1', 'has no model.sampler.kk'),
-    ('python tools/train.py configs/nowhere.py', 'does not exist'),
-    ('python tools/test.py configs/iam_r50_voc.py a.pth --show', 'does not take'),
-    ('python tools/test.py configs/iam_r50_voc.py a/epoch_41.pth', 'trains 40 epochs')])
-def test_wrong_commands_are_found(command, reason, calls, monkeypatch):
-    with pytest.raises(AssertionError, match=reason):
-        for words in calls(command):
-            check(words, monkeypatch)
-
-
-def test_the_pages_have_commands():
-    """So that a change of the pages' form cannot empty this module."""
-    assert len(BLOCKS) > 40 and len({page for page, _ in BLOCKS}) > 10
-
-
-TOOLS = sorted(path.relative_to(ROOT).as_posix() for folder in ('tools', 'demo') for path in (ROOT / folder).rglob('*')
-               if path.suffix == '.sh' or path.suffix == '.py' and "__name__ == '__main__'" in path.read_text())
-
-
-@pytest.mark.parametrize('tool', TOOLS)
-def test_every_tool_is_run_by_a_test(tool):
-    """A test names it; that the test runs it is for its author to see to."""
-    here = Path(__file__)
-    name = Path(tool).name
-    texts = [path.read_text() for path in (ROOT / 'tests').rglob('*.py') if path != here]
-    pattern = re.compile(rf"['/]{re.escape(name)}'|import {Path(name).stem}\b|[('/]{Path(name).stem}['.)]")
-    assert any(pattern.search(text) for text in texts), f'no test runs {tool}'

@@ -12,14 +12,12 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from PIL import Image
-from support import build_mini_voc
+from support import ROOT, build_mini_voc
 from test_commands import BLOCKS, calls  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 VOC = 'data/VOCdevkit/VOC2012'
 #: pattern of a command -> the test that runs it, or the file that does; optional packages are installed by none
 ELSEWHERE = {
@@ -118,7 +116,6 @@ def run(call_tool, house, monkeypatch):
     monkeypatch.setattr(Config, 'fromfile', staticmethod(lambda *args, **kwargs: shrink(read(*args, **kwargs))))
 
     def random_weights(path, config):
-        init_default_scope('mmdet')
         torch.manual_seed(0)
         cfg = Config.fromfile(config)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -156,10 +153,3 @@ def test_commands_of_a_page_run(page, run, calls, house, capsys):  # noqa: F811
             if elsewhere(words) is None and key not in DONE:
                 run(words)
                 DONE.add(key)
-
-
-def test_every_exception_is_needed_and_names_a_file(calls):  # noqa: F811
-    lines = [' '.join(words) for _, script in BLOCKS for words in calls(script)]
-    for pattern, file in ELSEWHERE.items():
-        assert (ROOT / file).is_file(), file
-        assert any(re.search(pattern, line) for line in lines), f'no page has {pattern} any more'

@@ -6,7 +6,6 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.registry import init_default_scope
 
 PAGE = (Path(__file__).parents[2] / 'docs/cues.md').read_text(encoding='utf-8')
 BLOCKS = re.findall(r'```python\n(.*?)```', PAGE, flags=re.DOTALL)
@@ -22,7 +21,6 @@ def network(tiny_config):
     """``network(cue)`` -> a tiny IAMNet without classifier of its own."""
 
     def make(cue):
-        init_default_scope('mmdet')
         cfg = tiny_config().model
         cfg.update(peak_head=None)
         cfg.cue = cue

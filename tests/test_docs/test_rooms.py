@@ -1,9 +1,8 @@
 """The rooms in docs/design.md and their arrows are those of the imports."""
 import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from support import ROOT
 
 
 def imported_rooms(path):

@@ -84,26 +84,6 @@ def store_of(features, folder):
     return store
 
 
-@pytest.fixture
-def separable(tmp_path):
-    """Twelve images; class c has a peak in channel c. The store and the labels."""
-    rng = np.random.default_rng(0)
-    labels = [[i % 3] for i in range(12)]
-    features = rng.random((12, 64, 2, 2)) * 0.1
-    for i, (label, ) in enumerate(labels):
-        features[i, label, 1, 1] = 3
-    return store_of(features, tmp_path / 'store'), labels
-
-
-def test_head_learns_what_the_features_tell(config, separable):
-    store, labels = separable
-    torch.manual_seed(0)
-    head = ft.load_model(config).peak_head
-    first = ft.train_head(head, store, labels, recipe(head_steps=1))
-    assert ft.train_head(head, store, labels, recipe(head_steps=60, head_lr=3e-2)) < first / 2
-    assert ft.class_scores(head, store, range(12)).argmax(1).tolist() == [label for label, in labels]
-
-
 def test_held_back_images_do_not_teach_their_judge(config, tmp_path):
     """Labels that are noise: a head that saw the images would rank them well, one that did not cannot."""
     rng = np.random.default_rng(0)
@@ -263,9 +243,3 @@ def test_weights_at_an_address_stay_out_of_the_checkpoint(config):
     assert any(name.startswith('backbone.') for name in ft.own_weights(model))
     model.backbone.init_cfg = dict(type='Pretrained', checkpoint='pip://package')
     assert {name.split('.')[0] for name in ft.own_weights(model)} == {'peak_head', 'filler'}
-
-
-def test_weights_of_another_model_are_refused(config, tmp_path):
-    torch.save(dict(state_dict={'other.weight': torch.ones(1)}), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match="of another model"):
-        ft.load_model(config, str(tmp_path / 'other.pth'))

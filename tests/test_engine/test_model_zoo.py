@@ -1,18 +1,15 @@
-import http.server
-import threading
+import hashlib
 
 import pytest
 import yaml
 
 from mmiam.engine.model_zoo import fetch_weights, load_models
-from mmiam.utils.download import sha256_of
 
 
 @pytest.fixture
 def zoo(tmp_path, monkeypatch):
     """``zoo(**entry)`` -> a model-index.yml whose only model is ``tiny`` with these keys."""
     monkeypatch.setenv('MMIAM_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
 
     def write(**entry):
         models = [dict(dict(Name='tiny', Config='configs/tiny.py'), **entry)]
@@ -23,41 +20,21 @@ def zoo(tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture
-def weights(tmp_path):
-    """(address, sha256) of a file on loopback."""
-    (tmp_path / 'served').mkdir()
-    (tmp_path / 'served' / 'tiny.pth').write_bytes(b'weights' * 1000)
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=str(tmp_path / 'served'))
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}/tiny.pth', sha256_of(tmp_path / 'served' / 'tiny.pth')
-    server.shutdown()
-    server.server_close()
-
-
-def test_weights_of_a_model(zoo, weights, tmp_path):
-    url, sha256 = weights
-    index = zoo(Weights=url, Metadata=dict(SHA256=sha256))
+def test_weights_of_a_model(zoo, server, tmp_path):
+    server.content['/tiny.pth'] = b'weights' * 1000
+    index = zoo(Weights=f'{server.url}/tiny.pth', Metadata=dict(SHA256=hashlib.sha256(b'weights' * 1000).hexdigest()))
     path = fetch_weights('tiny', index=index, progress=False)
-    assert sha256_of(path) == sha256 and str(tmp_path / 'cache') in path
+    assert str(tmp_path / 'cache') in path and open(path, 'rb').read() == server.content['/tiny.pth']
     assert fetch_weights('tiny', tmp_path / 'here', index, progress=False) == str(tmp_path / 'here' / 'tiny.pth')
 
 
-def test_without_a_right_hash_nothing_is_kept(zoo, weights, tmp_path):
+def test_without_a_right_hash_nothing_is_kept(zoo, server, tmp_path):
+    server.content['*'], address = b'weights', f'{server.url}/tiny.pth'
     with pytest.raises(ValueError, match="no 'Metadata: SHA256'|states no"):
-        fetch_weights('tiny', index=zoo(Weights=weights[0]), progress=False)
+        fetch_weights('tiny', index=zoo(Weights=address), progress=False)
     with pytest.raises(ValueError, match='It was removed'):
-        fetch_weights('tiny', index=zoo(Weights=weights[0], Metadata=dict(SHA256='0' * 64)), progress=False)
-    assert not list((tmp_path / 'cache').rglob('*.pth*')) or \
-        all(path.suffix == '.lock' for path in (tmp_path / 'cache').rglob('*.pth*'))
+        fetch_weights('tiny', index=zoo(Weights=address, Metadata=dict(SHA256='0' * 64)), progress=False)
+    assert all(path.suffix == '.lock' for path in (tmp_path / 'cache').rglob('*.pth*'))
 
 
 def test_models_without_weights_and_unknown_names(zoo):

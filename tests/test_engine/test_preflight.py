@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from mmiam.engine import check_config_files
 from mmiam.engine.preflight import check_own_initializers, check_proposals, latest_checkpoint
@@ -91,7 +90,6 @@ def test_weights_that_are_no_numbers(tiny_config, tmp_path):
 
 def test_own_initializers_are_looked_at(tmp_path):
     """Swin reads its file by itself: one of another network is refused all the same."""
-    init_default_scope('mmdet')
     cfg = dict(type='SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
     path = str(tmp_path / 'w.pth')
     net = MODELS.build(dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=path)))

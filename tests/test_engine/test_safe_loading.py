@@ -1,56 +1,46 @@
 import hashlib
-import http.server
 import os
 import pickle
-import threading
 
-import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.logging import HistoryBuffer
-from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from support import Payload
 
 from mmiam.engine import read_checkpoint, safe_loader
 
 
-def test_plain_checkpoints_load(tmp_path):
-    torch.save(dict(state_dict=dict(w=torch.arange(3.)), meta=dict(epoch=1, names=('a', ))), tmp_path / 'a.pth')
-    content = read_checkpoint(str(tmp_path / 'a.pth'))
-    assert content['state_dict']['w'].tolist() == [0, 1, 2] and content['meta'] == dict(epoch=1, names=('a', ))
+@pytest.fixture
+def contents(hostile, tmp_path):
+    """name -> bytes of files that are no checkpoint."""
+    torch.save(dict(w=torch.ones(100), hub=HistoryBuffer([1.], [1])), tmp_path / 'a.pth')
+    torch.save(torch.ones(1), tmp_path / 'b.pth')
+    return dict(hostile=hostile.read_bytes(), empty=b'', cut=(tmp_path / 'a.pth').read_bytes()[:300],
+                tensor=(tmp_path / 'b.pth').read_bytes(), objects=(tmp_path / 'a.pth').read_bytes(),
+                **{f'bare {protocol}': pickle.dumps(Payload(tmp_path / 'payload_ran'), protocol)
+                   for protocol in range(2, 6)})
 
 
-def test_a_payload_is_named_and_does_not_run(hostile):
-    with pytest.raises(ValueError, match=r'hostile.pth is refused and nothing in it was run: .* call posix.mkdir'):
-        read_checkpoint(str(hostile))
+@pytest.mark.parametrize('name, message', [
+    ('hostile', 'is refused and nothing in it was run: .* call posix.mkdir'), ('empty', 'is empty'),
+    ('cut', 'is truncated, damaged or no checkpoint'), ('tensor', 'holds a Tensor, not a checkpoint'),
+    ('objects', 'write its state_dict alone'), *[(f'bare {p}', 'nothing in it was run') for p in range(2, 6)]])
+def test_what_is_no_checkpoint_is_a_sentence_and_does_not_run(contents, name, message, tmp_path):
+    with pytest.raises(FileNotFoundError, match='c.pth does not exist'):
+        read_checkpoint(str(tmp_path / 'c.pth'))
+    (tmp_path / 'c.pth').write_bytes(contents[name])
+    with pytest.raises(ValueError, match=f'c.pth .*{message}'):
+        read_checkpoint(str(tmp_path / 'c.pth'))
 
 
-def test_bare_pickles_do_not_run(hostile, tmp_path):
-    for protocol in range(2, 6):
-        (tmp_path / 'bare.pth').write_bytes(pickle.dumps(Payload(tmp_path / 'payload_ran'), protocol))
-        with pytest.raises(ValueError, match='bare.pth .*nothing in it was run'):
-            read_checkpoint(str(tmp_path / 'bare.pth'))
-
-
-def test_other_contents_are_sentences(tmp_path):
-    path = tmp_path / 'a.pth'
-    with pytest.raises(FileNotFoundError, match='a.pth does not exist'):
-        read_checkpoint(str(path))
-    path.write_bytes(b'')
-    with pytest.raises(ValueError, match='a.pth is empty'):
-        read_checkpoint(str(path))
-    torch.save(dict(w=torch.ones(100)), path)
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(ValueError, match='a.pth is truncated, damaged or no checkpoint'):
-        read_checkpoint(str(path))
-    torch.save(torch.ones(1), path)
-    with pytest.raises(ValueError, match='a.pth holds a Tensor, not a checkpoint'):
-        read_checkpoint(str(path))
-    torch.save(dict(hub=HistoryBuffer([1.], [1]), x=np.float64(1)), path)
-    with pytest.raises(ValueError, match='write its state_dict alone'):
-        read_checkpoint(str(path))
+def test_a_payload_behind_an_address_does_not_run(hostile, tmp_path, monkeypatch, server):
+    monkeypatch.setenv('MMIAM_CACHE', str(tmp_path / 'cache'))
+    server.content['*'] = hostile.read_bytes()
+    digest = hashlib.sha256(hostile.read_bytes()).hexdigest()
+    with safe_loader(), pytest.raises(ValueError, match='nothing in it was run'):
+        CheckpointLoader.load_checkpoint(f'{server.url}/model.pth#sha256={digest}', 'cpu')
 
 
 def test_mmengine_reads_safely_within_the_block_only(hostile, monkeypatch):
@@ -66,34 +56,7 @@ def test_mmengine_reads_safely_within_the_block_only(hostile, monkeypatch):
     assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ
 
 
-def test_a_payload_behind_an_address_does_not_run(hostile, tmp_path, monkeypatch):
-    monkeypatch.setenv('MMIAM_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    data = hostile.read_bytes()
-    digest = f'#sha256={hashlib.sha256(data).hexdigest()}'
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with safe_loader(), pytest.raises(ValueError, match='nothing in it was run'):
-            CheckpointLoader.load_checkpoint(f'http://127.0.0.1:{server.server_port}/model.pth{digest}', 'cpu')
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def pretrained(net, path, **kwargs):
-    init_default_scope('mmdet')
     built = MODELS.build(dict(net, init_cfg=dict(type='Pretrained', checkpoint=str(path), **kwargs)))
     with safe_loader():
         built.init_weights()
@@ -120,7 +83,6 @@ def test_pretrained_weights_of_this_very_network(prefix, tmp_path):
     (dict(type='MobileNetV2', widen_factor=0.1), 'of another model: 0 of')])
 def test_pretrained_weights_of_another_network(other, message, tmp_path):
     """mmengine loads what fits and writes a line into the log."""
-    init_default_scope('mmdet')
     torch.save(MODELS.build(other).state_dict(), tmp_path / 'w.pth')
     with pytest.raises(ValueError, match=f'w.pth .*{message}'):
         pretrained(RESNET, tmp_path / 'w.pth')

@@ -1,4 +1,3 @@
-"""What the cache of cues depends on when the cue is a part of its own."""
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,71 +6,80 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
 from mmiam.engine.cue_mining import open_cue_cache
 from mmiam.engine.hooks import TrainingStageHook
 
 
 @pytest.fixture
-def cache_folder(tiny_config, tmp_path):
-    """``cache_folder(bias)`` -> the cache's folder for a cue whose classifier has this bias; no peak_head."""
-
-    def make(bias):
-        init_default_scope('mmdet')
-        cfg = Config(dict(model=tiny_config().model))
-        cfg.model.peak_head = None
-        cfg.model.cue = dict(
-            type='ClassifierCue', classifier=dict(
-                type='FrozenClassifier', backbone=dict(type='ResNet', depth=18, base_channels=4, out_indices=(3, )),
-                head=dict(type='SoftmaxHead', num_classes=3, in_channels=32)))
-        torch.manual_seed(0)
-        model = MODELS.build(cfg.model)
-        model.cue.classifier.head.classifier.bias.data.fill_(bias)
-        runner = SimpleNamespace(model=model, epoch=0, max_epochs=1, cfg=cfg, work_dir=str(tmp_path / 'run'),
-                                 logger=MMLogger.get_current_instance(),
-                                 message_hub=SimpleNamespace(log_scalars={}))
-        TrainingStageHook(fill_begin=0).before_train_epoch(runner)
-        return model.cue_cache.folder
-
-    return make
-
-
-def test_self_selection_begins_with_its_epoch(tiny_config, tmp_path):
-    init_default_scope('mmdet')
+def runner(tiny_config, tmp_path):
     cfg = Config(dict(model=tiny_config().model))
-    model = MODELS.build(cfg.model)
-    runner = SimpleNamespace(model=model, max_epochs=6, cfg=cfg, work_dir=str(tmp_path),
-                             logger=MMLogger.get_current_instance(),
-                             message_hub=SimpleNamespace(log_scalars={}))
+    return SimpleNamespace(
+        model=MODELS.build(cfg.model), max_epochs=6, cfg=cfg, work_dir=str(tmp_path), _has_loaded=False,
+        logger=MMLogger.get_current_instance(), message_hub=SimpleNamespace(log_scalars={}))
+
+
+def test_stages_self_selection_and_the_cache_begin_with_their_epochs(runner):
+    model = runner.model
     for hook, expected in ((TrainingStageHook(2), [False] * 6),
                            (TrainingStageHook(2, select_begin=4), [False] * 4 + [True] * 2)):
-        found = []
         for runner.epoch in range(6):
             hook.before_train_epoch(runner)
-            found.append(model.sampler.self_selecting)
-        assert found == expected
-    runner.epoch = 5  # resumed there
+            assert model.sampler.self_selecting == expected[runner.epoch]
+            assert model.stage == ('classify' if runner.epoch < 2 else 'fill')
+        assert Path(model.cue_cache.folder).parent.parent == Path(runner.work_dir)
     model.sampler.self_selecting = False
-    TrainingStageHook(2, select_begin=4).before_train_epoch(runner)
+    TrainingStageHook(2, select_begin=4).before_train_epoch(runner)  # resumed in epoch 5
     assert model.sampler.self_selecting
     with pytest.raises(ValueError, match='select_begin=1 lies before fill_begin=2'):
         TrainingStageHook(2, select_begin=1)
 
 
+def test_the_log_of_a_stage_begins_with_it(runner):
+    """The smoothing window would average the losses of both stages."""
+    log = runner.message_hub.log_scalars
+    log.update({'train/loss': 1, 'train/loss_cls': 2, 'train/lr': 3, 'val/loss': 4})
+    hook = TrainingStageHook(1, cache_cues=False)
+    for runner.epoch in range(3):
+        hook.before_train_epoch(runner)
+        assert ('train/loss' in log) == (runner.epoch != 1) and {'train/lr', 'val/loss'} <= set(log)
+        log['train/loss'] = 1
+
+
+def test_the_filling_stage_alone_needs_a_classifier(runner):
+    TrainingStageHook(1).before_train(runner)
+    with pytest.raises(ValueError, match='give its checkpoint, --cfg-options load_from='):
+        TrainingStageHook(0).before_train(runner)
+    runner._has_loaded = True
+    TrainingStageHook(0).before_train(runner)
+
+
+# ------------------------------------------------------------------------------- what the cache of cues depends on
 @pytest.fixture
 def folder_of(tiny_config, tmp_path, mini_voc):
-    """``folder_of(change)`` -> the cache's folder of a config after ``change(config)``, with the same weights."""
+    """``folder_of(change, bias)`` -> the cache's folder of a config after ``change(config)``, with the same weights."""
     root = mini_voc()
 
-    def make(change=lambda cfg: None):
-        init_default_scope('mmdet')
+    def make(change=lambda cfg: None, bias=None):
         cfg = tiny_config(root)
         change(cfg)
         torch.manual_seed(0)
-        return Path(open_cue_cache(MODELS.build(Config(dict(model=cfg.model)).model), cfg, str(tmp_path), 1.).folder)
+        model = MODELS.build(Config(dict(model=cfg.model)).model)
+        if bias is not None:
+            model.cue.classifier.head.classifier.bias.data.fill_(bias)
+        return Path(open_cue_cache(model, cfg, str(tmp_path), 1.).folder)
 
     return make
+
+
+def test_weights_of_a_cue_of_its_own_are_part_of_the_fingerprint(folder_of):
+    def change(cfg):
+        cfg.model.peak_head = None
+        cfg.model.cue = dict(type='ClassifierCue', classifier=dict(
+            type='FrozenClassifier', backbone=dict(type='ResNet', depth=18, base_channels=4, out_indices=(3, )),
+            head=dict(type='SoftmaxHead', num_classes=3, in_channels=32)))
+
+    assert folder_of(change, 0.) == folder_of(change, 0.) != folder_of(change, 1.)
 
 
 @pytest.mark.parametrize('key, value', [
@@ -102,32 +110,3 @@ def test_what_cues_do_not_depend_on_is_not(folder_of):
                        ('model.backbone.init_cfg', dict(_delete_=True, type='Pretrained', checkpoint='else.pth')),
                        ('train_dataloader.batch_size', 7)):
         assert folder_of(lambda cfg: cfg.merge_from_dict({key: value})) == plain, key  # noqa: B023
-
-
-def test_weights_of_the_cue_are_part_of_the_fingerprint(cache_folder):
-    assert cache_folder(0.) == cache_folder(0.) != cache_folder(1.)
-
-
-def test_the_log_of_a_stage_begins_with_it(tiny_config, tmp_path):
-    """The smoothing window would average the losses of both stages."""
-    init_default_scope('mmdet')
-    cfg = Config(dict(model=tiny_config().model))
-    hub = SimpleNamespace(log_scalars={'train/loss': 1, 'train/loss_cls': 2, 'train/lr': 3, 'val/loss': 4})
-    runner = SimpleNamespace(model=MODELS.build(cfg.model), max_epochs=3, cfg=cfg, work_dir=str(tmp_path),
-                             logger=MMLogger.get_current_instance(), message_hub=hub)
-    hook = TrainingStageHook(1, cache_cues=False)
-    for runner.epoch in range(3):
-        hook.before_train_epoch(runner)
-        assert ('train/loss' in hub.log_scalars) == (runner.epoch != 1)
-        assert {'train/lr', 'val/loss'} <= set(hub.log_scalars)
-        hub.log_scalars['train/loss'] = 1
-
-
-def test_the_filling_stage_alone_needs_a_classifier(tiny_config):
-    init_default_scope('mmdet')
-    runner = SimpleNamespace(model=MODELS.build(Config(dict(model=tiny_config().model)).model), _has_loaded=False)
-    TrainingStageHook(1).before_train(runner)
-    with pytest.raises(ValueError, match='give its checkpoint, --cfg-options load_from='):
-        TrainingStageHook(0).before_train(runner)
-    runner._has_loaded = True
-    TrainingStageHook(0).before_train(runner)

@@ -3,9 +3,6 @@ import math
 import pytest
 import torch
 from mmdet.registry import METRICS
-from mmengine.registry import init_default_scope
-
-init_default_scope('mmdet')
 
 
 def evaluate(samples, **kwargs):

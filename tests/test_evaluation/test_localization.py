@@ -9,36 +9,9 @@ from mmiam.evaluation.functional.localization import (
 )
 
 
-def slow_iou(first, second):
-    """IoU by counting unit cells; integer boxes."""
-    cells = [{(x, y) for x in range(int(b[0]), int(b[2])) for y in range(int(b[1]), int(b[3]))}
-             for b in (first, second)]
-    return len(cells[0] & cells[1]) / len(cells[0] | cells[1]) if cells[0] | cells[1] else 0.
-
-
-def flood(mask):
-    """Components (8 neighbors) as lists of (y, x)."""
-    left, found = {(y, x) for y, x in np.argwhere(mask)}, []
-    while left:
-        stack, part = [left.pop()], []
-        while stack:
-            y, x = stack.pop()
-            part.append((y, x))
-            for step in [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]:
-                if step in left:
-                    left.remove(step)
-                    stack.append(step)
-        found.append(part)
-    return found
-
-
-def test_box_ious_by_hand_and_by_counting():
+def test_box_ious_by_hand():
     assert box_ious([[0, 0, 2, 2]], [[1, 1, 3, 3], [0, 0, 2, 2], [2, 0, 4, 2], [1, 1, 1, 5]])[0].tolist() == [
         pytest.approx(1 / 7), 1, 0, 0]
-    rng = np.random.default_rng(0)
-    boxes = np.sort(rng.integers(0, 8, (2, 12, 2, 2)), axis=2).reshape(2, 12, 4)
-    expected = [[slow_iou(a, b) for b in boxes[1]] for a in boxes[0]]
-    np.testing.assert_allclose(box_ious(*boxes), expected)
 
 
 def test_sweep_by_hand():
@@ -50,24 +23,6 @@ def test_sweep_by_hand():
     assert boxes.shape == (255, 4)
     assert boxes[0].tolist() == [1, 1, 6, 7] and boxes[126].tolist() == [1, 1, 6, 7]  # 127 = int(255 / 2)
     assert boxes[127].tolist() == [8, 2, 11, 5] and boxes[254].tolist() == [8, 2, 11, 5]
-
-
-def test_sweep_against_a_flood_fill():
-    rng = np.random.default_rng(1)
-    ys, xs = np.mgrid[:24, :30]
-    score_map = sum(height * np.exp(-((ys - y)**2 + (xs - x)**2) / (2 * width**2)) for y, x, width, height in
-                    [(6, 7, 4.5, 1.), (17, 22, 2.5, 1.6)]) + 1e-4 * rng.random((24, 30))
-    boxes = sweep_boxes(score_map)
-    levels = np.floor((score_map - score_map.min()) / np.ptp(score_map) * 255)
-    switches = set()
-    for level in range(20, 255, 5):
-        parts = sorted(flood(levels > level), key=len)
-        if len(parts) > 1 and len(parts[-1]) - len(parts[-2]) < 12:
-            continue  # areas of contours and numbers of pixels may disagree on which is larger
-        ys_, xs_ = zip(*parts[-1])
-        assert boxes[level].tolist() == [min(xs_), min(ys_), max(xs_) + 1, max(ys_) + 1], level
-        switches.add(boxes[level][0] > 12)
-    assert switches == {True, False}  # both blobs were the largest at some threshold
 
 
 def test_sweep_of_maps_without_contrast_and_of_bad_ones():

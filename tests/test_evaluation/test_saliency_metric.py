@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import METRICS
-from mmengine.registry import init_default_scope
 
 from mmiam.evaluation.functional.saliency import image_saliency, saliency_scores
 from mmiam.utils.rle import encode_masks
 
-init_default_scope('mmdet')
 RNG = np.random.default_rng(0)
 MAPS, MASKS, VOID = RNG.random((3, 6, 7)), RNG.random((3, 6, 7)) < .4, RNG.random((3, 6, 7)) < .2
 

@@ -1,13 +1,12 @@
 """Cues from classifiers, alone and inside of IAMNet."""
-from types import SimpleNamespace
-
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.registry import init_default_scope
+from test_iam_net import build as build_net  # noqa: F401  (a fixture)
+from test_iam_net import quarters
 
-from mmiam.models.cues import ClassMapCue, PeakResponseCue
+from mmiam.models.cues import PeakResponseCue
 
 CLASS_MAPS = dict(type='ClassMapCue')
 IMAGENET = dict(mean=(127.5, ) * 3, std=(127.5, ) * 3)
@@ -20,7 +19,6 @@ def classifier(head='SoftmaxHead', classes=6, **kwargs):
 
 
 def build(**kwargs):
-    init_default_scope('mmdet')
     torch.manual_seed(0)
     cue = MODELS.build(dict(type='ClassifierCue', **kwargs))
     if cue.classifier is not None:
@@ -60,61 +58,12 @@ def run(cue, count, image_labels=None):
     return found.cues
 
 
-def check_form(cue, size=(64, 96)):
-    count = len(cue)
-    assert cue.labels.shape == cue.class_scores.shape == cue.peak_scores.shape == (count, )
-    assert cue.peaks.shape == cue.places.shape == (count, 2)
-    assert cue.maps.shape == cue.cams.shape == (count, *size)
-    assert (cue.maps >= 0).all() and (cue.maps.amax((1, 2)) > 0).all() and cue.cams.isfinite().all()
-    if 'prms' in cue:
-        assert cue.prms.equal(cue.maps)
-        torch.testing.assert_close(cue.prms.sum((1, 2)), torch.ones(count))
-
-
-@pytest.mark.parametrize('response', [None, CLASS_MAPS], ids=['prm', 'cam'])
-@pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
-def test_form(response, head):
-    found = run(build(classifier=classifier(head), response=response), 2)
-    assert len(found) == 2 and all(len(cue) for cue in found)
-    for cue in found:
-        check_form(cue)
-        assert ('prms' in cue) == (response is None)
-        if response:
-            assert len(set(cue.labels.tolist())) == len(cue)
-
-
 def test_peak_responses_are_those_of_the_classifier_on_its_own_normalisation():
     cue = build(classifier=classifier())
     expected = PeakResponseCue()(cue.classifier, images() / 127.5 - 1)
     for one, other in zip(run(cue, 2), expected.cues):
         assert one.labels.tolist() == other.labels.tolist() and one.peaks.tolist() == other.peaks.tolist()
         torch.testing.assert_close(one.prms, other.prms)
-
-
-def test_class_maps_by_hand():
-    """One feature map of ones and twos; the head multiplies it by 1, -1 and 0.5: the second class has no cue."""
-    init_default_scope('mmdet')
-    head = MODELS.build(dict(type='PeakStimulationHead', num_classes=3, in_channels=1, sub_pixel=1, class_thr=-9.,
-                             peak_thr=-9.))
-    head.classifier.weight.data[:, 0, 0, 0] = torch.tensor([1., -1., .5])
-    head.classifier.bias.data.zero_()
-    feature = torch.tensor([[1., 1.], [1., 2.]])[None, None]
-    network = SimpleNamespace(extract_feat=lambda images: (feature, ), peak_head=head, cell_offset=lambda size: (0, 0))
-    _, scores, (cue, ) = ClassMapCue()(network, torch.zeros(1, 3, 2, 2))
-    assert cue.labels.tolist() == [0, 2] and cue.peaks.tolist() == [[1, 1], [1, 1]]
-    assert cue.cams.tolist() == [[[1, 1], [1, 2]], [[.5, .5], [.5, 1]]]
-    assert cue.maps.equal(cue.cams) and 'prms' not in cue and cue.places.tolist() == [[1, 1], [1, 1]]
-    assert scores.shape == (1, 3)
-
-
-def test_class_maps_need_no_gradient(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise AssertionError('back-propagation')
-
-    monkeypatch.setattr('mmiam.models.cues.peak_cues.trace', refuse)
-    assert len(run(build(classifier=classifier(), response=CLASS_MAPS), 2)[0])
-    with pytest.raises(AssertionError, match='back-propagation'):
-        run(build(classifier=classifier()), 2)
 
 
 def test_groups_rename_add_up_and_leave_out():
@@ -129,14 +78,6 @@ def test_groups_rename_add_up_and_leave_out():
     torch.testing.assert_close(seven, torch.full_like(seven, probability[0] + probability[1]))
     others = grouped.class_scores[grouped.labels == 3].sigmoid()
     torch.testing.assert_close(others, torch.full_like(others, probability[5]))
-
-
-def test_the_best_class_is_sought_among_those_that_count():
-    best = run(build(classifier=classifier(top_k=1)), 1)[0].labels[0]
-    rest = [label for label in range(6) if label != best]
-    for groups in ({0: rest}, {0: rest[:1]}):
-        cue, = run(build(classifier=classifier(top_k=1), groups=groups), 1)
-        assert len(cue) and set(cue.labels.tolist()) == {0}
 
 
 @pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
@@ -156,23 +97,17 @@ def test_bad_options():
 
 # ---------------------------------------------------------------------------------------------------- inside of IAMNet
 @pytest.fixture
-def network(tiny_config):
+def network(build_net):  # noqa: F811
     def make(**overrides):
-        init_default_scope('mmdet')
-        cfg = tiny_config().model
-        for name in overrides:
-            cfg.pop(name, None)
-        cfg.update(overrides)
-        torch.manual_seed(0)
-        model = MODELS.build(cfg)
-        if model.peak_head is not None:
-            model.peak_head.classifier.bias.data.fill_(1.)
+        model = build_net(**overrides)
         if getattr(model.cue, 'classifier', None) is not None:
             randomise(model.cue.classifier.head.classifier)
         model.filler.decoder.layers[-1].bias.data.fill_(2.)
-        return model.eval()
+        return model
 
     return make
+
+
 
 
 def predict(model, *given):
@@ -229,16 +164,11 @@ def test_image_labels_of_the_sample_restrict_another_classifier(network):
 
 
 def test_training_with_another_cue_moves_the_filler_alone(network):
-    import numpy as np
-
-    from mmiam.proposals import SegmentProposals
-    rows, columns = np.mgrid[:64, :64]
-    proposals = SegmentProposals([(rows >= 32) * 2 + (columns >= 32)], [np.eye(4, dtype=bool)])
     model = network(peak_head=None, sampler=dict(type='ProposalPseudoGTSampler', overlap_thr=0.),
                     cue=dict(type='ClassifierCue', classifier=classifier(classes=4), groups='agnostic')).train()
     model.set_stage('fill')
     sample, = samples(1, (64, 64), image_labels=[0])
-    sample.segment_proposals = proposals
+    sample.segment_proposals = quarters()
     model.loss(images(1, (64, 64)) / 255, [sample])['loss_fill'].backward()
     assert any(parameter.grad.abs().sum() > 0 for parameter in model.filler.parameters())
     assert all(parameter.grad is None for parameter in [*model.cue.parameters(), *model.backbone.parameters()])

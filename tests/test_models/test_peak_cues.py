@@ -4,7 +4,6 @@ import math
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
 from test_iam_net import build, image, run_predict, sample  # noqa: F401  (a fixture)
 
 from mmiam.models.cues import ClassMapCue, PeakGaussianCue, PeakResponseCue
@@ -17,7 +16,6 @@ class Network(torch.nn.Module):
 
     def __init__(self, offset=(0, 0)):
         super().__init__()
-        init_default_scope('mmdet')
         self.offset = offset
         self.pool = torch.nn.AvgPool2d(8)
         self.peak_head = MODELS.build(dict(

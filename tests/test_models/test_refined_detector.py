@@ -4,7 +4,6 @@ import torch
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 SIZE = 48
@@ -42,7 +41,6 @@ class StandIn(BaseDetector):
 @pytest.fixture
 def scene():
     """(image BGR uint8 (3, H, W) of a red disc on blue, its mask, a coarse mask in blocks of 8 pixels)."""
-    init_default_scope('mmdet')
     rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing='ij')
     disc = (rows - 24)**2 + (columns - 22)**2 < 15**2
     image = torch.zeros(3, SIZE, SIZE, dtype=torch.uint8)

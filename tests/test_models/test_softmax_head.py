@@ -25,6 +25,7 @@ def test_peaks_of_the_most_probable_class_by_hand():
     assert cue.peak_scores.tolist() == [9, 6]
     probability = math.exp(2) / (math.exp(1) + math.exp(2) + 1)
     assert cue.class_scores.sigmoid().tolist() == pytest.approx([probability] * 2)
+    assert head().find_cues(response() * 100)[1][0].class_scores.isfinite().all()  # certain
 
 
 def test_which_classes_an_image_has():
@@ -54,28 +55,6 @@ def test_groups_are_chosen_by_the_sum_of_their_classes():
     assert head(targets=torch.tensor([4, 4, 0])).find_cues(maps, [[0, 2]])[1][0].labels.tolist() == [2]
     sums = group_sums(torch.tensor([[.24, .67, .09]]), torch.tensor([2, -1, 2]))
     torch.testing.assert_close(sums, torch.tensor([[0, 0, .33]]))
-
-
-def test_relative_peak_threshold():
-    cue = head(relative_peak_thr=.7).find_cues(response())[1][0]
-    assert cue.peaks.tolist() == [[0, 0]]
-
-
-def test_images_are_independent_and_scores_of_certain_classes_are_finite():
-    maps = torch.cat([response(), response().flip(1) * 100])
-    scores, cues = head().find_cues(maps)
-    alone = head().find_cues(maps[1:])[1][0]
-    assert cues[1].labels.tolist() == alone.labels.tolist() == [1, 1]
-    assert cues[1].class_scores.isfinite().all()
-
-
-def test_scores_are_those_of_the_linear_layer_on_pooled_features():
-    one = head()
-    feats = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        scores, _ = one.find_cues(one((feats, )))
-        linear = feats.mean((2, 3)) @ one.classifier.weight[:, :, 0, 0].T + one.classifier.bias
-    torch.testing.assert_close(scores, linear)
 
 
 def test_it_does_not_train():

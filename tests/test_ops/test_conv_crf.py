@@ -5,8 +5,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from support import Seen
 
 from mmiam.ops.conv_crf import conv_crf
 
@@ -100,18 +99,6 @@ def test_every_constant_has_its_place(mode):
     constants = dict(pos_sigma=2., pos_compat=1.5, col_sigma=20., col_compat=4., weight=.3, unary_weight=.7)
     fast = conv_crf(unary, image, 5, 2, 3, mode=mode, **constants)
     assert torch.allclose(fast, slow_crf(unary, image, 5, 2, 3, mode, **constants), rtol=1e-9)
-    default = conv_crf(unary, image, 5, 2, 3, mode=mode)
-    for name, value in constants.items():
-        assert (conv_crf(unary, image, 5, 2, 3, mode=mode, **{name: value}) - default).abs().max() > 1e-6, name
-
-
-@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
-def test_two_labels_as_one_plane_or_as_two(mode, monkeypatch):
-    unary, image = random_case(3, 2, (9, 10))
-    one = conv_crf(unary, image, mode=mode)
-    module = sys.modules[conv_crf.__module__]
-    monkeypatch.setattr(module, '_TwoLabels', module._ManyLabels)
-    assert torch.allclose(one, conv_crf(unary, image, mode=mode), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('blur', [1, 2])
@@ -138,37 +125,6 @@ def test_shares_of_instances_do_not_show(mode, labels, pixels, part, monkeypatch
     assert torch.allclose(conv_crf(unary, image, blur=2, mode=mode), whole, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
-@pytest.mark.parametrize('labels', [2, 4])
-def test_uniform_stays_uniform(mode, labels):
-    _, image = random_case(size=(7, 9))
-    out = conv_crf(torch.full((1, labels, 7, 9), 3.), image.float(), mode=mode)
-    assert torch.allclose(out, torch.full_like(out, 1 / labels), atol=1e-6)
-
-
-def test_instances_do_not_touch_each_other():
-    unary, image = random_case(3, 2, (9, 10))
-    together = conv_crf(unary, image)
-    for i in range(3):
-        assert torch.allclose(conv_crf(unary[i:i + 1], image)[0], together[i], rtol=1e-9, atol=1e-12)
-
-
-class _Seen(TorchDispatchMode):
-    """Values that passed through exp, and the largest memory block that an operation returned, in values."""
-
-    def __init__(self):
-        super().__init__()
-        self.exponentials = self.largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        tensors = [value for value in tree_flatten(out)[0] if isinstance(value, torch.Tensor)]
-        if func.__name__.startswith('exp_'):
-            self.exponentials += sum(tensor.numel() for tensor in tensors)
-        self.largest = max([self.largest, *(t.untyped_storage().nbytes() // t.element_size() for t in tensors)])
-        return out
-
-
 @pytest.mark.parametrize('size', [(24, 25), (240, 250)])  # kernels kept for all iterations, and computed anew
 def test_one_filter_bank_for_all_instances_and_no_copies_of_the_window(size, monkeypatch):
     monkeypatch.setattr('mmiam.ops.parallel.num_workers', lambda device: 1)  # in this thread, where it is seen
@@ -176,26 +132,13 @@ def test_one_filter_bank_for_all_instances_and_no_copies_of_the_window(size, mon
     window = 7**2 * image[0].numel()
     seen = []
     for num in (1, 5):
-        with _Seen() as mode:
+        with Seen() as mode:
             conv_crf(unary[:num], image, 7, blur=1)
         seen.append(mode)
     # each kernel serves both directions: half of the window, and more where strips of rows overlap
     assert window / 3 < seen[0].exponentials
     assert seen[1].exponentials < (1.1 if size == (24, 25) else 2) * seen[0].exponentials
-    with _Seen() as unfolded:
-        F.unfold(unary[:1].softmax(1), 7, padding=3)
-    assert unfolded.largest >= 2 * window  # the measure sees such a copy, of one instance
-    assert seen[1].largest < window
-
-
-def test_smooths_within_colors_and_not_across():
-    image = torch.zeros(3, 8, 16)
-    image[:, :, 8:] = 200.
-    unary = torch.zeros(1, 2, 8, 16)
-    unary[0, 1, :, :8], unary[0, 1, :, 8:] = 2., -2.
-    clean = unary[0, 1] > 0
-    unary[0, 1, 3, 3], unary[0, 1, 4, 12] = -2., 2.  # a speck of the other label on each side
-    assert torch.equal(conv_crf(unary, image, blur=1).argmax(1)[0] == 1, clean)
+    assert 0 < seen[1].largest < window  # F.unfold of one instance has two of them
 
 
 def test_arguments_stay_and_any_number_of_instances():
@@ -214,12 +157,6 @@ def test_half_precision_and_whole_numbers():
     out = conv_crf(unary, image)
     exact = conv_crf(unary.double(), image.double()).float()
     assert out.dtype == torch.float32 and torch.allclose(out, exact, atol=1e-5)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device and pytest -k cuda')
-def test_cuda_equals_cpu():
-    unary, image = random_case(3, 2, (20, 17))
-    assert torch.allclose(conv_crf(unary.cuda(), image.cuda()).cpu(), conv_crf(unary, image), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize('change,message', [

@@ -3,8 +3,7 @@ import math
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from support import Seen
 
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
 from mmiam.ops.extent_filling import kernel as filling_kernel
@@ -58,12 +57,8 @@ def test_weights_sum_to_one_inside(mode, side, size):
     weights = normalize_filling_weights(logits, side, mode)
     assert weights.shape == (2, 3, side**2, *size)
     assert (weights >= 0).all() and torch.allclose(weights.sum(2), torch.ones(2, 3, *size))
-    for tap in range(side**2):
-        dy, dx = tap // side - side // 2, tap % side - side // 2
-        for y in range(size[0]):
-            for x in range(size[1]):
-                if not (0 <= y + dy < size[0] and 0 <= x + dx < size[1]):
-                    assert (weights[:, :, tap, y, x] == 0).all()
+    inside = torch.nn.functional.unfold(torch.ones(1, 1, *size), side, padding=side // 2).view(side**2, *size)
+    assert not (weights * (1 - inside)).any()
 
 
 @pytest.mark.parametrize('mode', ['relu_sum', 'abs_sum'])
@@ -96,12 +91,6 @@ def test_equals_the_loop(num, images, index, side, size, steps):
         assert torch.allclose(a, b, rtol=1e-11, atol=1e-13)
 
 
-def test_equals_the_loop_in_float32_over_many_steps():
-    features, weights = random_case(2, 1, 3, 3, (24, 24), torch.float32)
-    fast, slow = extent_filling(features, weights, 24), slow_filling(features, weights, 24)
-    assert (fast - slow).abs().max() <= 1e-5 * slow.abs().max()
-
-
 def test_blocks_do_not_show(monkeypatch):
     features, weights = random_case(5, 1, 7, 3, (4, 5))
 
@@ -131,14 +120,6 @@ def test_steps_kept_for_backward_do_not_show(steps, stretch, monkeypatch):
         assert torch.allclose(fast, slow, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize('steps', [1, 5, 112, 1000])
-def test_a_stretch_is_between_one_step_and_all(steps):
-    for planes, side in ((1, 2), (8, 112), (8, 2000)):
-        layout = filling_kernel._Layout((side, side), 3, steps)
-        stretch = layout.stretch([(slice(0, planes), [slice(0, 1)])], torch.device('cpu'))
-        assert min(steps, math.isqrt(steps) // 2) <= stretch <= steps and stretch >= 1
-
-
 def test_weights_outside_the_image_do_not_count():
     features, weights = random_case(2, 1, 2, 3, (3, 4))
     dirty = torch.where(weights == 0, 7., weights).requires_grad_()
@@ -146,23 +127,6 @@ def test_weights_outside_the_image_do_not_count():
     assert torch.equal(out, extent_filling(features, weights, 4))
     out.sum().backward()
     assert (dirty.grad[weights == 0] == 0).all() and (dirty.grad[weights > 0] != 0).any()
-
-
-@pytest.mark.parametrize('mode', ['softmax', 'relu_sum', 'abs_sum'])
-def test_a_constant_field_is_a_fixed_point(mode):
-    logits = torch.randn(1, 4 * 9, 6, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    field = torch.tensor([1., -2., .5, 0.], dtype=torch.float64).view(1, 4, 1, 1).expand(2, 4, 6, 9)
-    assert torch.allclose(extent_filling(field, normalize_filling_weights(logits, 3, mode), 50), field)
-
-
-def test_a_corner_reaches_the_opposite_corner_in_n_steps():
-    size = 12
-    features = torch.zeros(1, 1, size, size)
-    features[0, 0, 0, 0] = 1
-    weights = normalize_filling_weights(torch.zeros(1, 9, size, size))
-    assert extent_filling(features, weights, size - 2)[0, 0, -1, -1] == 0
-    assert extent_filling(features, weights, size - 1)[0, 0, -1, -1] > 0
-    assert extent_filling(features, weights, size)[0, 0, -1, -1] > 0
 
 
 @pytest.mark.parametrize('mode', ['softmax', 'relu_sum', 'abs_sum'])
@@ -220,42 +184,11 @@ def test_empty_and_zero_steps():
     assert extent_filling(features[:0], weights.expand(2, -1, -1, -1, -1), 3).shape == (0, 2, 4, 5)
 
 
-class _LargestTensor(TorchDispatchMode):
-    """Remembers the largest memory block that an operation returned."""
-
-    def __init__(self):
-        super().__init__()
-        self.largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for value in tree_flatten(out)[0]:
-            if isinstance(value, torch.Tensor):
-                self.largest = max(self.largest, value.untyped_storage().nbytes() // value.element_size())
-        return out
-
-
 def test_weights_are_not_copied_per_instance():
     features, weights = random_case(num=8, channels=2, size=(40, 40), dtype=torch.float32)
-    per_instance = 8 * weights.numel()
-    with _LargestTensor() as fast:
-        extent_filling(features.clone().requires_grad_(), weights.clone().requires_grad_(), 2).sum().backward()
-    with _LargestTensor() as slow:
-        torch.nn.functional.unfold(features, 3, padding=1)
-    assert slow.largest >= per_instance  # the measure sees such a copy
-    assert fast.largest < per_instance / 2
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device and pytest -k cuda')
-def test_cuda_equals_cpu():
-    features, weights = random_case(3, 1, 4, 3, (20, 17), torch.float32)
-    results = []
-    for device in ('cpu', 'cuda'):
-        x, w = (t.to(device, copy=True).requires_grad_() for t in (features, weights))
-        out = extent_filling(x, w, 17)
-        results.append([t.cpu() for t in (out, *torch.autograd.grad(out.square().sum(), [x, w]))])
-    for a, b in zip(*results):
-        assert (a - b).abs().max() <= 1e-5 * a.abs().max()
+    with Seen() as seen:
+        extent_filling(features.requires_grad_(), weights.requires_grad_(), 2).sum().backward()
+    assert 0 < seen.largest < 8 * weights.numel() / 2
 
 
 @pytest.mark.parametrize('change,message', [

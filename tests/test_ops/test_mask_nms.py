@@ -42,13 +42,6 @@ def test_a_dropped_mask_drops_nothing():
     assert mask_nms(masks, scores, .5).tolist() == [0, 1, 2]  # 0.5 does not exceed 0.5
 
 
-def test_classes():
-    masks = strips((0, 6), (0, 6), (0, 6))
-    scores = torch.tensor([.1, .9, .5])
-    assert mask_nms(masks, scores, .3).tolist() == [1]
-    assert mask_nms(masks, scores, .3, torch.tensor([0, 1, 0])).tolist() == [1, 2]
-
-
 @pytest.mark.parametrize('seed', range(8))
 def test_equals_the_loop(seed, monkeypatch):
     if seed % 2:  # several chunks of pixels; the package's attribute of this name is the function

@@ -8,17 +8,16 @@ import sys
 import sysconfig
 import threading
 import zipfile
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from support import ROOT
 
 from mmiam.engine.model_zoo import load_models
 from mmiam.version import __version__
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PARTS = ('mmiam', 'configs', 'tools', 'demo', 'requirements', 'setup.py', 'pyproject.toml', 'README.md', 'MANIFEST.in',
          'model-index.yml', 'LICENSE')
 PACKAGE_FILES = ('.py', '.pth', '.safetensors', '.json', '.yml', '.md')

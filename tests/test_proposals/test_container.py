@@ -64,11 +64,6 @@ def test_resize_takes_the_nearest_pixel_center(size):
     np.testing.assert_array_equal(resized.masks(), expected)
 
 
-def test_resize_and_flip_commute():  # at sizes where no pixel center falls between two pixels
-    proposals, _, _ = random_proposals(size=(12, 18))
-    np.testing.assert_array_equal(proposals.resize((36, 6)).flip().masks(), proposals.flip().resize((36, 6)).masks())
-
-
 def test_crop_and_select():
     proposals, maps, members = random_proposals()
     masks = dense(maps, members)
@@ -102,15 +97,6 @@ def test_cropped_away_and_empty():
     assert empty.pairwise_iou().shape == (0, 0)
 
 
-def test_memory_of_1500_proposals():
-    rng = np.random.default_rng(0)
-    maps = [rng.integers(0, 1000, (375, 500)) for _ in range(2)]
-    members = [rng.random((750, 1000)) < 0.1 for _ in range(2)]
-    proposals = SegmentProposals(maps, members, np.zeros(1500))
-    assert len(proposals) == 1500
-    assert proposals.nbytes <= 2e6
-
-
 @pytest.mark.parametrize('maps, members, kwargs, message', [
     ([], [], {}, 'at least one'),
     ([np.zeros((2, 2), int)], [], {}, 'one membership table'),
@@ -124,16 +110,6 @@ def test_memory_of_1500_proposals():
 def test_contradictions_are_refused(maps, members, kwargs, message):
     with pytest.raises(ValueError, match=message):
         SegmentProposals(maps, members, **kwargs)
-
-
-def test_bad_arguments():
-    proposals, _, _ = random_proposals()
-    with pytest.raises(ValueError, match='flip direction'):
-        proposals.flip('sideways')
-    with pytest.raises(ValueError, match='positive'):
-        proposals.resize((0, 4))
-    with pytest.raises(IndexError):
-        proposals.masks([11])
 
 
 @pytest.mark.parametrize('score', [np.nan, np.inf, 1e308])

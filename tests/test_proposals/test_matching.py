@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -37,35 +36,17 @@ def test_by_hand():
     torch.testing.assert_close(scores, torch.tensor([[.5 * .3 + .2 + .3, .5]]))  # the whole image has no contour
 
 
-@pytest.mark.parametrize('side', [1, 3, 5])
-@pytest.mark.parametrize('alpha', [0., .8])
-def test_equals_slow_reference(side, alpha):
-    proposals, _, _ = random_proposals(labels=(5, 12), counts=(7, 70))
-    prms = random_maps(3, proposals.size)
-    scores, mass = match_proposals(prms, proposals, alpha, side)
-    expected = slow_scores(prms.numpy(), proposals.masks(), alpha, side)
-    np.testing.assert_allclose(scores.numpy(), expected[0], atol=1e-12)
-    np.testing.assert_allclose(mass.numpy(), expected[1], atol=1e-12)
-
-
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6))
-def test_equals_slow_reference_anywhere(height, width, labels, seed):
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6), st.sampled_from([1, 3, 5]),
+       st.floats(0, 2))
+def test_equals_slow_reference(height, width, labels, seed, side, alpha):
     proposals, _, _ = random_proposals(seed, (height, width), (labels, 3), (4, 3))
     prms = random_maps(2, (height, width), seed)
-    scores, _ = match_proposals(prms, proposals)
-    np.testing.assert_allclose(scores.numpy(), slow_scores(prms.numpy(), proposals.masks(), .8, 5)[0], atol=1e-12)
-
-
-def test_contour_is_the_morphological_gradient():
-    proposals, _, _ = random_proposals(size=(20, 24), labels=(6, 30))
-    prms = random_maps(2, proposals.size)
-    scores, mass = match_proposals(prms, proposals)
-    contours = torch.from_numpy(np.stack([
-        cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
-        for mask in proposals.masks().astype(np.uint8)]))
-    expected = .8 * mass + torch.einsum('phw,nhw->pn', prms, contours.double())
-    torch.testing.assert_close(scores, expected, atol=1e-12, rtol=0)
+    for found, expected in zip(match_proposals(prms, proposals, alpha, side),
+                               slow_scores(prms.numpy(), proposals.masks(), alpha, side)):
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    default = slow_scores(prms.numpy(), proposals.masks(), .8, 5)[0]
+    np.testing.assert_allclose(match_proposals(prms, proposals)[0].numpy(), default, atol=1e-12)
 
 
 def test_float32_maps_stay_within_1e_6_and_keep_their_type():
@@ -94,26 +75,25 @@ def test_nothing_to_match():
     assert match_proposals(torch.zeros(0, 13, 17), proposals)[0].shape == (0, 11)
     assert match_proposals(torch.zeros(2, 13, 17), SegmentProposals.empty((13, 17)))[1].shape == (2, 0)
     assert not match_proposals(torch.zeros(2, 13, 17), proposals)[0].any()
-
-
-def test_sizes_must_agree():
-    proposals, _, _ = random_proposals()
     for shape in [(13, 17), (1, 17, 13)]:
         with pytest.raises(ValueError, match='prms must be'):
             match_proposals(torch.zeros(shape), proposals)
 
 
 @pytest.mark.parametrize('size', [(9, 7), (1, 1), (16, 5)])
-def test_proposal_iou_equals_expanded_masks(size):
+@pytest.mark.parametrize('void_share', [None, .2])
+def test_proposal_iou_equals_expanded_masks(size, void_share):
     proposals, _, _ = random_proposals(size=size)
-    masks = proposals.masks(np.arange(len(proposals)))
-    wanted = torch.rand(4, *size, generator=torch.Generator().manual_seed(1)) > 0.5
+    rng = np.random.default_rng(1)
+    wanted = rng.random((4, *size)) > 0.5
     wanted[0] = False
-    found = proposal_iou(wanted, proposals)
-    for i, one in enumerate(wanted.numpy()):
-        for j, mask in enumerate(masks):
-            union = (one | mask).sum()
-            assert found[i, j] == pytest.approx((one & mask).sum() / union if union else 0.)
+    void = None if void_share is None else rng.random(size) < void_share
+    valid = np.ones(size, bool) if void is None else ~void
+    found = proposal_iou(wanted, proposals, void)
+    for i, one in enumerate(wanted):
+        for j, mask in enumerate(proposals.masks()):
+            union = ((one | mask) & valid).sum()
+            assert found[i, j] == pytest.approx((one & mask & valid).sum() / union if union else 0.)
 
 
 def test_proposal_iou_names_the_wrong_size():

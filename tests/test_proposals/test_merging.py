@@ -24,17 +24,6 @@ def test_region_stats_by_hand():
     np.testing.assert_allclose(union.box, [[0, 0, 1, 1]])
 
 
-def test_merged_statistics_are_those_of_the_union():
-    rng = np.random.default_rng(0)
-    label_map = np.repeat(np.arange(6), 8).reshape(6, 8)
-    color = rng.integers(0, 5, (3, 6, 8))
-    stats = stats_of(label_map, color)
-    union = stats.merged(np.array([1]), np.array([4]))
-    renamed = np.array([0, 1, 2, 3, 1, 4])[label_map]
-    for name in ('area', 'box', 'color', 'texture'):
-        np.testing.assert_allclose(getattr(union, name)[0], getattr(stats_of(renamed, color), name)[1], err_msg=name)
-
-
 def test_adjacency_by_hand():
     edges = np.array([[0., .2, .4], [.6, .8, 1.]])
     pairs, length, strength = adjacency(np.array([[0, 0, 1], [2, 2, 1]]), edges)
@@ -81,12 +70,6 @@ def test_random_maps_end_in_one_region_with_rising_heights(weights):
     touching = {tuple(p) for p in adjacency(label_map, np.zeros((8, 10)))[0].tolist()}
     a, b = sorted(tree.children[0].tolist())
     assert (a, b) in touching
-
-
-def test_one_region_has_nothing_to_merge():
-    label_map = np.zeros((3, 3), int)
-    tree = merge_regions(stats_of(label_map), *adjacency(label_map, np.zeros((3, 3))), dict(size=1))
-    assert tree.children.shape == (0, 2) and tree.leaf_order().tolist() == [0]
 
 
 @pytest.mark.parametrize('criterion', ['area', 'volume', 'dynamics', 'average'])

@@ -3,16 +3,14 @@ import importlib.util
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 from test_selective_merging import scene
 
 from mmiam.proposals import SegmentProposals
-
-ROOT = Path(__file__).parents[2]
 
 
 def tool(name, folder='proposals'):

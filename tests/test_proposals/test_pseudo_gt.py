@@ -53,13 +53,6 @@ def test_many_duplicates_are_passed_over():
     assert result[0].tolist() == [0, 50]
 
 
-def test_nothing_left():
-    assert [r.tolist() for r in select_candidates(np.zeros((2, 0)), np.zeros((2, 0)), np.zeros(0))] == [[], []]
-    assert select_candidates(np.zeros((0, 3)), np.zeros((0, 3)), AREAS[:3]) == []
-    assert select_candidates(np.ones((1, 4)), np.zeros((1, 4)), AREAS)[0].dtype == np.int64
-    assert select_candidates(np.ones((1, 4)), np.ones((1, 4)), np.ones(4))[0].size == 0
-
-
 @pytest.mark.parametrize('change, message', [(dict(k=0), 'k must be'), (dict(overlap_rule='mean'), 'overlap_rule'),
                                              (dict(areas=np.ones(3)), 'areas')])
 def test_bad_arguments(change, message):

@@ -1,25 +1,10 @@
 import numpy as np
 import pytest
-from test_container import random_proposals
 from test_proposal_tools import tool
 
 from mmiam.proposals import SegmentProposals, proposal_iou
 
 best_so_far, summarize = tool('quality').best_so_far, tool('quality').summarize
-
-
-@pytest.mark.parametrize('with_void', [False, True])
-def test_iou_equals_dense(with_void):
-    proposals, _, _ = random_proposals()
-    rng = np.random.default_rng(1)
-    masks = rng.random((3, 13, 17)) < .3
-    void = rng.random((13, 17)) < .2 if with_void else None
-    valid = np.ones((13, 17), bool) if void is None else ~void
-    result = proposal_iou(masks, proposals, void)
-    for i, mask in enumerate(masks):
-        for j, proposal in enumerate(proposals.masks()):
-            expected = (mask & proposal & valid).sum() / ((mask | proposal) & valid).sum()
-            assert result[i, j] == pytest.approx(expected, abs=1e-12)
 
 
 def test_sizes_must_agree_and_nothing_is_fine():

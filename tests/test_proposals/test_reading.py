@@ -2,7 +2,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_container import random_proposals
 
 from mmiam.proposals.io import find_proposal_file, load_proposals
 
@@ -15,12 +14,6 @@ def test_plain_npz(tmp_path):
     proposals = load_proposals(path, size=(7, 9))
     np.testing.assert_array_equal(proposals.masks(), MASKS[::-1])
     assert proposals.scores.tolist() == list(range(11, -1, -1))
-
-
-def test_own_npz(tmp_path):
-    proposals, _, _ = random_proposals()
-    proposals.save(tmp_path / 'a.npz')
-    np.testing.assert_array_equal(load_proposals(tmp_path / 'a.npz').masks(), proposals.masks())
 
 
 def test_folder_of_images_in_natural_order(tmp_path):
@@ -92,12 +85,6 @@ def test_pickles_are_refused(tmp_path):
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps(MASKS))
     with pytest.raises(ValueError, match='unknown kind'):
         load_proposals(tmp_path / 'a.pkl')
-
-
-def test_size_of_the_image(tmp_path):
-    np.savez(tmp_path / 'a.npz', masks=MASKS)
-    with pytest.raises(ValueError, match=r'a.npz: proposals of \(7, 9\) .*\(9, 7\): transposed'):
-        load_proposals(tmp_path / 'a.npz', size=(9, 7))
 
 
 def test_find_and_name_the_format(tmp_path):

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from support import load_tool
 
-from mmiam.evaluation.functional.best_overlap import best_threshold_iou
-
 extent_figures = load_tool('tools/analysis_tools/extent_figures.py')
 tool = vars(load_tool('tools/analysis_tools/analyze_extent.py'))
 
@@ -85,22 +83,6 @@ def test_both_views_by_hand():
     assert tool['metrics'](nothing['map'], ('a', ))['mean'] is None
 
 
-def test_samples_equal_a_slow_reference():
-    """From the maps themselves: all thresholds, all pairs."""
-    def iou(one, mask):
-        return max(((one >= t) & mask).sum() / ((one >= t) | mask).sum() for t in np.linspace(.01, .99, 99))
-
-    rng = np.random.default_rng(0)
-    for number in (4, 1, 0):
-        maps, masks = rng.random((number, 5, 6)).round(3), rng.random((3, 5, 6)) < .4
-        map_labels, labels = rng.integers(0, 2, number), rng.integers(0, 2, 3)
-        found = tool['samples_of'](best_threshold_iou(maps, masks), map_labels, masks.mean((1, 2)), labels)
-        assert found['instance'][:, 0] == pytest.approx([
-            max([iou(one, mask) for one, a in zip(maps, map_labels) if a == b], default=0.)
-            for mask, b in zip(masks, labels)])
-        assert found['map'][:, 0] == pytest.approx([max(iou(one, mask) for mask in masks) for one in maps])
-
-
 def test_size_groups_and_density():
     samples = np.array([[.1, 0., 0], [.2, .1, 0], [.4, .5, 0], [1., 1., 0]])
     assert tool['by_size'](samples, (0., .05, .1, .5, 1.)) == [
@@ -132,46 +114,3 @@ def test_the_arrow_lies_where_it_points():
     assert picture.shape == (33, 33, 3)  # without the rim
     rows, columns = np.nonzero(picture[..., 0] > 150)
     assert abs(rows - 16).max() <= 1 and 15 <= columns.min() <= 17 and 25 <= columns.max() <= 28
-
-
-def test_arrows_without_rim():
-    """A rim of large weights does not change what is drawn; the inner field is."""
-    rng = np.random.default_rng(0)
-    weights, image = rng.random((2, 9, 8, 10)), np.zeros((80, 100, 3), np.uint8)
-    drawn = extent_figures.draw_field(image, weights, 5)
-    assert drawn.shape == (6 * 5, 8 * 5, 3) and drawn.any()
-    loud = weights.copy()
-    loud[..., [0, -1], :] *= 100
-    loud[..., [0, -1]] *= 100
-    assert np.array_equal(extent_figures.draw_field(image, loud, 5), drawn)
-    assert extent_figures.draw_field(image, weights[..., :2, :2], 5).shape == (10, 10, 3)
-    assert not extent_figures.draw_field(image, np.ones((2, 9, 8, 10)), 5).any()  # all alike: no arrow
-
-
-def pixels_of(picture, color):
-    """Pixels of a color given as #RRGGBB."""
-    wanted = np.array([int(color[i:i + 2], 16) for i in (1, 3, 5)])
-    return (np.abs(picture.astype(int) - wanted) <= 2).all(-1)
-
-
-def test_bars_are_as_high_as_their_values():
-    picture = extent_figures.draw_class_bars(
-        {'PRM': [.2, float('nan'), .4], 'IAM': [.4, float('nan'), .8]}, ('cat', 'dog', 'cow'))
-    heights = []
-    for color in extent_figures.COLORS[:2]:
-        bars = pixels_of(picture, color)
-        bars[:bars.shape[0] // 6] = False  # the legend
-        columns = bars.sum(0)
-        left, right = columns[:bars.shape[1] // 2 + 20].max(), columns[bars.shape[1] // 2 + 20:].max()
-        assert right / left == pytest.approx(2, rel=.1)
-        heights.append(left)
-    assert heights[1] / heights[0] == pytest.approx(2, rel=.1)
-    extent_figures.draw_class_bars({'IAM': [float('nan')]}, ['cat'])  # nothing at all
-
-
-def test_density_is_drawn_with_iou_upwards():
-    values = np.zeros((10, 10))
-    values[9, 0] = 100.  # IoU high, size small
-    picture = extent_figures.draw_density({'PRM': values, 'IAM': np.zeros((10, 10))}, {'PRM': 3, 'IAM': 0})
-    y, x = np.nonzero(pixels_of(picture[:, :picture.shape[1] // 2], '#FCFDBF'))  # the brightest of the colors
-    assert len(y) > 100 and y.mean() < picture.shape[0] / 3 and x.mean() < picture.shape[1] / 6

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import load_tool
+from support import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'tools/analysis_tools'
 
 

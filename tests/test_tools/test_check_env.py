@@ -1,12 +1,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from support import load_tool
+from support import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/misc/check_env.py'
 
 
@@ -52,21 +50,6 @@ def test_a_problem_is_printed_with_its_remedy(tool, pretend, capsys, version, li
     assert lines[-2:] == [f'PROBLEM: {problem}', '1 problem(s)']
 
 
-def test_every_problem_is_listed(tool, pretend, capsys):
-    pretend(torch='1.8.0', numpy='1.26.4', mmcv=None)
-    assert tool.main() == 1
-    printed = capsys.readouterr().out
-    assert 'PROBLEM: torch 1.8.0 is installed' in printed and 'Fix: pip install "torch>=2.0"' in printed
-    assert 'PROBLEM: mmcv is not installed' in printed and 'mmcv-lite==2.1.0' in printed
-    assert printed.endswith('2 problem(s)\n')
-
-
-def test_a_local_version_suffix_is_no_problem(tool, pretend, capsys):
-    pretend(torch='2.1.0+cu118', numpy='1.26.4')
-    assert tool.main() == 0
-    assert '2.1.0+cu118' in capsys.readouterr().out
-
-
 def test_a_torch_of_another_numpy(tool, pretend, capsys):
     pretend(torch='2.2.2', numpy='2.0.0')
     assert tool.main() == 1
@@ -77,10 +60,3 @@ def test_a_package_that_cannot_be_imported(tool, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'mmiam', None)
     assert tool.main() == 1
     assert 'PROBLEM: import mmiam fails' in capsys.readouterr().out
-
-
-def test_without_packaging(tool, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'packaging.specifiers', None)
-    monkeypatch.setitem(sys.modules, 'packaging', None)
-    assert tool.main() == 1
-    assert 'is not installed. Fix: pip install packaging' in capsys.readouterr().out

@@ -1,13 +1,11 @@
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import load_tool
 
-ROOT = Path(__file__).parents[2]
 tool = vars(load_tool('tools/analysis_tools/compare_saliency_metric.py'))
 
 

@@ -1,8 +1,5 @@
 """``tools/misc/download.py``; what it does is tested in test_download.py and test_model_zoo.py."""
-import functools
-import http.server
-import threading
-from pathlib import Path
+import hashlib
 
 import pytest
 import torch
@@ -10,35 +7,21 @@ import yaml
 from support import Payload, load_tool
 
 from mmiam.engine import read_checkpoint
-from mmiam.utils.download import sha256_of
-
-ROOT = Path(__file__).parents[2]
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
-def download(tmp_path, monkeypatch):
-    """``download(name)`` -> exit status; the index has the models ``good`` and ``hostile``, served on loopback."""
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    (tmp_path / 'served').mkdir()
-    torch.save(dict(state_dict=dict(w=torch.ones(2))), tmp_path / 'served' / 'good.pth')
-    torch.save(dict(state_dict=Payload(tmp_path / 'payload_ran')), tmp_path / 'served' / 'hostile.pth')
-    server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', 0), functools.partial(Quiet, directory=str(tmp_path / 'served')))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    models = [dict(Name=name, Config='configs/a.py', Weights=f'http://127.0.0.1:{server.server_port}/{name}.pth',
-                   Metadata=dict(SHA256=sha256_of(tmp_path / 'served' / f'{name}.pth')))
-              for name in ('good', 'hostile')]
+def download(tmp_path, server):
+    """``download(name)`` -> exit status; the index has the models ``good`` and ``hostile``."""
+    models = []
+    for name, state in (('good', dict(w=torch.ones(2))), ('hostile', Payload(tmp_path / 'payload_ran'))):
+        torch.save(dict(state_dict=state), tmp_path / 'served.pth')
+        data = server.content[f'/{name}.pth'] = (tmp_path / 'served.pth').read_bytes()
+        models.append(dict(Name=name, Config='configs/a.py', Weights=f'{server.url}/{name}.pth',
+                           Metadata=dict(SHA256=hashlib.sha256(data).hexdigest())))
     (tmp_path / 'metafile.yml').write_text(yaml.safe_dump(dict(Models=models)))
     (tmp_path / 'index.yml').write_text(yaml.safe_dump(dict(Import=['metafile.yml'])))
-    module = load_tool('tools/misc/download.py')
-    yield lambda *flags: module.main([*flags, '--index', str(tmp_path / 'index.yml'), '--out', str(tmp_path / 'out')])
-    server.shutdown()
-    server.server_close()
+    main = load_tool('tools/misc/download.py').main
+    return lambda *flags: main([*flags, '--index', str(tmp_path / 'index.yml'), '--out', str(tmp_path / 'out')])
 
 
 def test_weights_by_name(download, tmp_path, capsys):

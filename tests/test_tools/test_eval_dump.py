@@ -1,13 +1,10 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmiam.evaluation.dump import save_dump
 from mmiam.utils.rle import encode_masks
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

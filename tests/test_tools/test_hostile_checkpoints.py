@@ -1,12 +1,9 @@
 """A hostile checkpoint given to train, test or demo is refused with a sentence and runs nothing."""
 import re
-from pathlib import Path
 
 import pytest
 
 from mmiam.apis import init_model
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

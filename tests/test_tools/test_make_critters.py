@@ -64,13 +64,6 @@ def test_files_agree(root):
                 label: '1' if label in present else '-1' for label in CLASSES}
 
 
-def test_the_data_set_class_reads_it(root):
-    from mmiam.datasets.voc_instance import VOCInstanceDataset
-    dataset = VOCInstanceDataset(data_root=str(root), ann_file='ImageSets/Segmentation/val.txt',
-                                 metainfo=dict(classes=CLASSES), pipeline=[], test_mode=True)
-    assert [dataset.get_data_info(index)['img_id'] for index in range(len(dataset))] == names(root, 'val')
-
-
 def test_an_interrupted_run_is_continued(root, tmp_path):
     write_dataset(tmp_path, TRAIN, VAL, SIZE, seed=3)
     victim = names(tmp_path, 'train')[1]
@@ -101,11 +94,6 @@ def test_scenes_hold_one_to_four_animals_that_meet(scenes):
     assert meet >= 4
     labels = np.concatenate([scene.labels for scene in scenes])
     assert np.bincount(labels, minlength=len(CLASSES)).min() >= 2
-
-
-def test_heads_are_a_small_part(scenes):
-    shares = [head.sum() / (scene.instances == i).sum() for scene in scenes for i, head in enumerate(scene.heads, 1)]
-    assert 0.15 < np.mean(shares) < 0.25
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -4,7 +4,6 @@ import re
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 pytestmark = pytest.mark.slow
@@ -18,7 +17,6 @@ def mine(call_tool, tiny_config, tmp_path, monkeypatch):
     cfg = tiny_config()
     cfg.log_level = 'INFO'
     cfg.dump(tmp_path / 'tiny.py')
-    init_default_scope('mmdet')
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'tiny.pth')

@@ -4,19 +4,18 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from support import ROOT
 
-from mmiam.datasets.tag_files import read_coco, read_tags
+from mmiam.datasets.tag_files import read_coco
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.images import read_image
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = '(64,64)'
 #: appended to the commands: one epoch a stage on 64 x 64 pixels, random weights, no processes for loading
 TINY = dict(
@@ -75,24 +74,6 @@ def test_five_commands(folder):
     assert [image.tags for image in read_coco(str(folder / 'masks.json')).images] == [['cat']] * 3 + [['dog']] * 3
     assert len(list((folder / 'pictures/vis').iterdir())) == 3
     assert len(json.loads((folder / 'pictures/predictions.json').read_text())['images']) == 3
-
-
-@pytest.mark.parametrize('suffix, mark', [('csv', 'file,tags'), ('csv', 'filename,cat'), ('json', '{"categories"')])
-def test_tags_as_the_page_shows_them(suffix, mark, tmp_path):
-    block, = re.findall(r'```\n(' + re.escape(mark) + r'.*?)```', (ROOT / 'docs/own_data.md').read_text(), re.S)
-    (tmp_path / f'tags.{suffix}').write_text(block)
-    (tmp_path / 'beach').mkdir()
-    for name in ('beach/001.jpg', '002.jpg'):
-        (tmp_path / name).touch()
-    tagged = read_tags(str(tmp_path), str(tmp_path / f'tags.{suffix}'))
-    assert tagged.images[0].name == 'beach/001.jpg' and len(tagged.images[0].tags) == 2
-
-
-def test_a_missing_folder_is_named_before_anything_starts(folder):
-    done = subprocess.run([sys.executable, 'tools/train.py', 'configs/iam-plus_mbv2_own.py'], cwd=folder, text=True,
-                          capture_output=True, timeout=100, env=dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='no'))
-    assert done.returncode != 0
-    assert "img_root = 'no' does not exist: set it to the folder of your images" in done.stderr
 
 
 def test_a_wrong_number_of_classes_is_refused(folder):

@@ -2,7 +2,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
@@ -10,7 +9,6 @@ from support import load_tool
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = '''
 _base_ = '{base}'
 model = dict(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
+from support import ROOT
 
-ROOT = Path(__file__).parents[2]
 FIGURES = ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'mean_AP')
 
 #: a hook module of the test: process 1 dies at an iteration if told to

@@ -60,8 +60,6 @@ def test_a_work_dir_belongs_to_one_training(train, tmp_path):
     (['--work-dir', 'tiny.py/below'], 'error: .*tiny.py')])
 def test_wrong_use_is_one_sentence(flags, message, train, tmp_path):
     from mmdet.registry import MODELS
-    from mmengine.registry import init_default_scope
-    init_default_scope('mmdet')
     state = MODELS.build(train.cfg.model).state_dict()
     torch.save(dict(state_dict=dict(w=torch.ones(1))), 'other.pth')
     torch.save(dict(state_dict={key: value for key, value in state.items() if key.startswith('backbone.')}), 'half.pth')

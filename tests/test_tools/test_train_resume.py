@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 ITERATIONS = 3  # an epoch
 EPOCHS = 4  # two of each stage
 

@@ -1,18 +1,11 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from mmdet.registry import DATASETS, METRICS
-from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.rle import decode_masks
-
-init_default_scope('mmdet')
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,28 +42,6 @@ def test_content(converted):
         rles = [a['segmentation'] for a in content['annotations'] if a['image_id'] == image['id']]
         for index, mask in enumerate(decode_masks(rles, (24, 32)), 1):
             np.testing.assert_array_equal(mask, objects == index)
-
-
-def test_mmdet_reads_and_evaluates_it(converted):
-    root, path = converted
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-                dict(type='PackDetInputs')]
-    data = DATASETS.build(dict(type='CocoDataset', ann_file=str(path), data_root=str(root), pipeline=pipeline,
-                               data_prefix=dict(img='JPEGImages/'), metainfo=dict(classes=VOC_CLASSES)))
-    metric = METRICS.build(dict(type='CocoMetric', ann_file=str(path), metric=['bbox', 'segm']))
-    metric.dataset_meta = data.metainfo
-    assert len(data) == 2
-    for packed in data:
-        sample = packed['data_samples']
-        truth = sample.gt_instances
-        boxes = truth.bboxes.tensor
-        masks = torch.from_numpy(truth.masks.masks.astype(bool))
-        objects = np.array(Image.open(root / f'SegmentationObject/{Path(sample.img_path).stem}.png'))
-        np.testing.assert_array_equal(masks.numpy(), [objects == k for k in range(1, len(masks) + 1)])
-        metric.process({}, [dict(img_id=sample.img_id, ori_shape=sample.ori_shape, pred_instances=dict(
-            masks=masks, labels=truth.labels, scores=torch.ones(len(masks)), bboxes=boxes))])
-    figures = metric.evaluate(len(data))
-    assert figures['coco/segm_mAP'] == figures['coco/bbox_mAP'] == 1
 
 
 def test_string_ids_and_other_classes(mini_voc, convert):

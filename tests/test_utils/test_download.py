@@ -1,7 +1,5 @@
 """Downloads against a server on loopback: mmiam/utils/download.py."""
 import hashlib
-import http.server
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,43 +10,9 @@ DATA = bytes(range(256)) * 4000
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves DATA under every name; ``server.cuts`` holds after how many bytes the next answers break off."""
-
-    def do_GET(self):
-        server = self.server
-        server.requests.append(self.path)
-        if self.path.startswith('/missing'):
-            self.send_error(404)
-            return
-        self.send_response(200)
-        if server.length:
-            self.send_header('Content-Length', str(len(DATA)))
-        self.end_headers()
-        self.wfile.write(DATA[:server.cuts.pop(0)] if server.cuts else DATA)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    """A server with ``url``, ``requests`` (paths), ``cuts`` and ``length`` (whether it states the length)."""
-    running = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    running.requests, running.cuts, running.length = [], [], True
-    running.url = f'http://127.0.0.1:{running.server_port}'
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    yield running
-    running.shutdown()
-    running.server_close()
-    thread.join()
-
-
 @pytest.fixture(autouse=True)
-def direct(monkeypatch):
-    """No proxy of the machine stands between."""
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
+def served(server):
+    server.content['*'], server.content['/missing.pth'] = DATA, None
 
 
 def names(folder):
@@ -80,7 +44,7 @@ def test_broken_transfers_are_begun_again(server, tmp_path):
 
 def test_an_end_that_comes_early_is_not_taken_for_the_whole(server, tmp_path):
     """Where the server states no length, the sha256 tells."""
-    server.length, server.cuts = False, [1000]
+    server.states_length, server.cuts = False, [1000]
     with pytest.raises(ValueError, match='has the sha256'):
         fetch(f'{server.url}/a.pth', SHA, tmp_path, progress=False)
     assert names(tmp_path) == []

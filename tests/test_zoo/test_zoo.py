@@ -13,8 +13,6 @@ from mmiam import zoo
 from mmiam.apis import IAMInferencer, init_model
 from mmiam.engine import model_zoo
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def run(tiny_config, tmp_path):

@@ -91,7 +91,6 @@ def test_errors(proposals):
         BoxToMask(dict(type='GroundTruthBoxes'), mask='oval')
 
 
-
 def test_precomputed_predictions_evaluates_several_post_processors_on_the_image():
     rect = dict(type='BoxToMask', boxes=dict(type='GroundTruthBoxes'))
     model = PrecomputedPredictions(rect, dict(baselines=dict(ellipse=dict(rect, mask='ellipse'))))
@@ -107,35 +106,16 @@ def test_precomputed_predictions_evaluates_several_post_processors_on_the_image(
         model.predict(torch.zeros(1, 3, 7, 9), [sample])
 
 
-def test_a_box_holds_the_pixels_whose_centers_it_holds():
-    masks = fill_boxes(torch.tensor([[1., 0., 3., 2.], [0.6, 0., 1.4, 9.], [0., 0., 0.5, 1.]]), (2, 4))
-    assert masks.int().tolist() == [[[0, 1, 1, 0], [0, 1, 1, 0]],
-                                    [[0, 0, 0, 0], [0, 0, 0, 0]],  # between the centers 0.5 and 1.5
-                                    [[0, 0, 0, 0], [0, 0, 0, 0]]]  # 0.5 is not below 0.5
-
-
-def test_ellipse_by_hand():
-    # 4 x 4 box: centers at +-0.25, +-0.75 of the half axes; only the corners, .75^2 + .75^2 = 1.125, lie outside
-    masks = fill_ellipses(torch.tensor([[0., 0., 4., 4.], [2., 1., 3., 2.]]), (4, 4))
-    corners = torch.ones(4, 4, dtype=torch.bool)
-    corners[::3, ::3] = False
-    assert masks[0].equal(corners)
-    assert masks[1].nonzero().tolist() == [[1, 2]]  # one pixel fills its ellipse
-
-
 def test_masks_equal_slow_ones():
     generator = torch.manual_seed(0)
     low = torch.rand(8, 2, generator=generator, dtype=torch.float64) * 5
     boxes = torch.cat([low, low + 0.1 + 6 * torch.rand(8, 2, generator=generator, dtype=torch.float64)], 1)
+    boxes = torch.cat([boxes, boxes.new_tensor([[1, 0, 3, 2], [0.6, 0, 1.4, 9], [0, 0, 0.5, 1]])])  # centers on edges
     rect, ellipse = fill_boxes(boxes, (7, 9)), fill_ellipses(boxes, (7, 9))
+    assert fill_boxes(boxes[:0], (2, 3)).shape == fill_ellipses(boxes[:0], (2, 3)).shape == (0, 2, 3)
     for number, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         for y in range(7):
             for x in range(9):
                 assert rect[number, y, x] == (x1 <= x + 0.5 < x2 and y1 <= y + 0.5 < y2)
                 across, down = (x + 0.5 - (x1 + x2) / 2) / ((x2 - x1) / 2), (y + 0.5 - (y1 + y2) / 2) / ((y2 - y1) / 2)
                 assert ellipse[number, y, x] == (across**2 + down**2 <= 1)
-
-
-def test_no_boxes():
-    none = torch.zeros(0, 4)
-    assert fill_boxes(none, (2, 3)).shape == fill_ellipses(none, (2, 3)).shape == (0, 2, 3)

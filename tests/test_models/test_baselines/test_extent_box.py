@@ -5,7 +5,6 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import nn
 
-import mmiam  # noqa: F401
 from mmiam.models.baselines import ExtentBox
 
 IMAGE = torch.zeros(3, 8, 10)
@@ -47,14 +46,6 @@ def test_relu_of_the_logits():
     cues.iams = logits[None]
     assert run(cues, activation='relu').bboxes.tolist() == [[3, 2, 7, 6]]
     assert run(cues).bboxes.tolist() == [[0, 2, 7, 8]]  # 0.27 elsewhere: all three lie above the mean of the sigmoid
-
-
-def test_against_a_loop():
-    maps = torch.rand(8, 10, generator=torch.Generator().manual_seed(0))**4
-    mean = sum(maps.flatten().tolist()) / 80
-    inside = [(x, y) for y in range(8) for x in range(10) if maps[y, x] >= mean]
-    xs, ys = zip(*inside)
-    assert run(cue(maps), map_key='prms').bboxes.tolist() == [[min(xs), min(ys), max(xs) + 1, max(ys) + 1]]
 
 
 def test_map_key_and_the_highest_peak():

@@ -3,12 +3,9 @@ import math
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from mmiam.models.baselines.saliency_map import SaliencyMap, merge_saliency
-
-init_default_scope('mmdet')
 
 
 def cues_of(**maps):
