@@ -95,7 +95,8 @@ setup(
     package_dir={'': '.'},
     package_data={'mmiam': ['py.typed', *(f'**/*{suffix}' for suffix in DATA)]},
     install_requires=requirements('runtime'),
-    extras_require={name: requirements(name) for name in ('light', 'lite', 'tests', 'docs', 'optional')},
+    extras_require={name: requirements(name) for name in (
+        'light', 'lite', 'tests', 'docs', 'optional', 'cvat', 'fiftyone')},
     entry_points=dict(console_scripts=['mmiam=mmiam.cli:main']),
     cmdclass=dict(build_py=BuildWithMim, editable_wheel=EditableWithMim),
     zip_safe=False)

@@ -73,17 +73,20 @@ def _png(entries: list, classes: dict, out: str) -> list[str]:
 
 
 def _yolo(entries: list, classes: dict, out: str) -> list[str]:
-    """YOLO-seg: a line a mask, the class and its largest region's outline in units of the sides; data.yaml."""
+    """YOLO-seg: a line a mask, the class and its largest region's outline in units of the sides; data.yaml, for photos
+    in ``images`` beside ``labels``."""
     order = {category: index for index, category in enumerate(classes)}
     for stem, image, found in entries:
         lines = []
         for one, mask in zip(found, _masks(image, found)):
             for outline in polygons(mask)[:1]:
-                points = (outline / (image['width'], image['height'])).flatten()
+                # of the pixels' centers: readers cut a product with the sides down to whole pixels
+                points = ((outline + 0.5) / (image['width'], image['height'])).flatten()
                 lines.append(' '.join([str(order[one['category_id']]), *(f'{value:.6f}' for value in points)]))
         atomic_write(osp.join(out, 'labels', f'{stem}.txt'), ''.join(f'{line}\n' for line in lines).encode())
     import yaml
-    data = yaml.safe_dump(dict(names={order[category]: name for category, name in classes.items()}), sort_keys=False)
+    data = yaml.safe_dump(dict(train='images', val='images', names={
+        order[category]: name for category, name in classes.items()}), sort_keys=False)
     atomic_write(osp.join(out, 'data.yaml'), data.encode())
     return [osp.join(out, 'labels'), osp.join(out, 'data.yaml')]
 

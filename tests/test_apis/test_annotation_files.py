@@ -52,14 +52,15 @@ def test_png(content, tmp_path):
 def test_yolo(content, tmp_path):
     import yaml
     write_annotations(content, str(tmp_path), 'yolo', NAMES)
-    assert yaml.safe_load((tmp_path / 'data.yaml').read_text()) == dict(names={0: 'cat', 1: 'dog'})
+    assert yaml.safe_load((tmp_path / 'data.yaml').read_text()) == dict(
+        train='images', val='images', names={0: 'cat', 1: 'dog'})
     lines = [line.split() for line in (tmp_path / 'labels/a/cat.txt').read_text().splitlines()]
     assert [line[0] for line in lines] == ['0', '1', '1'] and (tmp_path / 'labels/b/cat.txt').read_text() == ''
     for line, mask in zip(lines[:2], MASKS):
         values = np.array(line[1:], float).reshape(-1, 2)
         assert values.min() >= 0 and values.max() <= 1
-        assert np.array_equal(fill(values * (30, 20)), mask)
-    assert fill(np.array(lines[2][1:], float).reshape(-1, 2) * (30, 20)).sum() == 3 * 7  # the larger region
+        assert np.array_equal(fill(values * (30, 20) - 0.5), mask)
+    assert fill(np.array(lines[2][1:], float).reshape(-1, 2) * (30, 20) - 0.5).sum() == 3 * 7  # the larger region
 
 
 def fill(points):

@@ -1,0 +1,146 @@
+"""CVAT: masks of the images of a task, from their tags, points and boxes where it has some, and masks at clicks.
+
+    cvat-cli task auto-annotate 137 --function-module mmiam.integrations.cvat -p model=str:voc20 -p task=int:137
+
+The protocols are those of ``cvat_sdk.auto_annotation``: a detection function (``detect`` of an image) and an
+interaction function (``detect`` of clicks, for an agent).
+"""
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from .annotator import Annotator, click, need, outlines
+
+#: types of a CVAT label that take a mask or, where asked for, its polygons
+MASK_TYPES = ('any', 'mask', 'polygon')
+
+
+def create(model: str = 'voc20', clicks: bool = False, task: int = 0, server: str = '', device: str = '',
+           client: Any = None) -> MaskFunction | ClickFunction:
+    """What ``cvat-cli`` calls, with its ``-p NAME=TYPE:VALUE``.
+
+    Args:
+        model (str): as of :func:`mmiam.load`.
+        clicks (bool): answer clicks (``cvat-cli function create-native`` and ``run-agent``) in place of images.
+        task (int): read the tags, points and rectangles of this task, and take its labels.
+        server (str): address of CVAT, for ``task``; by default that of cvat-cli's profile. The login is that of
+            cvat-cli without ``--auth``: its default profile, or the variable ``CVAT_ACCESS_TOKEN``.
+        device (str): of the network.
+        client (cvat_sdk.Client, optional): one that is logged in, for ``task``.
+
+    Raises:
+        ModuleNotFoundError: without cvat-sdk.
+        ValueError: if no label of the task can have a mask.
+    """
+    need('cvat_sdk', 'cvat-sdk')
+    if clicks and task:
+        raise ValueError('clicks answers any task: leave task out')
+    annotator = Annotator(model, device)
+    if clicks:
+        return ClickFunction(annotator)
+    if not task:
+        return MaskFunction(annotator, annotator.classes)
+    if client is None:
+        from cvat_sdk.core.auth import ClientAuthParameters, make_client_from_cli
+        client = make_client_from_cli(ClientAuthParameters(server_host=server or None))
+    return MaskFunction(annotator, *read_task(client.tasks.retrieve(task)))
+
+
+def read_task(task: Any) -> tuple[list[str], dict[str, dict]]:
+    """Names of a task's labels that can have masks, and what it says about each image.
+
+    Returns:
+        tuple: names, and by the image's name ``tags`` (names of labels), and ``prompts`` as (name of a label, prompt).
+    """
+    labels = {label.id: label for label in task.get_labels()}
+    names = [label.name for label in labels.values() if str(label.type) in MASK_TYPES]
+    if not names:
+        raise ValueError(f'task {task.id} has no label of type {", ".join(MASK_TYPES)}: a label for tags, points and '
+                         'masks is of type any')
+    frames = [frame.name for frame in task.get_meta().frames]
+    content, given = task.get_annotations(), defaultdict(lambda: dict(tags=[], prompts=[]))
+    for tag in content.tags:
+        given[frames[tag.frame]]['tags'].append(labels[tag.label_id].name)
+    for shape in content.shapes:
+        label, values = labels[shape.label_id].name, list(shape.points)
+        if str(shape.type) == 'points':
+            prompts = [dict(point=values[i:i + 2]) for i in range(0, len(values), 2)]
+        elif str(shape.type) == 'rectangle' and not shape.rotation:
+            prompts = [dict(box=values)]
+        else:
+            continue
+        if label in names:
+            given[frames[shape.frame]]['prompts'].append((label, prompts))
+    return names, dict(given)
+
+
+class MaskFunction:
+    """A detection function: an image's tags give masks of their classes, each points shape or rectangle a mask of
+    its label; without any of these, what is recognized.
+
+    Args:
+        annotator (Annotator): the model.
+        labels (list[str]): names that masks may have; those that are no class are for points and rectangles alone.
+        given (dict, optional): as of :func:`read_task`.
+    """
+
+    def __init__(self, annotator: Annotator, labels: list[str], given: dict | None = None) -> None:
+        import cvat_sdk.auto_annotation as aa
+        self.annotator, self.given = annotator, given or {}
+        self.ids = {name: number for number, name in enumerate(labels)}
+        self.of_class = {label: name for name in labels for label in annotator.labels([name])}
+        self.spec = aa.DetectionFunctionSpec(labels=[
+            aa.label_spec(name, number, type='mask') for name, number in self.ids.items()])
+
+    def detect(self, context: Any, image: Any) -> list:
+        """As of ``cvat_sdk.auto_annotation.DetectionFunction``."""
+        pixels = np.asarray(image.convert('RGB'))
+        given = self.given.get(context.frame_name, {})
+        found: list[tuple[str, np.ndarray, float]] = []
+        if given.get('prompts'):
+            session = self.annotator.session(pixels)
+            for name, prompts in given['prompts']:
+                mask = click(session, prompts)
+                found += [] if mask is None else [(name, mask, 1.)]
+        if given.get('tags') or not given.get('prompts'):
+            instances = self.annotator.masks(pixels, given.get('tags'), context.conf_threshold)
+            found += [(self.of_class[label], mask, score) for label, mask, score in zip(
+                instances.labels.tolist(), instances.masks.numpy(), instances.scores.tolist())
+                if label in self.of_class]
+        return [shape for group, one in enumerate(found, 1) for shape in self.shapes(*one, group, context)]
+
+    def shapes(self, name: str, mask: np.ndarray, score: float, group: int, context: Any) -> list:
+        """A mask; or a polygon a region, of one group where there are several."""
+        import cvat_sdk.auto_annotation as aa
+        from cvat_sdk.masks import encode_mask
+        if not context.conv_mask_to_poly:
+            return [aa.mask(self.ids[name], encode_mask(mask), score=score)]
+        found = outlines(mask)
+        return [aa.polygon(self.ids[name], outline.ravel().tolist(), score=score,
+                           group=group if len(found) > 1 else 0) for outline in found]
+
+
+class ClickFunction:
+    """An interaction function: positive points, a box, or both, which show one object."""
+
+    def __init__(self, annotator: Annotator) -> None:
+        import cvat_sdk.auto_annotation as aa
+        self.annotator = annotator
+        self.spec = aa.InteractionFunctionSpec(min_pos_points=0, min_bounding_boxes=0)
+
+    def preprocess_image(self, context: Any, image: Any) -> Any:
+        """The image's features, which the agent keeps for the next click."""
+        return self.annotator.session(np.asarray(image.convert('RGB')))
+
+    def detect(self, context: Any, pp_image: Any, prompts: Any) -> list:
+        """As of ``cvat_sdk.auto_annotation.InteractionFunction``."""
+        import cvat_sdk.auto_annotation as aa
+        from cvat_sdk.masks import encode_mask
+        asked: list[dict] = [dict(point=point) for point in prompts.pos_points]
+        if prompts.bounding_box is not None:
+            asked.append(dict(box=[*prompts.bounding_box[0], *prompts.bounding_box[1]]))
+        mask = click(pp_image, asked)
+        return [] if mask is None else [aa.InteractionResultShape(type='mask', points=encode_mask(mask))]

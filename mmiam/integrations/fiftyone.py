@@ -1,0 +1,87 @@
+"""FiftyOne: masks and maps as label fields of a data set.
+
+>>> import fiftyone
+>>> from mmiam.integrations.fiftyone import add_masks
+>>> add_masks(fiftyone.Dataset.from_images_dir('photos'), maps=True)
+"""
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from mmengine.structures import InstanceData
+
+from mmiam.utils.images import read_image
+from mmiam.utils.jobs import with_bar
+from mmiam.visualization.maps import merge_maps
+
+from .annotator import Annotator, need
+
+
+def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str | None = None, maps: bool = False,
+              score_thr: float | None = None, device: str | None = None) -> None:
+    """Predict the images of a data set and save the masks in a field of its samples.
+
+    Args:
+        samples (fiftyone.core.collections.SampleCollection): a data set or a view; its media are images.
+        model (str): as of :func:`mmiam.load`.
+        field (str): of the masks (``Detections``).
+        tags (str, optional): field that says what is in each image (``Classification``, ``Classifications``, or a list
+            of texts such as 'tags'): only these classes are looked for. A sample without any has no masks.
+        maps (bool): save the heatmaps ``<field>_cam``, ``<field>_prm`` and ``<field>_iam`` too, each the maximum over
+            the masks, from 0 to 1.
+        score_thr (float, optional): as of :meth:`Annotator.masks`.
+        device (str, optional): of the network.
+
+    A file that cannot be read is named in a warning, and its sample stays as it is.
+
+    Raises:
+        ModuleNotFoundError: without fiftyone.
+        ValueError: if ``tags`` is no field of the samples.
+    """
+    need('fiftyone', 'fiftyone')
+    if tags is not None and tags not in samples.get_field_schema():
+        raise ValueError(f'{tags!r} is none of the fields {", ".join(samples.get_field_schema())}')
+    annotator = Annotator(model, device, maps)
+    for sample in with_bar(samples, len(samples), 'masks'):
+        try:
+            image = read_image(sample.filepath)
+        except (OSError, ValueError) as error:
+            warnings.warn(f'{error}; it is left out', stacklevel=2)
+            continue
+        found = annotator.masks(image, None if tags is None else tag_names(sample[tags]), score_thr)
+        sample[field] = detections(found, annotator.classes)
+        for name, heatmap in heatmaps(found).items() if maps else ():
+            sample[f'{field}_{name}'] = heatmap
+        sample.save()
+
+
+def tag_names(value: Any) -> list[str]:
+    """Names in a ``Classification``, in ``Classifications``, or in a list of texts; none in None."""
+    value = getattr(value, 'classifications', value)
+    return [getattr(one, 'label', one) for one in (value if isinstance(value, list) else [value]) if one is not None]
+
+
+def detections(instances: InstanceData, classes: list[str]) -> Any:
+    """``fiftyone.Detections`` of n instances with ``masks`` (n, H, W), ``labels`` and ``scores``: boxes around the
+    masks, relative to the image, and the part of the mask in the box."""
+    import fiftyone
+    found = []
+    for mask, label, score in zip(instances.masks.numpy(), instances.labels.tolist(), instances.scores.tolist()):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            continue
+        (top, bottom), (left, right) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
+        height, width = mask.shape
+        found.append(fiftyone.Detection(
+            label=classes[label], confidence=score, mask=mask[top:bottom, left:right],
+            bounding_box=[left / width, top / height, (right - left) / width, (bottom - top) / height]))
+    return fiftyone.Detections(detections=found)
+
+
+def heatmaps(instances: InstanceData) -> dict[str, Any]:
+    """``cam``, ``prm`` and ``iam`` as ``fiftyone.Heatmap``, those that the instances have (``cams``, ...)."""
+    import fiftyone
+    return {name: fiftyone.Heatmap(map=merge_maps(instances.get(f'{name}s'), normalize=name != 'iam'), range=[0, 1])
+            for name in ('cam', 'prm', 'iam') if f'{name}s' in instances}

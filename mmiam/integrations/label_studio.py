@@ -1,0 +1,402 @@
+"""Label Studio: a backend that predicts masks, answers clicks, and learns from the choices of whole images.
+
+    python -m mmiam.integrations.label_studio --model voc20
+
+It speaks the protocol of Label Studio's machine learning backends (``/health``, ``/setup``, ``/predict``,
+``/webhook``, ``/train``) with nothing but Python's own server, for the SDK of such backends needs other releases of
+OpenCV and numpy than this package.
+"""
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import hashlib
+import io
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from xml.etree import ElementTree
+
+import numpy as np
+import requests
+
+from mmiam.utils.files import atomic_write, sha256_of
+from mmiam.utils.images import IMAGE_SUFFIXES, read_image
+
+from .annotator import Annotator, click, outlines
+
+LOGGER = logging.getLogger('mmiam.label_studio')
+#: bytes of a request, and of an image (our choice, a hundred photos' worth)
+MAX_REQUEST, MAX_IMAGE = 2**28, 2**28
+
+
+def encode_brush(mask: np.ndarray) -> list[int]:
+    """A mask, bool (H, W), as the bytes of Label Studio's brush: four equal channels, runs of the values 0 and 255.
+
+    A run is a bit 1, two bits for the width of its length (3, 4, 8 or 16 bits), its length less one, and the value.
+    """
+    flat = np.repeat(mask.ravel(), 4)
+    ends = np.flatnonzero(np.append(flat[1:] != flat[:-1], True)) + 1
+    bits = [f'{len(flat):032b}', f'{8 - 1:05b}', *(f'{width - 1:04b}' for width in (3, 4, 8, 16))]
+    for end, length in zip(ends.tolist(), np.diff(ends, prepend=0).tolist()):
+        run = f'{255 * int(flat[end - 1]):08b}'
+        while length > 0:
+            part = min(length, 2**16)
+            bits.append(f'111{part - 1:016b}{run}')
+            length -= part
+    text = ''.join(bits)
+    text += '0' * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8, 'big'))
+
+
+class Controls:
+    """What a labeling configuration asks for: the image, masks of which names, choices.
+
+    Attributes:
+        image (str): key of the task's data.
+        mask (str): 'brushlabels' or 'polygonlabels', the first of them that the configuration has; '' for none.
+        names (dict[str, str]): names of the model, by the label of the configuration: those in the label's
+            ``predicted_values``, with commas between them, else its own.
+
+    Raises:
+        ValueError: for a configuration without an image, or one that is no XML.
+    """
+
+    def __init__(self, config: str) -> None:
+        try:
+            tags = list(ElementTree.fromstring(config).iter())
+        except ElementTree.ParseError as error:
+            raise ValueError(f'the labeling configuration is no XML: {error}') from None
+        images = [tag for tag in tags if tag.tag == 'Image']
+        if not images:
+            raise ValueError('the labeling configuration has no <Image>: masks are of images')
+        self.image, self.to_name = images[0].get('value', '').lstrip('$'), images[0].get('name', '')
+        mine = [tag for tag in tags if tag.get('toName', self.to_name) == self.to_name]
+        masks = [tag for tag in mine if tag.tag in ('BrushLabels', 'PolygonLabels')]
+        choices = [tag for tag in mine if tag.tag == 'Choices']
+        self.mask, self.mask_name = (masks[0].tag.lower(), masks[0].get('name', '')) if masks else ('', '')
+        self.choices_name = choices[0].get('name', '') if choices else ''
+        self.names = self._names(masks, 'Label')
+        self.choices = self._names(choices, 'Choice')
+        self.one_choice = bool(choices) and choices[0].get('choice', 'single').startswith('single')
+
+    @staticmethod
+    def _names(controls: list, tag: str) -> dict[str, list[str]]:
+        return {label.get('value', ''): label.get('predicted_values', label.get('value', '')).split(',')
+                for control in controls[:1] for label in control.iter(tag)}
+
+    def chosen(self, task: dict) -> list[str] | None:
+        """Choices of the last annotation of a task that has some; None if there is none."""
+        for annotation in reversed(task.get('annotations') or []):
+            if not annotation.get('was_cancelled'):
+                found = [choice for one in annotation.get('result') or [] if one.get('from_name') == self.choices_name
+                         for choice in one.get('value', {}).get('choices', [])]
+                if found:
+                    return found
+        return None
+
+
+class Server:
+    """Label Studio itself: what it serves, with the key of a user (a personal access token, or a legacy one)."""
+
+    def __init__(self, url: str = '', key: str = '') -> None:
+        self.url, self.key = url.rstrip('/'), key
+
+    def get(self, address: str) -> bytes:
+        """What lies at an address, relative ones on Label Studio; the key goes nowhere else.
+
+        Raises:
+            OSError: if it cannot be had, or is larger than ``MAX_IMAGE``.
+        """
+        if not self.url and '://' not in address:
+            raise OSError(f'{address} lies on Label Studio: start with --url and the key in LABEL_STUDIO_API_KEY')
+        address = urljoin(self.url + '/', address)
+        if urlsplit(address).scheme not in ('http', 'https'):
+            raise OSError(f'{address} is no address of the web')
+        mine = bool(self.key) and urlsplit(address)[:2] == urlsplit(self.url)[:2]
+        with requests.get(address, headers=self._login() if mine else {}, timeout=60, stream=True) as answer:
+            if answer.status_code == 401:
+                raise OSError(f'{address}: Label Studio refuses the key; put a personal access token (Account & '
+                              'Settings) into LABEL_STUDIO_API_KEY')
+            answer.raise_for_status()
+            content = answer.raw.read(MAX_IMAGE + 1, decode_content=True)
+        if len(content) > MAX_IMAGE:
+            raise OSError(f'{address} has more than {MAX_IMAGE} bytes')
+        return content
+
+    def _login(self) -> dict[str, str]:
+        if self.key.count('.') != 2:
+            return dict(Authorization=f'Token {self.key}')
+        answer = requests.post(f'{self.url}/api/token/refresh', json=dict(refresh=self.key), timeout=60)
+        answer.raise_for_status()
+        return dict(Authorization=f'Bearer {answer.json()["access"]}')
+
+
+class Backend:
+    """Models by project, and what is asked of them.
+
+    Args:
+        model (str): as of :func:`mmiam.load`, for projects that have not trained an own one.
+        folder (str): for each project its photos, and the model that is learned from its choices.
+        server (Server): where photos and choices are.
+        effort (float), device (str, optional): of the training, and of the network.
+    """
+
+    def __init__(self, model: str = 'voc20', folder: str = 'label_studio', server: Server | None = None,
+                 effort: float = 1., device: str | None = None) -> None:
+        self.published = Annotator(model, device), model
+        self.folder, self.server, self.effort, self.device = Path(folder), server or Server(), effort, device
+        self.own: dict[str, tuple[Annotator, str]] = {}
+        self.session: tuple = (None, None)
+        self.busy = threading.Lock()  # one image at a time
+        self.trainings: dict[str, threading.Thread] = {}
+
+    def home(self, project: Any) -> Path:
+        """Folder of a project, which is a number, or as in Label Studio's requests a number with a time, '3.1700'."""
+        return self.folder / f'project-{int(str(project or 0).split(".")[0])}'
+
+    def model(self, project: Any) -> tuple[Annotator, str]:
+        """The model that was learned from a project's choices, else the published one, and its version."""
+        folder = self.home(project) / 'model'
+        if str(folder) not in self.own and (folder / 'model.pth').is_file():
+            self.load(folder)
+        return self.own.get(str(folder), self.published)
+
+    def load(self, folder: Path) -> None:
+        """Take a trained model into use."""
+        self.own[str(folder)] = (Annotator(str(folder), self.device),
+                                 f'{folder.parent.name}-{sha256_of(folder / "model.pth")[:8]}')
+
+    def setup(self, body: dict) -> dict:
+        """``/setup``: Label Studio says where it is, and takes the model's version."""
+        Controls(body.get('schema') or body.get('label_config') or '')
+        if not self.server.url:
+            self.server = Server(body.get('hostname') or '', self.server.key or body.get('access_token') or '')
+        return dict(model_version=self.model(body.get('project'))[1])
+
+    def photo(self, task: dict, controls: Controls, project: Any) -> Path:
+        """The file of a task's image, fetched once."""
+        address = str((task.get('data') or {}).get(controls.image) or '')
+        if not address:
+            raise ValueError(f'task {task.get("id")} has no image: its data have no {controls.image!r}')
+        suffix = Path(urlsplit(address).path).suffix.lower()
+        name = f'{int(task.get("id") or 0)}-{hashlib.sha256(address.encode()).hexdigest()[:12]}'
+        path = self.home(project) / 'photos' / (name + (suffix if suffix in IMAGE_SUFFIXES else '.jpg'))
+        if not path.is_file():
+            if urlsplit(address).scheme not in ('', 'http', 'https'):  # a bucket, which Label Studio knows how to read
+                address = (f'/tasks/{int(task["id"])}/presign/?fileuri='
+                           f'{base64.urlsafe_b64encode(address.encode()).decode()}')
+            atomic_write(path, self.server.get(address))
+        return path
+
+    def predict(self, body: dict) -> dict:
+        """``/predict``: masks of tasks, or of the one task that the user clicks on."""
+        controls, project = Controls(body.get('label_config') or ''), body.get('project')
+        context = ((body.get('params') or {}).get('context') or {}).get('result') or []
+        annotator, version = self.model(project)
+        results = []
+        for task in body.get('tasks') or []:
+            path = self.photo(task, controls, project)
+            with self.busy:
+                found = self.clicked(annotator, path, context, controls) if context else self.recognized(
+                    annotator, read_image(path), controls, controls.chosen(task))
+            results.append(dict(model_version=version, score=min((score for *_, score in found), default=0.),
+                                result=[*regions(found, controls), *self.suggested(found, controls, bool(context))]))
+        return dict(results=results, model_version=version)
+
+    def recognized(self, annotator: Annotator, image: np.ndarray, controls: Controls, chosen: list[str] | None
+                   ) -> list[tuple]:
+        """(label of the configuration, mask, score) of an image; of what was chosen, if something was."""
+        of_class = {label: name for name, names in (controls.names or controls.choices).items()
+                    for label in annotator.labels(names)}
+        found = annotator.masks(image, None if chosen is None else [
+            name for choice in chosen for name in controls.choices.get(choice, [choice])])
+        return [(of_class[label], mask, score) for label, mask, score in zip(
+            found.labels.tolist(), found.masks.numpy(), found.scores.tolist()) if label in of_class]
+
+    def clicked(self, annotator: Annotator, path: Path, context: list[dict], controls: Controls) -> list[tuple]:
+        """(label, mask, score) of the object that key points and rectangles show; of negative ones nothing is made."""
+        prompts, label = [], None
+        for one in context:
+            value, size = one['value'], (one['original_width'], one['original_height'])
+            labels = value.get('keypointlabels') or value.get('rectanglelabels') or value.get('labels') or []
+            if one.get('is_positive') in (False, 0):
+                continue
+            label = label or next(iter(labels), None)
+            x, y = (value[axis] * side / 100 for axis, side in zip('xy', size))
+            wide, high = (value.get(side, 0) * pixels / 100 for side, pixels in zip(('width', 'height'), size))
+            prompts.append(dict(box=(x, y, x + wide, y + high)) if 'rectangle' in one['type'] else dict(point=(x, y)))
+        if prompts and label not in controls.names:
+            raise ValueError(f'{label!r} is no label for masks ({", ".join(controls.names)}): give the key points and '
+                             'rectangles the labels of <BrushLabels> or <PolygonLabels>')
+        key = path, annotator
+        if self.session[0] != key:
+            self.session = key, annotator.session(read_image(path))
+        mask = click(self.session[1], prompts) if prompts else None
+        return [] if mask is None else [(label, mask, 1.)]
+
+    @staticmethod
+    def suggested(found: list[tuple], controls: Controls, clicks: bool) -> Iterator[dict]:
+        """The choices that the masks speak for."""
+        names = [name for name in dict.fromkeys(name for name, *_ in found) if name in controls.choices]
+        if names and not clicks:
+            yield dict(from_name=controls.choices_name, to_name=controls.to_name, type='choices',
+                       value=dict(choices=names[:1] if controls.one_choice else names))
+
+    def webhook(self, body: dict) -> dict:
+        """``/webhook``: of all that happens in a project, "start training" alone means something here."""
+        if body.get('action') != 'START_TRAINING':
+            return {}
+        project = body.get('project') or {}
+        return self.train(dict(project=project.get('id'), label_config=project.get('label_config')))
+
+    def train(self, body: dict) -> dict:
+        """``/train``: begin to learn from the choices of the tasks in ``annotations``, or of all of the project."""
+        project = int(str(body.get('project') or 0).split('.')[0])
+        if self.trainings.get(str(project)) and self.trainings[str(project)].is_alive():
+            return dict(job=f'project-{project}', status='this project is being trained on')
+        controls, tasks = Controls(body.get('label_config') or ''), body.get('annotations')
+        if not controls.choices_name:
+            raise ValueError('learning needs <Choices>: what is in the whole image')
+        if tasks is None:
+            tasks = json.loads(self.server.get(f'/api/projects/{project}/export?exportType=JSON'))
+        thread = self.trainings[str(project)] = threading.Thread(
+            target=self.fit, args=(tasks, controls, project), daemon=True)
+        thread.start()
+        return dict(job=f'project-{project}', status='started')
+
+    def fit(self, tasks: list[dict], controls: Controls, project: int) -> None:
+        """Learn classes from tasks' choices as ``mmiam label`` does; the next prediction is the new model's."""
+        home = self.home(project)
+        rows = []
+        for task in tasks:
+            chosen = controls.chosen(task)
+            try:
+                if chosen:
+                    rows.append([self.photo(task, controls, project).name, *chosen])
+            except (OSError, ValueError) as error:
+                LOGGER.warning('task %s is left out: %s', task.get('id'), error)
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        atomic_write(home / 'tags.csv', text.getvalue().encode())
+        LOGGER.info('project %s: %s photos with choices', project, len(rows))
+        command = [sys.executable, '-m', 'mmiam', 'label', str(home / 'photos'), '--out', str(home / 'masks.json'),
+                   '--tags', str(home / 'tags.csv'), '--work-dir', str(home / 'model'), '--effort', str(self.effort)]
+        done = subprocess.run(command + (['--device', self.device] if self.device else []), stdin=subprocess.DEVNULL)
+        if done.returncode not in (0, 1):  # 1: some photos could not be read
+            LOGGER.error('project %s: the training failed, see above; the earlier model stays', project)
+            return
+        with self.busy:
+            self.load(home / 'model')
+        LOGGER.info('project %s: %s', project, self.own[str(home / 'model')][1])
+
+
+def regions(found: list[tuple], controls: Controls) -> Iterator[dict]:
+    """Regions of Label Studio, of (label, mask, score): a brush a mask, or a polygon each of its outlines."""
+    for name, mask, score in found:
+        height, width = mask.shape
+        common = dict(from_name=controls.mask_name, to_name=controls.to_name, type=controls.mask, score=score,
+                      original_width=width, original_height=height, image_rotation=0)
+        if name not in controls.names:
+            continue
+        if controls.mask == 'brushlabels':
+            yield dict(common, value=dict(format='rle', rle=encode_brush(mask), brushlabels=[name]))
+            continue
+        for outline in outlines(mask):
+            points = (outline * (100 / width, 100 / height)).tolist()
+            yield dict(common, value=dict(points=points, closed=True, polygonlabels=[name]))
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Requests in JSON; ``backend`` is set by :func:`serve`."""
+
+    backend: Backend
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self) -> None:
+        """``/`` and ``/health``; ``/versions``."""
+        models = [self.backend.published, *self.backend.own.values()]
+        known = {'/': dict(status='UP', model_class='mmiam'), '/health': dict(status='UP', model_class='mmiam'),
+                 '/versions': dict(versions=[version for _, version in models])}
+        path = urlsplit(self.path).path
+        self.answer(200 if path in known else 404, known.get(path, dict(error=f'nothing at {path}')))
+
+    def do_POST(self) -> None:
+        """``/setup``, ``/predict``, ``/webhook``, ``/train``. What goes wrong is said in ``error``."""
+        path, length = urlsplit(self.path).path, self.headers.get('Content-Length', '')
+        self.close_connection = True  # whatever of the request is not read must not be taken for the next one
+        if path not in ('/setup', '/predict', '/webhook', '/train'):
+            return self.answer(404, dict(error=f'nothing at {path}'))
+        # a page in a browser cannot send this type without asking first, so no foreign page can start anything
+        if self.headers.get_content_type() != 'application/json':
+            return self.answer(415, dict(error='expected application/json'))
+        if not length.isdigit() or int(length) > MAX_REQUEST:
+            return self.answer(413, dict(error=f'expected Content-Length, at most {MAX_REQUEST}'))
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+            self.answer(200, getattr(self.backend, path[1:])(body))
+        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            LOGGER.warning('%s: %s', path, error, exc_info=not isinstance(error, (OSError, ValueError)))
+            self.answer(400, dict(error=str(error)))
+
+    def answer(self, status: int, content: dict) -> None:
+        """Send JSON."""
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, form: str, *args: Any) -> None:
+        """As a line of the log."""
+        LOGGER.info(form, *args)
+
+
+def serve(backend: Backend, host: str = '127.0.0.1', port: int = 9090) -> ThreadingHTTPServer:
+    """A server that listens; ``serve_forever`` runs it."""
+    return ThreadingHTTPServer((host, port), type('BackendHandler', (Handler, ), dict(backend=backend)))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser('python -m mmiam.integrations.label_studio', description='A backend for Label '
+                                     'Studio: masks, clicks, and learning from choices.')
+    parser.add_argument('--model', default='voc20', help="'voc20' (default), 'imagenet', or the folder of a run of "
+                        'mmiam label')
+    parser.add_argument('--folder', default='label_studio', help='photos and trained models (default: label_studio)')
+    parser.add_argument('--url', default='', help='address of Label Studio (default: what it says itself); the key of '
+                        'a user is read from the variable LABEL_STUDIO_API_KEY')
+    parser.add_argument('--effort', type=float, default=1., help='as of mmiam label (default: 1)')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine '
+                        'alone; there is no login)')
+    parser.add_argument('--port', type=int, default=9090, help='port (default: 9090)')
+    parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until interrupted."""
+    import os
+    args = make_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    backend = Backend(args.model, args.folder, Server(args.url, os.environ.get('LABEL_STUDIO_API_KEY', '')),
+                      args.effort, args.device)
+    with serve(backend, args.host, args.port) as server:
+        LOGGER.info('listening on http://%s:%s', args.host, server.server_port)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

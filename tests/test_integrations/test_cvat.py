@@ -1,0 +1,179 @@
+"""CVAT's own command line, SDK and agent with the published model, against a server that answers as CVAT does."""
+import io
+import json
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmiam.integrations import cvat
+
+aa = pytest.importorskip('cvat_sdk.auto_annotation', reason='cvat-sdk is not installed (pip install cvat-sdk)')
+masks = pytest.importorskip('cvat_sdk.masks')
+
+LABELS = [dict(id=71, name='dog', type='any'), dict(id=72, name='wheel', type='mask'),
+          dict(id=73, name='cat', type='polygon'), dict(id=74, name='night', type='tag')]
+NAMES = ['tagged.png', 'clicked.png', 'plain.png']
+
+
+def shape(kind, frame, label, points, **other):
+    return dict(dict(id=frame, type=kind, frame=frame, label_id=label, points=points, rotation=0, attributes=[],
+                     occluded=False, outside=False, z_order=0, group=0, source='manual', elements=[]), **other)
+
+
+ANNOTATIONS = dict(version=1, tracks=[], tags=[
+    dict(id=1, frame=0, label_id=71, group=0, source='manual', attributes=[]),
+    dict(id=2, frame=0, label_id=74, group=0, source='manual', attributes=[])], shapes=[
+        shape('points', 1, 72, [20, 18, 30, 22]), shape('rectangle', 1, 71, [10, 8, 40, 30]),
+        shape('rectangle', 1, 71, [10, 8, 40, 30], rotation=45), shape('polyline', 1, 71, [1, 1, 9, 9])])
+
+
+@pytest.fixture
+def server(photo, tmp_path, monkeypatch):
+    """Answers what cvat-sdk asks about task 137, three pictures; ``uploaded`` is what was sent."""
+    frames = [photo(name) for name in NAMES]
+    chunk = io.BytesIO()
+    with zipfile.ZipFile(chunk, 'w') as archive:
+        for number, path in enumerate(frames):
+            archive.write(path, f'{number:06d}.png')
+    page = dict(count=len(LABELS), next=None, previous=None, results=[
+        dict(label, color='#fff', attributes=[], sublabels=[]) for label in LABELS])
+    answers = {
+        '/api/server/about': dict(name='CVAT', description='', version='2.80.0', logo_url='', subtitle=''),
+        '/api/tasks/137': dict(
+            id=137, name='pets', size=3, data_chunk_size=72, data_original_chunk_type='imageset', mode='annotation',
+            data_compressed_chunk_type='imageset', updated_date='2026-01-01T00:00:00Z', dimension='2d',
+            jobs=dict(count=1, completed=0, validation=0, url='/api/jobs'), labels=dict(url='/api/labels')),
+        '/api/labels': page, '/api/tasks/137/annotations': ANNOTATIONS,
+        '/api/tasks/137/data/meta': dict(
+            chunk_size=72, size=3, image_quality=70, start_frame=0, stop_frame=2, frame_filter='', deleted_frames=[],
+            included_frames=None, frames=[
+                dict(name=name, width=64, height=48, related_files=0, has_related_context=False) for name in NAMES])}
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, body=None):
+            path = self.path.split('?')[0].rstrip('/')
+            asked.append((self.command, self.path, self.headers.get('Authorization')))
+            if body is not None:
+                uploaded.append(body)
+            data = chunk.getvalue() if path.endswith('/data') else json.dumps(answers.get(path, {})).encode()
+            self.send_response(200 if path.endswith('/data') or path in answers else 404)
+            self.send_header('Content-Type', 'application/zip' if path.endswith('/data') else 'application/json')
+            self.send_header('Content-Length', str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = answer
+
+        def do_PATCH(self):
+            self.answer(json.loads(self.rfile.read(int(self.headers['Content-Length']))))
+
+        def log_message(self, *args):
+            pass
+
+    uploaded = []
+    monkeypatch.setenv('CVAT_ACCESS_TOKEN', 'secret')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))  # where the SDK keeps pictures of a task
+    monkeypatch.setenv('XDG_CONFIG_HOME', str(tmp_path / 'config'))
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        running.url, running.uploaded, running.asked = f'http://127.0.0.1:{running.server_port}', uploaded, asked
+        yield running
+        running.shutdown()
+
+
+def bitmaps(shapes):
+    return [masks.decode_mask(one['points'], image_width=64, image_height=48) for one in shapes]
+
+
+def test_a_task_is_labeled_from_its_tags_points_and_rectangles(server):
+    """The command of the page: ``cvat-cli`` loads the module, and what it uploads has passed the SDK's checks."""
+    cli = pytest.importorskip('cvat_cli.__main__', reason='cvat-cli is not installed (pip install cvat-cli)')
+    words = ['--server-host', server.url, 'task', 'auto-annotate', '137', '--function-module',
+             'mmiam.integrations.cvat', '-p', 'model=str:voc20', '-p', 'task=int:137', '-p', f'server=str:{server.url}']
+    assert cli.main(words) in (None, 0)
+    assert {key for *_, key in server.asked} == {'Bearer secret'}
+    content, = server.uploaded
+    shapes = {number: [one for one in content['shapes'] if one['frame'] == number] for number in range(3)}
+    assert content['tags'] == [] and {one['source'] for one in content['shapes']} == {'auto'}
+    assert {one['label_id'] for one in shapes[0]} == {71}  # the tag has its mask, however unsure; 'night' has none
+    assert [one['label_id'] for one in shapes[1]] == [72, 71]  # a points shape and a rectangle; nothing else is asked
+    assert shapes[2] == []  # nothing is recognized
+    for mask in bitmaps(shapes[1]):
+        assert mask[18, 22] and 100 < mask.sum() < 1500  # the ellipse has about 530 pixels
+    with pytest.raises(SystemExit):
+        cli.main([*words[:3], 'auto-annotate', 'x'])
+
+
+class Context:
+    frame_name, conf_threshold, conv_mask_to_poly = 'a.png', None, False
+
+    def __init__(self, **settings):
+        vars(self).update(settings)
+
+
+@pytest.fixture(scope='module')
+def function():
+    return cvat.create()
+
+
+def test_polygons_and_threshold(function, photo):
+    image = Image.open(photo('a.png'))
+    function.given = {'a.png': dict(tags=['dog', 'unknown'], prompts=[('cat', [dict(point=(22, 18))])])}
+    whole = function.detect(Context(), image)
+    assert [one.label_id for one in whole] == [function.ids['cat'], function.ids['dog']]
+    assert whole[0].score == 1. and 0 < whole[1].score < 1
+    parts = function.detect(Context(conv_mask_to_poly=True), image)
+    assert {one.type.value for one in parts} == {'polygon'} and all(len(one.points) >= 6 for one in parts)
+    assert {one.label_id for one in parts} == {one.label_id for one in whole}
+    assert [one.score for one in function.detect(Context(conf_threshold=.999), image)] == [1.]
+    function.given = {'a.png': dict(tags=['unknown'], prompts=[])}
+    assert function.detect(Context(), image) == []  # tags that are no class: nothing of other classes
+
+
+def test_several_outlines_of_a_mask_are_one_group(function):
+    mask = np.zeros((20, 30), bool)
+    mask[2:8, 2:8] = mask[12:18, 20:28] = True
+    found = function.shapes('dog', mask, .5, 3, Context(conv_mask_to_poly=True))
+    assert [one.group for one in found] == [3, 3]
+    assert [one.group for one in function.shapes('dog', mask[:10], .5, 3, Context(conv_mask_to_poly=True))] == [0]
+
+
+def test_labels_of_a_task_that_can_have_no_mask():
+    class Task:
+        id = 5
+
+        def get_labels(self):
+            return [type('Label', (), dict(id=1, name='night', type='tag'))]
+
+    with pytest.raises(ValueError, match='task 5 has no label of type any'):
+        cvat.read_task(Task())
+
+
+def test_clicks_and_boxes_through_the_agent(photo):
+    """The driver with which ``cvat-cli function run-agent`` serves an interaction function."""
+    driver = pytest.importorskip('cvat_cli._internal.agent_driver_interaction', reason='cvat-cli is not installed')
+    from cvat_cli._internal.agent import get_function_driver_class
+    function = cvat.create(clicks=True)
+    assert get_function_driver_class(function.spec).get_remote_function_fields(function.spec) == dict(
+        min_pos_points=0, startswith_box_optional=True)
+    image = function.preprocess_image(None, Image.open(photo('a.png')))
+
+    def ask(points=(), box=None):
+        prompts = driver._InteractionPromptsImpl(pos_points=points, neg_points=(), bounding_box=box)
+        return function.detect(None, image, prompts)
+
+    for one, in (ask(((22., 18.), )), ask(box=((10., 8.), (40., 30.)))):
+        assert one.type == 'mask'
+        mask, = bitmaps([dict(points=one.points)])
+        assert mask[18, 22] and mask.sum() < 1500
+    both, = ask(((22., 18.), ), ((50., 40.), (60., 46.)))
+    mask, = bitmaps([dict(points=both.points)])
+    assert mask[18, 22] and mask[43, 55]
+    assert ask() == []
+    with pytest.raises(ValueError, match='leave task out'):
+        cvat.create(clicks=True, task=137)

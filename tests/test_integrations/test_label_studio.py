@@ -1,0 +1,326 @@
+"""The backend over HTTP with the published model: its answers pass the checks of Label Studio's SDK, and it works with
+Label Studio itself where that is installed."""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image, ImageDraw
+
+from mmiam.integrations import label_studio
+from mmiam.integrations.label_studio import Backend, Controls, Server, encode_brush
+
+CONFIG = '''<View>
+  <Image name="image" value="$photo"/>
+  <BrushLabels name="mask" toName="image"><Label value="dog"/><Label value="pet" predicted_values="cat,horse"/>
+  </BrushLabels>
+  <KeyPointLabels name="point" toName="image" smart="true"><Label value="dog"/><Label value="pet"/></KeyPointLabels>
+  <RectangleLabels name="box" toName="image" smart="true"><Label value="dog"/><Label value="pet"/></RectangleLabels>
+  <Choices name="tags" toName="image" choice="multiple"><Choice value="dog"/><Choice value="pet"/></Choices>
+</View>'''
+POLYGONS = CONFIG.replace('BrushLabels', 'PolygonLabels')
+
+
+def interface(config):
+    sdk = pytest.importorskip('label_studio_sdk.label_interface',
+                              reason='label-studio-sdk is not installed (pip install label-studio-sdk)')
+    return sdk.LabelInterface(config)
+
+
+def test_brush_is_what_the_sdk_decodes():
+    brush = pytest.importorskip('label_studio_sdk.converter.brush', reason='label-studio-sdk is not installed')
+    rng = np.random.default_rng(0)
+    for mask in (rng.random((13, 17)) > .5, np.zeros((5, 3), bool), np.ones((300, 400), bool), np.eye(9, dtype=bool)):
+        decoded = brush.decode_rle(encode_brush(mask)).reshape(*mask.shape, 4)
+        assert np.array_equal(decoded, np.repeat(255 * mask[..., None], 4, axis=2))
+
+
+def test_labeling_configurations():
+    found = Controls(CONFIG)
+    assert (found.image, found.to_name, found.mask, found.mask_name) == ('photo', 'image', 'brushlabels', 'mask')
+    assert found.names == {'dog': ['dog'], 'pet': ['cat', 'horse']} and list(found.choices) == ['dog', 'pet']
+    assert Controls(POLYGONS).mask == 'polygonlabels' and not found.one_choice
+    for config, message in (('<View>', 'no XML'), ('<View/>', 'no <Image>')):
+        with pytest.raises(ValueError, match=message):
+            Controls(config)
+
+
+def test_choices_of_the_last_annotation_count():
+    def annotation(*choices, **other):
+        return dict(other, result=[dict(from_name='tags', value=dict(choices=[choice])) for choice in choices])
+
+    chosen = Controls(CONFIG).chosen
+    assert chosen(dict(annotations=[annotation('dog'), annotation('pet', 'dog')])) == ['pet', 'dog']
+    assert chosen(dict(annotations=[annotation('dog'), annotation('pet', was_cancelled=True), annotation()])) == ['dog']
+    assert chosen(dict(annotations=[])) is None and chosen({}) is None
+
+
+@pytest.fixture
+def studio(photo):
+    """A stand-in for Label Studio: photos for those with the key, a token exchanged for a personal one; ``asked``."""
+    data = {f'/data/upload/1/{name}': photo(name).read_bytes() for name in ('a.png', 'b.png')}
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, status, content):
+            self.send_response(status)
+            self.send_header('Content-Length', str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self):
+            server.asked.append((self.path, self.headers.get('Authorization')))
+            known = self.headers.get('Authorization') in ('Token legacy', 'Bearer fresh')
+            content = server.content.get(self.path.split('&')[0])
+            self.answer(401 if not known else 200 if content else 404, content or b'')
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+            self.answer(*((200, b'{"access": "fresh"}') if body == {'refresh': 'a.b.c'} else (401, b'')))
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        server.content, server.asked, server.url = data, [], f'http://127.0.0.1:{server.server_port}'
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope='module')
+def annotator():
+    return label_studio.Annotator()
+
+
+@pytest.fixture
+def backend(tmp_path, annotator, monkeypatch):
+    """A backend that listens; ``backend.post(path, body)``."""
+    real = label_studio.Annotator
+    monkeypatch.setattr(label_studio, 'Annotator', lambda model, device=None: annotator if model == 'voc20' else
+                        real(model, device))
+    made = Backend('voc20', str(tmp_path / 'work'), effort=.05)
+    with label_studio.serve(made, port=0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.url = f'http://127.0.0.1:{server.server_port}'
+        made.post = lambda path, body: requests.post(made.url + path, json=body, timeout=60)
+        yield made
+        server.shutdown()
+
+
+def task(number=1, name='a.png', **other):
+    return dict(id=number, data=dict(photo=f'/data/upload/1/{name}'), **other)
+
+
+def chosen(*choices):
+    return [dict(result=[dict(from_name='tags', to_name='image', type='choices', value=dict(choices=list(choices)))])]
+
+
+def test_predictions_of_chosen_classes_pass_the_checks_of_the_sdk(backend, studio):
+    assert requests.get(backend.url + '/health', timeout=9).json()['status'] == 'UP'
+    answer = backend.post('/setup', dict(project='3.17', schema=CONFIG, hostname=studio.url, access_token='legacy'))
+    assert answer.json() == dict(model_version='voc20')
+    tasks = [task(annotations=chosen('pet')), task(2, 'b.png')]
+    for config, kind in ((CONFIG, 'brushlabels'), (POLYGONS, 'polygonlabels')):
+        answer = backend.post('/predict', dict(tasks=tasks, project='3.17', label_config=config, params={})).json()
+        first, second = answer['results']
+        assert {one['type'] for one in first['result']} == {kind, 'choices'}
+        assert all(label == 'pet' for one in first['result'] for label in one['value'].get(kind, []))
+        assert 0 < first['score'] <= 1 and first['model_version'] == 'voc20'
+        assert second['result'] == []  # nothing is chosen, and nothing recognized
+        for one in (first, second):
+            assert interface(config).validate_prediction(one, return_errors=True) == []
+    assert studio.asked == [('/data/upload/1/a.png', 'Token legacy'), ('/data/upload/1/b.png', 'Token legacy')]  # once
+
+
+def click(kind, x, y, label='dog', **value):
+    return dict(type=kind, original_width=64, original_height=48, is_positive=1,
+                value=dict({'x': x, 'y': y, kind: [label]}, **value))
+
+
+def test_clicks_and_rectangles(backend, studio):
+    brush = pytest.importorskip('label_studio_sdk.converter.brush', reason='label-studio-sdk is not installed')
+    backend.server = Server(studio.url, 'legacy')
+
+    def ask(*context, config=CONFIG):
+        return backend.post('/predict', dict(tasks=[task()], project='3.17', label_config=config,
+                                             params=dict(context=dict(result=list(context)))))
+
+    point = click('keypointlabels', 100 * 22 / 64, 100 * 18 / 48, width=.5)
+    box = click('rectanglelabels', 100 * 10 / 64, 100 * 8 / 48, width=100 * 30 / 64, height=100 * 22 / 48)
+    for one in (point, box):
+        prediction, = ask(one).json()['results']
+        region, = prediction['result']
+        assert interface(CONFIG).validate_prediction(prediction, return_errors=True) == []
+        mask = brush.decode_rle(region['value']['rle']).reshape(48, 64, 4)[..., 3] > 0
+        assert mask[18, 22] and mask.sum() < 1500 and region['value']['brushlabels'] == ['dog']
+    polygon, = ask(point, config=POLYGONS).json()['results'][0]['result']
+    assert polygon['type'] == 'polygonlabels' and np.array(polygon['value']['points']).max() <= 100
+    assert ask(dict(point, is_positive=0)).json()['results'][0]['result'] == []
+    answer = ask(click('keypointlabels', 50, 50, label='car'))
+    assert answer.status_code == 400 and "'car' is no label for masks (dog, pet)" in answer.json()['error']
+
+
+def test_what_is_refused(backend, studio):
+    url = backend.url
+    assert requests.post(url + '/predict', data='{}', timeout=9).status_code == 415  # a form of some page
+    assert backend.post('/fit', {}).status_code == 404 and requests.get(url + '/x', timeout=9).status_code == 404
+    headers = {'Content-Type': 'application/json', 'Content-Length': str(2**40)}
+    with socket.create_connection(('127.0.0.1', int(url.rsplit(':', 1)[1])), timeout=9) as line:
+        head = ''.join(f'{name}: {value}\r\n' for name, value in headers.items())
+        line.sendall(f'POST /predict HTTP/1.1\r\nHost: x\r\n{head}\r\n'.encode())
+        assert b' 413 ' in line.recv(4096)
+    for body, message in ((dict(label_config='<View/>'), 'no <Image>'),
+                          (dict(label_config=CONFIG, tasks=[dict(id=1, data={})]), "its data have no 'photo'"),
+                          (dict(label_config=CONFIG, tasks=[task()]), 'start with --url')):
+        answer = backend.post('/predict', body)
+        assert answer.status_code == 400 and message in answer.json()['error']
+    answer = backend.post('/train', dict(label_config=POLYGONS.replace('Choices', 'Other'), annotations=[]))
+    assert answer.status_code == 400 and '<Choices>' in answer.json()['error']
+    assert backend.post('/webhook', dict(action='ANNOTATION_CREATED', annotation={})).json() == {}
+    assert not list(backend.folder.rglob('*.png'))
+
+
+def test_the_key_goes_to_label_studio_alone(studio):
+    assert Server(studio.url, 'a.b.c').get('/data/upload/1/a.png') == studio.content['/data/upload/1/a.png']
+    assert studio.asked[-1][1] == 'Bearer fresh'
+    with pytest.raises(OSError, match='refuses the key'):
+        Server('http://elsewhere', 'legacy').get(studio.url + '/data/upload/1/a.png')
+    assert studio.asked[-1][1] is None
+    with pytest.raises(OSError, match='no address of the web'):
+        Server(studio.url).get('file:///etc/hostname')
+
+
+def test_a_bucket_is_read_through_label_studio(backend, studio):
+    backend.server = Server(studio.url, 'legacy')
+    studio.content['/tasks/7/presign/?fileuri=czM6Ly9iL3guanBn'] = b'bytes'
+    path = backend.photo(dict(id=7, data=dict(photo='s3://b/x.jpg')), Controls(CONFIG), '3.17')
+    assert path.read_bytes() == b'bytes' and path.parent == backend.folder / 'project-3/photos'
+
+
+def draw(path, tag, seed):
+    """A photo of 96 x 128 pixels of a red ellipse ('round') or a blue rectangle."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(90, 130, (96, 128, 3), dtype=np.uint8))
+    x, y = rng.integers(8, 48, 2).tolist()
+    pen = ImageDraw.Draw(image)
+    if tag == 'round':
+        pen.ellipse((x, y, x + 60, y + 40), fill=(220, 60, 40))
+    else:
+        pen.rectangle((x, y, x + 60, y + 40), fill=(40, 90, 220))
+    image.save(path)
+
+
+LEARN = '''<View><Image name="image" value="$photo"/>
+  <BrushLabels name="mask" toName="image"><Label value="round"/><Label value="square"/></BrushLabels>
+  <Choices name="tags" toName="image"><Choice value="round"/><Choice value="square"/></Choices></View>'''
+
+
+@pytest.mark.slow
+def test_learns_from_choices(backend, studio, tmp_path):
+    """"Start training": choices of the whole project, one model; the next prediction is its."""
+    backend.server, tasks = Server(studio.url, 'legacy'), []
+    for number in range(8):
+        tag = ('round', 'square')[number % 2]
+        draw(tmp_path / 'new.png', tag, number)
+        studio.content[f'/data/upload/1/{number}.png'] = (tmp_path / 'new.png').read_bytes()
+        tasks.append(task(number, f'{number}.png', annotations=chosen(tag)))
+    tasks.append(task(99, 'gone.png', annotations=chosen('round')))
+    export = '/api/projects/3/export?exportType=JSON'
+    studio.content[export] = json.dumps(tasks[:1]).encode()
+    start = dict(action='START_TRAINING', project=dict(id=3, label_config=LEARN))
+    assert backend.post('/webhook', start).json()['status'] == 'started'
+    backend.trainings['3'].join()
+    assert backend.model('3.17')[1] == 'voc20'  # a single class teaches nothing
+    studio.content[export] = json.dumps(tasks).encode()
+    assert backend.post('/webhook', start).json()['status'] == 'started'
+    assert backend.post('/webhook', start).json()['status'] == 'this project is being trained on'
+    backend.trainings['3'].join()
+    annotator, version = backend.model('3.17')
+    assert annotator.classes == ['round', 'square'] and version.startswith('project-3-')
+    answer = backend.post('/predict', dict(tasks=[tasks[0]], project='3.17', label_config=LEARN, params={})).json()
+    assert answer['model_version'] == version and answer['results'][0]['result'][0]['value']['brushlabels'] == ['round']
+    assert backend.model('4.17')[1] == 'voc20'  # of another project
+    assert requests.get(backend.url + '/versions', timeout=9).json() == dict(versions=['voc20', version])
+    assert Backend('voc20', str(backend.folder)).model(3)[1] == version  # after a restart
+
+
+@pytest.fixture
+def real_studio(tmp_path):
+    """Label Studio itself, in an environment of its own: address, headers."""
+    program = os.environ.get('LABEL_STUDIO') or shutil.which('label-studio')
+    if not program:
+        pytest.skip('label-studio is not installed: pip install it into an environment of its own, and name its '
+                    'program in the variable LABEL_STUDIO')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    token = '0123456789abcdef0123456789abcdef01234567'
+    env = dict(os.environ, ML_BLOCK_LOCAL_IP='false', COLLECT_ANALYTICS='false', LATEST_VERSION_CHECK='false',
+               LABEL_STUDIO_BASE_DATA_DIR=str(tmp_path / 'data'), LABEL_STUDIO_HOST=f'http://127.0.0.1:{port}')
+    env.pop('PYTHONPATH', None)
+    with open(tmp_path / 'studio.log', 'w') as log:
+        process = subprocess.Popen(
+            [program, 'start', '--no-browser', '--internal-host', '127.0.0.1', '--port', str(port), '--data-dir',
+             str(tmp_path / 'data'), '--username', 'a@example.org', '--password', 'secret-12345', '--user-token', token,
+             '--enable-legacy-api-token'], env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    url = f'http://127.0.0.1:{port}'
+    try:
+        for _ in range(400):
+            assert process.poll() is None, (tmp_path / 'studio.log').read_text()[-2000:]
+            try:
+                if requests.get(url + '/health', timeout=5).ok:
+                    break
+            except requests.RequestException:
+                time.sleep(1)
+        yield url, dict(Authorization=f'Token {token}')
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_label_studio_itself(backend, real_studio, tmp_path):
+    """Connect, predict, click, start training, predict again; the key is a personal access token."""
+    url, headers = real_studio
+
+    def api(method, path, **settings):
+        answer = requests.request(method, url + path, headers=headers, timeout=120, **settings)
+        assert answer.ok, (path, answer.status_code, answer.text[:500])
+        return answer.json() if answer.content else None
+
+    backend.server = Server(url, api('POST', '/api/token/')['token'])
+    assert backend.server.key.count('.') == 2
+    project = api('POST', '/api/projects/', json=dict(title='pets', label_config=LEARN.replace(
+        '</View>', '<KeyPointLabels name="point" toName="image" smart="true"><Label value="round"/></KeyPointLabels>'
+        '</View>')))['id']
+    for number in range(8):
+        draw(tmp_path / f'{number}.png', ('round', 'square')[number % 2], number)
+        with open(tmp_path / f'{number}.png', 'rb') as file:
+            api('POST', f'/api/projects/{project}/import', files=dict(file=file))
+    ml = api('POST', '/api/ml/', json=dict(url=backend.url, project=project, title='mmiam', is_interactive=True))
+    assert ml['state'] == 'CO' and ml['model_version'] == 'voc20'
+    tasks = api('GET', f'/api/projects/{project}/tasks/')
+    for one in tasks[:-1]:
+        tag = ('round', 'square')[one['id'] % 2 == tasks[1]['id'] % 2]
+        api('POST', f'/api/tasks/{one["id"]}/annotations/', json=dict(result=chosen(tag)[0]['result']))
+    point = click('keypointlabels', 50, 50, label='round', width=.5)
+    point.update(original_width=128, original_height=96)
+    answer = api('POST', f'/api/ml/{ml["id"]}/interactive-annotating', json=dict(
+        task=tasks[0]['id'], context=dict(result=[point])))
+    assert answer['data']['result'][0]['value']['brushlabels'] == ['round'], answer
+    api('POST', f'/api/ml/{ml["id"]}/train', json={})
+    backend.trainings[str(project)].join()
+    version = backend.model(project)[1]
+    assert version.startswith(f'project-{project}-')
+    api('POST', f'/api/dm/actions?id=retrieve_tasks_predictions&project={project}',
+        json=dict(selectedItems=dict(all=True, excluded=[])))
+    stored = api('GET', f'/api/predictions/?project={project}')
+    assert {one['model_version'] for one in stored} == {version} and len(stored) == 8
+    assert any(region['type'] == 'brushlabels' for one in stored for region in one['result'])
