@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
-import csv
 import hashlib
-import io
 import json
 import logging
 import subprocess
@@ -28,7 +26,7 @@ from xml.etree import ElementTree
 import numpy as np
 import requests
 
-from mmiam.utils.files import atomic_write, sha256_of
+from mmiam.utils.files import atomic_write, sha256_of, write_json
 from mmiam.utils.images import IMAGE_SUFFIXES, read_image
 
 from .annotator import Annotator, click, outlines
@@ -107,7 +105,7 @@ class Controls:
 class Server:
     """Label Studio itself: what it serves, with the key of a user (a personal access token, or a legacy one)."""
 
-    def __init__(self, url: str = '', key: str = '') -> None:
+    def __init__(self, url: str = 'http://localhost:8080', key: str = '') -> None:
         self.url, self.key = url.rstrip('/'), key
 
     def get(self, address: str) -> bytes:
@@ -116,8 +114,6 @@ class Server:
         Raises:
             OSError: if it cannot be had, or is larger than ``MAX_IMAGE``.
         """
-        if not self.url and '://' not in address:
-            raise OSError(f'{address} lies on Label Studio: start with --url and the key in LABEL_STUDIO_API_KEY')
         address = urljoin(self.url + '/', address)
         if urlsplit(address).scheme not in ('http', 'https'):
             raise OSError(f'{address} is no address of the web')
@@ -176,10 +172,10 @@ class Backend:
                                  f'{folder.parent.name}-{sha256_of(folder / "model.pth")[:8]}')
 
     def setup(self, body: dict) -> dict:
-        """``/setup``: Label Studio says where it is, and takes the model's version."""
+        """``/setup``: the labeling configuration is looked at, and Label Studio takes the model's version. Where no key
+        was given, its own one serves; the address is not taken from a request."""
         Controls(body.get('schema') or body.get('label_config') or '')
-        if not self.server.url:
-            self.server = Server(body.get('hostname') or '', self.server.key or body.get('access_token') or '')
+        self.server.key = self.server.key or body.get('access_token') or ''
         return dict(model_version=self.model(body.get('project'))[1])
 
     def photo(self, task: dict, controls: Controls, project: Any) -> Path:
@@ -276,20 +272,21 @@ class Backend:
     def fit(self, tasks: list[dict], controls: Controls, project: int) -> None:
         """Learn classes from tasks' choices as ``mmiam label`` does; the next prediction is the new model's."""
         home = self.home(project)
-        rows = []
+        ids: dict[str, int] = {}
+        images = []
         for task in tasks:
             chosen = controls.chosen(task)
             try:
                 if chosen:
-                    rows.append([self.photo(task, controls, project).name, *chosen])
+                    images.append(dict(id=len(images) + 1, file_name=self.photo(task, controls, project).name,
+                                       category_ids=[ids.setdefault(name, len(ids) + 1) for name in chosen]))
             except (OSError, ValueError) as error:
                 LOGGER.warning('task %s is left out: %s', task.get('id'), error)
-        text = io.StringIO()
-        csv.writer(text).writerows(rows)
-        atomic_write(home / 'tags.csv', text.getvalue().encode())
-        LOGGER.info('project %s: %s photos with choices', project, len(rows))
+        write_json(str(home / 'tags.json'), dict(images=images, categories=[
+            dict(id=number, name=name) for name, number in ids.items()]))
+        LOGGER.info('project %s: %s photos with choices', project, len(images))
         command = [sys.executable, '-m', 'mmiam', 'label', str(home / 'photos'), '--out', str(home / 'masks.json'),
-                   '--tags', str(home / 'tags.csv'), '--work-dir', str(home / 'model'), '--effort', str(self.effort)]
+                   '--tags', str(home / 'tags.json'), '--work-dir', str(home / 'model'), '--effort', str(self.effort)]
         done = subprocess.run(command + (['--device', self.device] if self.device else []), stdin=subprocess.DEVNULL)
         if done.returncode not in (0, 1):  # 1: some photos could not be read
             LOGGER.error('project %s: the training failed, see above; the earlier model stays', project)
@@ -372,8 +369,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--model', default='voc20', help="'voc20' (default), 'imagenet', or the folder of a run of "
                         'mmiam label')
     parser.add_argument('--folder', default='label_studio', help='photos and trained models (default: label_studio)')
-    parser.add_argument('--url', default='', help='address of Label Studio (default: what it says itself); the key of '
-                        'a user is read from the variable LABEL_STUDIO_API_KEY')
+    parser.add_argument('--url', default='http://localhost:8080', help='address of Label Studio (default: '
+                        'http://localhost:8080); the key of a user is read from the variable LABEL_STUDIO_API_KEY')
     parser.add_argument('--effort', type=float, default=1., help='as of mmiam label (default: 1)')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine '
                         'alone; there is no login)')

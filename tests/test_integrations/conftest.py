@@ -1,18 +1,19 @@
-import numpy as np
+from pathlib import Path
+
 import pytest
+import skimage
 from PIL import Image
 
 
 @pytest.fixture
 def photo(tmp_path):
-    """``photo(name)``: a file of 48 x 64 pixels (H x W), an ellipse on noise."""
-    from PIL import ImageDraw
+    """``photo(name, of='chelsea', box=None)``: a file of a photograph in scikit-image, or a part of it; by default a
+    cat of 300 x 451 pixels (H x W), whose face is at (225, 110)."""
 
-    def make(name):
-        image = Image.fromarray(np.random.default_rng(0).integers(90, 130, (48, 64, 3), dtype=np.uint8))
-        ImageDraw.Draw(image).ellipse((10, 8, 40, 30), fill=(220, 60, 40))
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        image.save(tmp_path / name)
-        return tmp_path / name
+    def make(name, of='chelsea', box=None):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(Path(skimage.__file__).parent / f'data/{of}.png').convert('RGB').crop(box).save(path)
+        return path
 
     return make

@@ -14,8 +14,8 @@ from mmiam.integrations import cvat
 aa = pytest.importorskip('cvat_sdk.auto_annotation', reason='cvat-sdk is not installed (pip install cvat-sdk)')
 masks = pytest.importorskip('cvat_sdk.masks')
 
-LABELS = [dict(id=71, name='dog', type='any'), dict(id=72, name='wheel', type='mask'),
-          dict(id=73, name='cat', type='polygon'), dict(id=74, name='night', type='tag')]
+LABELS = [dict(id=71, name='cat', type='any'), dict(id=72, name='face', type='mask'),
+          dict(id=73, name='dog', type='polygon'), dict(id=74, name='night', type='tag')]
 NAMES = ['tagged.png', 'clicked.png', 'plain.png']
 
 
@@ -27,8 +27,8 @@ def shape(kind, frame, label, points, **other):
 ANNOTATIONS = dict(version=1, tracks=[], tags=[
     dict(id=1, frame=0, label_id=71, group=0, source='manual', attributes=[]),
     dict(id=2, frame=0, label_id=74, group=0, source='manual', attributes=[])], shapes=[
-        shape('points', 1, 72, [20, 18, 30, 22]), shape('rectangle', 1, 71, [10, 8, 40, 30]),
-        shape('rectangle', 1, 71, [10, 8, 40, 30], rotation=45), shape('polyline', 1, 71, [1, 1, 9, 9])])
+        shape('points', 1, 72, [225, 110, 220, 150]), shape('rectangle', 1, 71, [60, 5, 400, 295]),
+        shape('rectangle', 1, 71, [60, 5, 400, 295], rotation=45), shape('polyline', 1, 71, [1, 1, 9, 9])])
 
 
 @pytest.fixture
@@ -46,12 +46,13 @@ def server(photo, tmp_path, monkeypatch):
         '/api/tasks/137': dict(
             id=137, name='pets', size=3, data_chunk_size=72, data_original_chunk_type='imageset', mode='annotation',
             data_compressed_chunk_type='imageset', updated_date='2026-01-01T00:00:00Z', dimension='2d',
+            organization=None, owner=None, assignee=None,
             jobs=dict(count=1, completed=0, validation=0, url='/api/jobs'), labels=dict(url='/api/labels')),
         '/api/labels': page, '/api/tasks/137/annotations': ANNOTATIONS,
         '/api/tasks/137/data/meta': dict(
             chunk_size=72, size=3, image_quality=70, start_frame=0, stop_frame=2, frame_filter='', deleted_frames=[],
             included_frames=None, frames=[
-                dict(name=name, width=64, height=48, related_files=0, has_related_context=False) for name in NAMES])}
+                dict(name=name, width=451, height=300, related_files=0, has_related_context=False) for name in NAMES])}
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +88,7 @@ def server(photo, tmp_path, monkeypatch):
 
 
 def bitmaps(shapes):
-    return [masks.decode_mask(one['points'], image_width=64, image_height=48) for one in shapes]
+    return [masks.decode_mask(one['points'], image_width=451, image_height=300) for one in shapes]
 
 
 def test_a_task_is_labeled_from_its_tags_points_and_rectangles(server):
@@ -100,11 +101,11 @@ def test_a_task_is_labeled_from_its_tags_points_and_rectangles(server):
     content, = server.uploaded
     shapes = {number: [one for one in content['shapes'] if one['frame'] == number] for number in range(3)}
     assert content['tags'] == [] and {one['source'] for one in content['shapes']} == {'auto'}
-    assert {one['label_id'] for one in shapes[0]} == {71}  # the tag has its mask, however unsure; 'night' has none
+    assert {one['label_id'] for one in shapes[0]} == {71}  # of the tag; 'night' has none
     assert [one['label_id'] for one in shapes[1]] == [72, 71]  # a points shape and a rectangle; nothing else is asked
-    assert shapes[2] == []  # nothing is recognized
-    for mask in bitmaps(shapes[1]):
-        assert mask[18, 22] and 100 < mask.sum() < 1500  # the ellipse has about 530 pixels
+    assert 71 in {one['label_id'] for one in shapes[2]}  # recognized
+    for mask in bitmaps([*shapes[0][:1], *shapes[1]]):
+        assert mask[110, 225] and 5_000 < mask.sum() < 120_000  # of 135,300 pixels
     with pytest.raises(SystemExit):
         cli.main([*words[:3], 'auto-annotate', 'x'])
 
@@ -123,10 +124,10 @@ def function():
 
 def test_polygons_and_threshold(function, photo):
     image = Image.open(photo('a.png'))
-    function.given = {'a.png': dict(tags=['dog', 'unknown'], prompts=[('cat', [dict(point=(22, 18))])])}
+    function.given = {'a.png': dict(tags=['dog', 'unknown'], prompts=[('cat', [dict(point=(225, 110))])])}
     whole = function.detect(Context(), image)
-    assert [one.label_id for one in whole] == [function.ids['cat'], function.ids['dog']]
-    assert whole[0].score == 1. and 0 < whole[1].score < 1
+    assert [one.label_id for one in whole[:2]] == [function.ids['cat'], function.ids['dog']]
+    assert whole[0].score == 1. and 0 < whole[1].score < 1  # a tag has its best mask, though there is no dog
     parts = function.detect(Context(conv_mask_to_poly=True), image)
     assert {one.type.value for one in parts} == {'polygon'} and all(len(one.points) >= 6 for one in parts)
     assert {one.label_id for one in parts} == {one.label_id for one in whole}
@@ -167,13 +168,12 @@ def test_clicks_and_boxes_through_the_agent(photo):
         prompts = driver._InteractionPromptsImpl(pos_points=points, neg_points=(), bounding_box=box)
         return function.detect(None, image, prompts)
 
-    for one, in (ask(((22., 18.), )), ask(box=((10., 8.), (40., 30.)))):
+    point, box = ((225., 110.), ), ((60., 5.), (400., 295.))
+    shown = []
+    for one, in (ask(point), ask(box=box), ask(point, box)):
         assert one.type == 'mask'
-        mask, = bitmaps([dict(points=one.points)])
-        assert mask[18, 22] and mask.sum() < 1500
-    both, = ask(((22., 18.), ), ((50., 40.), (60., 46.)))
-    mask, = bitmaps([dict(points=both.points)])
-    assert mask[18, 22] and mask[43, 55]
-    assert ask() == []
+        shown += bitmaps([dict(points=one.points)])
+        assert shown[-1][110, 225] and 5_000 < shown[-1].sum() < 120_000
+    assert shown[2].sum() >= max(shown[0].sum(), shown[1].sum()) and ask() == []  # both: what either shows
     with pytest.raises(ValueError, match='leave task out'):
         cvat.create(clicks=True, task=137)

@@ -76,6 +76,14 @@ def test_a_data_set_in_the_database(photo, tmp_path):
             add_masks(dataset, tags='nothing')
         except ValueError as error:
             print(error)
+        from mmiam.cli import main
+        assert main(['predict', 'photos/a.png', '--score-thr', '0', '--point', '225,110']) == 0
+        dataset = fiftyone.Dataset.from_dir(
+            dataset_type=fiftyone.types.COCODetectionDataset, data_path='.',
+            labels_path='outputs/predictions.json', label_types='segmentations')
+        one, = dataset
+        field, = [value for value in one.iter_fields() if isinstance(value[1], fiftyone.Detections)]
+        print(json.dumps([one.filepath, len(field[1].detections), int(field[1].detections[0].mask.sum())]))
     ''')
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script], cwd=tmp_path, capture_output=True, text=True,
                           env=dict(os.environ, FIFTYONE_DATABASE_DIR=str(tmp_path / 'database'), HOME=str(tmp_path),
@@ -83,8 +91,10 @@ def test_a_data_set_in_the_database(photo, tmp_path):
     if done.returncode and 'no database' in done.stderr:
         pytest.skip(done.stderr[-300:])
     assert done.returncode == 0, done.stderr[-2000:]
-    *_, found, refused = done.stdout.splitlines()
+    *_, found, refused, _, _, imported = done.stdout.splitlines()
     (count, shapes), untagged, broken = json.loads(found)
     assert count >= 1 and shapes[0] == shapes[1] == shapes[2] and len(shapes[0]) == 2
     assert untagged[0] == 0 and broken == [None, [None] * 3]
     assert "'nothing' is none of the fields" in refused
+    path, count, pixels = json.loads(imported)
+    assert path == str(tmp_path / 'photos/a.png') and count == 1 and 5_000 < pixels < 120_000

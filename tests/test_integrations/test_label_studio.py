@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import requests
-from PIL import Image, ImageDraw
 
 from mmiam.integrations import label_studio
 from mmiam.integrations.label_studio import Backend, Controls, Server, encode_brush
@@ -124,23 +123,24 @@ def chosen(*choices):
 
 def test_predictions_of_chosen_classes_pass_the_checks_of_the_sdk(backend, studio):
     assert requests.get(backend.url + '/health', timeout=9).json()['status'] == 'UP'
-    answer = backend.post('/setup', dict(project='3.17', schema=CONFIG, hostname=studio.url, access_token='legacy'))
+    backend.server = Server(studio.url)
+    answer = backend.post('/setup', dict(project='3.17', schema=CONFIG, hostname='http://evil', access_token='legacy'))
     assert answer.json() == dict(model_version='voc20')
-    tasks = [task(annotations=chosen('pet')), task(2, 'b.png')]
+    tasks = [task(annotations=chosen('dog')), task(2, 'b.png')]
     for config, kind in ((CONFIG, 'brushlabels'), (POLYGONS, 'polygonlabels')):
         answer = backend.post('/predict', dict(tasks=tasks, project='3.17', label_config=config, params={})).json()
         first, second = answer['results']
-        assert {one['type'] for one in first['result']} == {kind, 'choices'}
-        assert all(label == 'pet' for one in first['result'] for label in one['value'].get(kind, []))
-        assert 0 < first['score'] <= 1 and first['model_version'] == 'voc20'
-        assert second['result'] == []  # nothing is chosen, and nothing recognized
-        for one in (first, second):
+        for one, name in ((first, 'dog'), (second, 'pet')):  # what was chosen; what is recognized, under its name here
+            assert {region['type'] for region in one['result']} == {kind, 'choices'}
+            assert [label for region in one['result'] for label in region['value'].get(kind, [])][0] == name
+            assert one['result'][-1]['value']['choices'][0] == name
+            assert 0 < one['score'] <= 1 and one['model_version'] == 'voc20'
             assert interface(config).validate_prediction(one, return_errors=True) == []
     assert studio.asked == [('/data/upload/1/a.png', 'Token legacy'), ('/data/upload/1/b.png', 'Token legacy')]  # once
 
 
 def click(kind, x, y, label='dog', **value):
-    return dict(type=kind, original_width=64, original_height=48, is_positive=1,
+    return dict(type=kind, original_width=451, original_height=300, is_positive=1,
                 value=dict({'x': x, 'y': y, kind: [label]}, **value))
 
 
@@ -152,14 +152,14 @@ def test_clicks_and_rectangles(backend, studio):
         return backend.post('/predict', dict(tasks=[task()], project='3.17', label_config=config,
                                              params=dict(context=dict(result=list(context)))))
 
-    point = click('keypointlabels', 100 * 22 / 64, 100 * 18 / 48, width=.5)
-    box = click('rectanglelabels', 100 * 10 / 64, 100 * 8 / 48, width=100 * 30 / 64, height=100 * 22 / 48)
+    point = click('keypointlabels', 50, 37, width=.5)
+    box = click('rectanglelabels', 13, 2, width=75, height=96)
     for one in (point, box):
         prediction, = ask(one).json()['results']
         region, = prediction['result']
         assert interface(CONFIG).validate_prediction(prediction, return_errors=True) == []
-        mask = brush.decode_rle(region['value']['rle']).reshape(48, 64, 4)[..., 3] > 0
-        assert mask[18, 22] and mask.sum() < 1500 and region['value']['brushlabels'] == ['dog']
+        mask = brush.decode_rle(region['value']['rle']).reshape(300, 451, 4)[..., 3] > 0
+        assert mask[110, 225] and 5_000 < mask.sum() < 120_000 and region['value']['brushlabels'] == ['dog']
     polygon, = ask(point, config=POLYGONS).json()['results'][0]['result']
     assert polygon['type'] == 'polygonlabels' and np.array(polygon['value']['points']).max() <= 100
     assert ask(dict(point, is_positive=0)).json()['results'][0]['result'] == []
@@ -176,9 +176,10 @@ def test_what_is_refused(backend, studio):
         head = ''.join(f'{name}: {value}\r\n' for name, value in headers.items())
         line.sendall(f'POST /predict HTTP/1.1\r\nHost: x\r\n{head}\r\n'.encode())
         assert b' 413 ' in line.recv(4096)
+    backend.server = Server(studio.url)
     for body, message in ((dict(label_config='<View/>'), 'no <Image>'),
                           (dict(label_config=CONFIG, tasks=[dict(id=1, data={})]), "its data have no 'photo'"),
-                          (dict(label_config=CONFIG, tasks=[task()]), 'start with --url')):
+                          (dict(label_config=CONFIG, tasks=[task()]), 'refuses the key')):
         answer = backend.post('/predict', body)
         assert answer.status_code == 400 and message in answer.json()['error']
     answer = backend.post('/train', dict(label_config=POLYGONS.replace('Choices', 'Other'), annotations=[]))
@@ -204,34 +205,22 @@ def test_a_bucket_is_read_through_label_studio(backend, studio):
     assert path.read_bytes() == b'bytes' and path.parent == backend.folder / 'project-3/photos'
 
 
-def draw(path, tag, seed):
-    """A photo of 96 x 128 pixels of a red ellipse ('round') or a blue rectangle."""
-    rng = np.random.default_rng(seed)
-    image = Image.fromarray(rng.integers(90, 130, (96, 128, 3), dtype=np.uint8))
-    x, y = rng.integers(8, 48, 2).tolist()
-    pen = ImageDraw.Draw(image)
-    if tag == 'round':
-        pen.ellipse((x, y, x + 60, y + 40), fill=(220, 60, 40))
-    else:
-        pen.rectangle((x, y, x + 60, y + 40), fill=(40, 90, 220))
-    image.save(path)
-
-
+#: parts of two photographs, by tag: four cats, four cups
+PARTS = [(tag, of, (x, y, x + 320, y + 240)) for x, y in ((0, 0), (131, 0), (60, 20), (131, 60))
+         for tag, of in (('cat', 'chelsea'), ('cup', 'coffee'))]
 LEARN = '''<View><Image name="image" value="$photo"/>
-  <BrushLabels name="mask" toName="image"><Label value="round"/><Label value="square"/></BrushLabels>
-  <Choices name="tags" toName="image"><Choice value="round"/><Choice value="square"/></Choices></View>'''
+  <BrushLabels name="mask" toName="image"><Label value="cat"/><Label value="cup"/></BrushLabels>
+  <Choices name="tags" toName="image"><Choice value="cat"/><Choice value="cup"/></Choices></View>'''
 
 
 @pytest.mark.slow
-def test_learns_from_choices(backend, studio, tmp_path):
+def test_learns_from_choices(backend, studio, photo):
     """"Start training": choices of the whole project, one model; the next prediction is its."""
     backend.server, tasks = Server(studio.url, 'legacy'), []
-    for number in range(8):
-        tag = ('round', 'square')[number % 2]
-        draw(tmp_path / 'new.png', tag, number)
-        studio.content[f'/data/upload/1/{number}.png'] = (tmp_path / 'new.png').read_bytes()
+    for number, (tag, of, box) in enumerate(PARTS):
+        studio.content[f'/data/upload/1/{number}.png'] = photo('new.png', of, box).read_bytes()
         tasks.append(task(number, f'{number}.png', annotations=chosen(tag)))
-    tasks.append(task(99, 'gone.png', annotations=chosen('round')))
+    tasks.append(task(99, 'gone.png', annotations=chosen('cat')))
     export = '/api/projects/3/export?exportType=JSON'
     studio.content[export] = json.dumps(tasks[:1]).encode()
     start = dict(action='START_TRAINING', project=dict(id=3, label_config=LEARN))
@@ -243,9 +232,9 @@ def test_learns_from_choices(backend, studio, tmp_path):
     assert backend.post('/webhook', start).json()['status'] == 'this project is being trained on'
     backend.trainings['3'].join()
     annotator, version = backend.model('3.17')
-    assert annotator.classes == ['round', 'square'] and version.startswith('project-3-')
+    assert annotator.classes == ['cat', 'cup'] and version.startswith('project-3-')
     answer = backend.post('/predict', dict(tasks=[tasks[0]], project='3.17', label_config=LEARN, params={})).json()
-    assert answer['model_version'] == version and answer['results'][0]['result'][0]['value']['brushlabels'] == ['round']
+    assert answer['model_version'] == version and answer['results'][0]['result'][0]['value']['brushlabels'] == ['cat']
     assert backend.model('4.17')[1] == 'voc20'  # of another project
     assert requests.get(backend.url + '/versions', timeout=9).json() == dict(versions=['voc20', version])
     assert Backend('voc20', str(backend.folder)).model(3)[1] == version  # after a restart
@@ -286,7 +275,7 @@ def real_studio(tmp_path):
 
 
 @pytest.mark.slow
-def test_label_studio_itself(backend, real_studio, tmp_path):
+def test_label_studio_itself(backend, real_studio, photo):
     """Connect, predict, click, start training, predict again; the key is a personal access token."""
     url, headers = real_studio
 
@@ -298,23 +287,21 @@ def test_label_studio_itself(backend, real_studio, tmp_path):
     backend.server = Server(url, api('POST', '/api/token/')['token'])
     assert backend.server.key.count('.') == 2
     project = api('POST', '/api/projects/', json=dict(title='pets', label_config=LEARN.replace(
-        '</View>', '<KeyPointLabels name="point" toName="image" smart="true"><Label value="round"/></KeyPointLabels>'
+        '</View>', '<KeyPointLabels name="point" toName="image" smart="true"><Label value="cat"/></KeyPointLabels>'
         '</View>')))['id']
-    for number in range(8):
-        draw(tmp_path / f'{number}.png', ('round', 'square')[number % 2], number)
-        with open(tmp_path / f'{number}.png', 'rb') as file:
+    for number, (_, of, box) in enumerate(PARTS):
+        with open(photo(f'{number}.png', of, box), 'rb') as file:
             api('POST', f'/api/projects/{project}/import', files=dict(file=file))
     ml = api('POST', '/api/ml/', json=dict(url=backend.url, project=project, title='mmiam', is_interactive=True))
     assert ml['state'] == 'CO' and ml['model_version'] == 'voc20'
     tasks = api('GET', f'/api/projects/{project}/tasks/')
-    for one in tasks[:-1]:
-        tag = ('round', 'square')[one['id'] % 2 == tasks[1]['id'] % 2]
+    tasks.sort(key=lambda one: one['id'])
+    for one, (tag, *_) in zip(tasks[:-1], PARTS):
         api('POST', f'/api/tasks/{one["id"]}/annotations/', json=dict(result=chosen(tag)[0]['result']))
-    point = click('keypointlabels', 50, 50, label='round', width=.5)
-    point.update(original_width=128, original_height=96)
+    point = dict(click('keypointlabels', 70, 45, label='cat', width=.5), original_width=320, original_height=240)
     answer = api('POST', f'/api/ml/{ml["id"]}/interactive-annotating', json=dict(
         task=tasks[0]['id'], context=dict(result=[point])))
-    assert answer['data']['result'][0]['value']['brushlabels'] == ['round'], answer
+    assert answer['data']['result'][0]['value']['brushlabels'] == ['cat'], answer
     api('POST', f'/api/ml/{ml["id"]}/train', json={})
     backend.trainings[str(project)].join()
     version = backend.model(project)[1]

@@ -1,4 +1,4 @@
-"""The commands of docs/annotation: ``mmiam predict`` runs as it stands there, others meet the parsers of their programs."""
+"""The commands of docs/annotation: ``mmiam predict`` runs as it stands there, others meet their programs' parsers."""
 import argparse
 import inspect
 import re
