@@ -42,21 +42,23 @@ def create(model: str = 'voc20', clicks: bool = False, task: int = 0, server: st
     if clicks:
         return ClickFunction(annotator)
     if not task:
-        return MaskFunction(annotator, annotator.classes)
+        return MaskFunction(annotator, dict.fromkeys(annotator.classes, 'mask'))
     if client is None:
         from cvat_sdk.core.auth import ClientAuthParameters, make_client_from_cli
         client = make_client_from_cli(ClientAuthParameters(server_host=server or None))
     return MaskFunction(annotator, *read_task(client.tasks.retrieve(task)))
 
 
-def read_task(task: Any) -> tuple[list[str], dict[str, dict]]:
-    """Names of a task's labels that can have masks, and what it says about each image.
+def read_task(task: Any) -> tuple[dict[str, str], dict[str, dict]]:
+    """A task's labels that can have masks, and what it says about each image.
 
     Returns:
-        tuple: names, and by the image's name ``tags`` (names of labels), and ``prompts`` as (name of a label, prompt).
+        tuple: names with 'mask' or, where CVAT takes nothing else, 'polygon'; and by the image's name ``tags`` (names of
+        labels), and ``prompts`` as (name of a label, prompts).
     """
     labels = {label.id: label for label in task.get_labels()}
-    names = [label.name for label in labels.values() if str(label.type) in MASK_TYPES]
+    names = {label.name: 'polygon' if str(label.type) == 'polygon' else 'mask' for label in labels.values()
+             if str(label.type) in MASK_TYPES}
     if not names:
         raise ValueError(f'task {task.id} has no label of type {", ".join(MASK_TYPES)}: a label for tags, points and '
                          'masks is of type any')
@@ -83,17 +85,18 @@ class MaskFunction:
 
     Args:
         annotator (Annotator): the model.
-        labels (list[str]): names that masks may have; those that are no class are for points and rectangles alone.
+        labels (dict[str, str]): names that masks may have, with 'mask' or 'polygon'; those that are no class are for
+            points and rectangles alone.
         given (dict, optional): as of :func:`read_task`.
     """
 
-    def __init__(self, annotator: Annotator, labels: list[str], given: dict | None = None) -> None:
+    def __init__(self, annotator: Annotator, labels: dict[str, str], given: dict | None = None) -> None:
         import cvat_sdk.auto_annotation as aa
-        self.annotator, self.given = annotator, given or {}
+        self.annotator, self.types, self.given = annotator, labels, given or {}
         self.ids = {name: number for number, name in enumerate(labels)}
         self.of_class = {label: name for name in labels for label in annotator.labels([name])}
         self.spec = aa.DetectionFunctionSpec(labels=[
-            aa.label_spec(name, number, type='mask') for name, number in self.ids.items()])
+            aa.label_spec(name, number, type=labels[name]) for name, number in self.ids.items()])
 
     def detect(self, context: Any, image: Any) -> list:
         """As of ``cvat_sdk.auto_annotation.DetectionFunction``."""
@@ -113,10 +116,10 @@ class MaskFunction:
         return [shape for group, one in enumerate(found, 1) for shape in self.shapes(*one, group, context)]
 
     def shapes(self, name: str, mask: np.ndarray, score: float, group: int, context: Any) -> list:
-        """A mask; or a polygon a region, of one group where there are several."""
+        """A mask; where asked for or the label wants it, a polygon a region, of one group if there are several."""
         import cvat_sdk.auto_annotation as aa
         from cvat_sdk.masks import encode_mask
-        if not context.conv_mask_to_poly:
+        if self.types[name] == 'mask' and not context.conv_mask_to_poly:
             return [aa.mask(self.ids[name], encode_mask(mask), score=score)]
         found = outlines(mask)
         return [aa.polygon(self.ids[name], outline.ravel().tolist(), score=score,

@@ -28,7 +28,8 @@ ANNOTATIONS = dict(version=1, tracks=[], tags=[
     dict(id=1, frame=0, label_id=71, group=0, source='manual', attributes=[]),
     dict(id=2, frame=0, label_id=74, group=0, source='manual', attributes=[])], shapes=[
         shape('points', 1, 72, [225, 110, 220, 150]), shape('rectangle', 1, 71, [60, 5, 400, 295]),
-        shape('rectangle', 1, 71, [60, 5, 400, 295], rotation=45), shape('polyline', 1, 71, [1, 1, 9, 9])])
+        shape('rectangle', 1, 71, [60, 5, 400, 295], rotation=45), shape('polyline', 1, 71, [1, 1, 9, 9]),
+        shape('points', 1, 73, [225, 110])])
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def server(photo, tmp_path, monkeypatch):
             jobs=dict(count=1, completed=0, validation=0, url='/api/jobs'), labels=dict(url='/api/labels')),
         '/api/labels': page, '/api/tasks/137/annotations': ANNOTATIONS,
         '/api/tasks/137/data/meta': dict(
-            chunk_size=72, size=3, image_quality=70, start_frame=0, stop_frame=2, frame_filter='', deleted_frames=[],
+            chunks_updated_date='2026-01-01T00:00:00Z', chunk_size=72, size=3, image_quality=70, start_frame=0,
+            stop_frame=2, frame_filter='', deleted_frames=[],
             included_frames=None, frames=[
                 dict(name=name, width=451, height=300, related_files=0, has_related_context=False) for name in NAMES])}
     asked = []
@@ -102,9 +104,11 @@ def test_a_task_is_labeled_from_its_tags_points_and_rectangles(server):
     shapes = {number: [one for one in content['shapes'] if one['frame'] == number] for number in range(3)}
     assert content['tags'] == [] and {one['source'] for one in content['shapes']} == {'auto'}
     assert {one['label_id'] for one in shapes[0]} == {71}  # of the tag; 'night' has none
-    assert [one['label_id'] for one in shapes[1]] == [72, 71]  # a points shape and a rectangle; nothing else is asked
+    asked, drawn = shapes[1][:2], shapes[1][2:]  # a points shape, a rectangle, and a label that takes polygons alone
+    assert [one['label_id'] for one in asked] == [72, 71] and {one['label_id'] for one in drawn} == {73}
+    assert {one['type'] for one in drawn} == {'polygon'}
     assert 71 in {one['label_id'] for one in shapes[2]}  # recognized
-    for mask in bitmaps([*shapes[0][:1], *shapes[1]]):
+    for mask in bitmaps([*shapes[0][:1], *asked]):
         assert mask[110, 225] and 5_000 < mask.sum() < 120_000  # of 135,300 pixels
     with pytest.raises(SystemExit):
         cli.main([*words[:3], 'auto-annotate', 'x'])

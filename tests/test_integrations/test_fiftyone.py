@@ -69,13 +69,13 @@ def test_a_data_set_in_the_database(photo, tmp_path):
         first.save()
         add_masks(dataset, tags='ground_truth', maps=True)
         dataset.reload()
-        print(json.dumps([[len(one.iam.detections) if one.iam else None, [
+        print('#', json.dumps([[len(one.iam.detections) if one.iam else None, [
             list(one[f'iam_{name}'].map.shape) if one[f'iam_{name}'] else None for name in ('cam', 'prm', 'iam')]]
             for one in dataset]))
         try:
             add_masks(dataset, tags='nothing')
         except ValueError as error:
-            print(error)
+            print('#', error)
         from mmiam.cli import main
         assert main(['predict', 'photos/a.png', '--score-thr', '0', '--point', '225,110']) == 0
         dataset = fiftyone.Dataset.from_dir(
@@ -83,7 +83,7 @@ def test_a_data_set_in_the_database(photo, tmp_path):
             labels_path='outputs/predictions.json', label_types='segmentations')
         one, = dataset
         field, = [value for value in one.iter_fields() if isinstance(value[1], fiftyone.Detections)]
-        print(json.dumps([one.filepath, len(field[1].detections), int(field[1].detections[0].mask.sum())]))
+        print('#', json.dumps([one.filepath, len(field[1].detections), int(field[1].detections[0].mask.sum())]))
     ''')
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', script], cwd=tmp_path, capture_output=True, text=True,
                           env=dict(os.environ, FIFTYONE_DATABASE_DIR=str(tmp_path / 'database'), HOME=str(tmp_path),
@@ -91,7 +91,7 @@ def test_a_data_set_in_the_database(photo, tmp_path):
     if done.returncode and 'no database' in done.stderr:
         pytest.skip(done.stderr[-300:])
     assert done.returncode == 0, done.stderr[-2000:]
-    *_, found, refused, _, _, imported = done.stdout.splitlines()
+    found, refused, imported = [line[2:] for line in done.stdout.splitlines() if line.startswith('# ')]
     (count, shapes), untagged, broken = json.loads(found)
     assert count >= 1 and shapes[0] == shapes[1] == shapes[2] and len(shapes[0]) == 2
     assert untagged[0] == 0 and broken == [None, [None] * 3]
