@@ -53,7 +53,7 @@ def read_task(task: Any) -> tuple[dict[str, str], dict[str, dict]]:
     """A task's labels that can have masks, and what it says about each image.
 
     Returns:
-        tuple: names with 'mask' or, where CVAT takes nothing else, 'polygon'; and by the image's name ``tags`` (names of
+        tuple: names with 'mask' or, where CVAT takes nothing else, 'polygon'; and by an image's name ``tags`` (names of
         labels), and ``prompts`` as (name of a label, prompts).
     """
     labels = {label.id: label for label in task.get_labels()}
