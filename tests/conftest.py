@@ -111,14 +111,16 @@ def tiny_config(mini_voc, tmp_path):
 
 @pytest.fixture
 def tiny_files(tiny_config, tmp_path):
-    """[config, checkpoint]: the files of a model of :func:`tiny_config` with random weights that always finds peaks."""
+    """[config, checkpoint]: a model of :func:`tiny_config` with random weights that always finds peaks and masks."""
     from mmdet.registry import MODELS
     cfg = tiny_config()
     cfg.model.peak_head.class_thr = -50.
     cfg.dump(tmp_path / 'tiny.py')
     torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.filler.decoder.layers[-1].bias.data.fill_(2.)  # masks that are not empty
     meta = dict(dataset_meta=dict(classes=MINI_CLASSES))
-    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=meta), tmp_path / 'tiny.pth')
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'tiny.pth')
     return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
 
 

@@ -67,6 +67,33 @@ def build_mini_voc(root, perturb=False):
     return root
 
 
+#: classes and images of the miniature CUB-200-2011: number, path, class number, training image, box (x, y, w, h)
+CUB_CLASSES = ('001.Black_footed_Albatross', '002.Laysan_Albatross')
+BIRDS = [(1, f'{CUB_CLASSES[0]}/Black_Footed_Albatross_0046_18.jpg', 1, False, (3.0, 2.0, 20.5, 10.0)),
+         (2, f'{CUB_CLASSES[0]}/Black_Footed_Albatross_0009_34.jpg', 1, True, (1.0, 4.0, 30.0, 15.0)),
+         (3, f'{CUB_CLASSES[1]}/Laysan_Albatross_0001_545.jpg', 2, False, (0.0, 0.0, 32.0, 24.0))]
+
+
+def build_mini_cub(root):
+    """A miniature ``CUB_200_2011`` in the published layout: three images of 24 x 32 pixels, two classes."""
+    import numpy as np
+    from PIL import Image
+    (root / 'images').mkdir(parents=True)
+    tables = {'images.txt': '', 'image_class_labels.txt': '', 'train_test_split.txt': '', 'bounding_boxes.txt': '',
+              'classes.txt': ''.join(f'{i} {name}\n' for i, name in enumerate(CUB_CLASSES, 1))}
+    rng = np.random.default_rng(0)
+    for number, name, label, train, box in BIRDS:
+        (root / 'images' / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(root / 'images' / name)
+        tables['images.txt'] += f'{number} {name}\n'
+        tables['image_class_labels.txt'] += f'{number} {label}\n'
+        tables['train_test_split.txt'] += f'{number} {int(train)}\n'
+        tables['bounding_boxes.txt'] += f'{number} {" ".join(map(str, box))}\n'
+    for name, content in tables.items():
+        (root / name).write_text(content)
+    return root
+
+
 def load_tool(path):
     """The module of a tool, e.g. ``load_tool('tools/train.py')``, which finds what lies beside it."""
     path = ROOT / path

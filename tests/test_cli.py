@@ -1,27 +1,20 @@
 """The command: what it prints, writes and returns."""
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from mmiam.apis import init_model
 from mmiam.cli import main
 
 
 @pytest.fixture
-def run(tiny_config, tmp_path, monkeypatch):
+def run(tiny_files, tmp_path, monkeypatch):
     """``run(*words)`` in a folder with two photos and ``tiny``, a model's folder; gives the exit status."""
-    cfg = tiny_config()
-    torch.manual_seed(0)
-    model = init_model(cfg, device='cpu')
-    model.peak_head.classifier.bias.data.fill_(1.)
-    model.filler.decoder.layers[-1].bias.data.fill_(2.)  # masks that are not empty
     (tmp_path / 'tiny').mkdir()
-    cfg.dump(tmp_path / 'tiny/config.py')
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=['cat', 'dog', 'person']))),
-               tmp_path / 'tiny/model.pth')
+    for source, name in zip(tiny_files, ('config.py', 'model.pth')):
+        shutil.copy(source, tmp_path / 'tiny' / name)
     rng = np.random.default_rng(0)
     for name in ('photos/a.jpg', 'photos/more/a.jpg'):
         (tmp_path / name).parent.mkdir(exist_ok=True)

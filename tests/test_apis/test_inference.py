@@ -63,16 +63,9 @@ def test_image_demo_draws_no_random_masks_unasked(folder, tiny_config, tmp_path,
     assert 'no weights are published' in capsys.readouterr().err and not (tmp_path / 'out').exists()
 
 
-def test_det_inferencer(folder, tiny_config, tmp_path):
+def test_det_inferencer(folder, tiny_files):
     """mmdet's own inferencer gives what inference_detector gives, from a config file and a checkpoint."""
-    cfg = tiny_config()
-    cfg.model.post_processor.nms_iou = None
-    cfg.dump(tmp_path / 'tiny.py')
-    torch.manual_seed(0)
-    model = init_model(cfg, device='cpu')
-    checkpoint = tmp_path / 'tiny.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=model.dataset_meta)), checkpoint)
-    inferencer = DetInferencer(str(tmp_path / 'tiny.py'), str(checkpoint), device='cpu')
+    model, inferencer = init_model(*tiny_files, 'cpu'), DetInferencer(*tiny_files, device='cpu')
     path = str(folder / 'colour.jpg')
     found = inferencer(path, return_datasamples=True, no_save_vis=True)['predictions'][0].pred_instances
     expected = inference_detector(model, path).pred_instances
@@ -85,19 +78,13 @@ def test_weights_that_do_not_fit_are_refused(tiny_config, tmp_path):
     """mmdet loads what fits, and the rest stays random with a line in the log."""
     cfg = tiny_config()
     state = init_model(cfg, device='cpu').state_dict()
-    for name, change, message in (
-            ('backbone', lambda key: key.startswith('backbone'), 'lacks .*peak_head.classifier.weight'),
-            ('prefixed', lambda key: 'net.' + key, 'of another model: 0 of')):
-        kept = {changed if isinstance(changed, str) else key: value for key, value in state.items()
-                if (changed := change(key))}
-        torch.save(dict(state_dict=kept), tmp_path / f'{name}.pth')
-        with pytest.raises(ValueError, match=f'{name}.pth .*{message}'):
-            init_model(cfg, str(tmp_path / f'{name}.pth'), 'cpu')
-    broken = {key: value * float('nan') if key.startswith('filler') and value.is_floating_point() else value
-              for key, value in init_model(cfg, device='cpu').state_dict().items()}
-    torch.save(dict(state_dict=broken), tmp_path / 'nan.pth')
-    with pytest.raises(ValueError, match='nan.pth: .* infinite or no numbers, the first is filler'):
-        init_model(cfg, str(tmp_path / 'nan.pth'), 'cpu')
+    backbone = {key: value for key, value in state.items() if key.startswith('backbone')}
+    broken = {key: value * float('nan') if key.endswith('layers.0.weight') else value for key, value in state.items()}
+    for content, message in ((backbone, 'a.pth .*lacks .*peak_head.classifier.weight'),
+                             (broken, 'a.pth: .* infinite or no numbers, the first is filler')):
+        torch.save(dict(state_dict=content), tmp_path / 'a.pth')
+        with pytest.raises(ValueError, match=message):
+            init_model(cfg, str(tmp_path / 'a.pth'), 'cpu')
 
 
 def test_names_of_what_is_written(tmp_path):

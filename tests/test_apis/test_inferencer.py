@@ -7,23 +7,17 @@ import pytest
 import torch
 from mmdet.apis import inference_detector
 
-from mmiam.apis import IAMInferencer, init_model
+from mmiam.apis import IAMInferencer
 
 
 @pytest.fixture
-def files(tiny_config, tmp_path):
+def files(tiny_files, tmp_path):
     """Config and checkpoint of a random network, and a folder with two images."""
-    cfg = tiny_config()
-    cfg.model.post_processor.nms_iou = None
-    cfg.dump(tmp_path / 'tiny.py')
-    torch.manual_seed(0)
-    model = init_model(cfg, device='cpu')
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(dataset_meta=model.dataset_meta)), tmp_path / 'tiny.pth')
     rng = np.random.default_rng(0)
     (tmp_path / 'images').mkdir()
     for name in ('a.jpg', 'b.jpg'):
         cv2.imwrite(str(tmp_path / 'images' / name), rng.integers(0, 255, (40, 56, 3), dtype=np.uint8))
-    return str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth'), tmp_path / 'images'
+    return *tiny_files, tmp_path / 'images'
 
 
 def test_a_folder_gives_files_as_in_mmdet(files, tmp_path):

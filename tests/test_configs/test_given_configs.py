@@ -1,18 +1,14 @@
 """Other methods' rows of Tables 3 and 4 by ``tools/test.py``: their files, no network and no checkpoint."""
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from PIL import Image
-from support import ROOT
+from support import ROOT, build_mini_cub
 
 from mmiam.models.baselines import PrecomputedPredictions, SavedSaliencyMap
-
-sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
-from test_cub import build_mini_cub  # noqa: E402
 
 LAYOUTS = {'ecssd': ('ECSSD_ROOT', 'images/0001.jpg', 'ground_truth_mask/0001.png', '0001.png'),
            'msra-b': ('MSRA_B_ROOT', 'Imgs/0_0_272.jpg', 'Imgs/0_0_272.png', '0_0_272.png'),

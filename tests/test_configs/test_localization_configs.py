@@ -1,12 +1,8 @@
 """Localization by ``tools/test.py`` on miniature data sets in the published layouts."""
-import sys
 
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from support import ROOT
-
-sys.path.insert(0, str(ROOT / 'tests/test_datasets'))
-from test_cub import build_mini_cub  # noqa: E402
+from support import ROOT, build_mini_cub
 
 SMALL = {'model.backbone.init_cfg': None, 'model.filler.hidden_channels': 8, 'model.filler.num_steps': 2,
          'test_dataloader.dataset.pipeline.1.scale': (64, 64)}

@@ -1,24 +1,17 @@
 """mmdet's own methods on exported pseudo labels: the configs build, and train and evaluate on tiny data."""
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import DATASETS, METRICS, MODELS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
 
-from mmiam.apis.part_files import PartFiles
-from mmiam.apis.pseudo_labels import image_part, merge_parts
 from mmiam.compat import is_light
-from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.utils.rle import decode_masks
 
 pytestmark = pytest.mark.slow
 
@@ -29,27 +22,10 @@ NEEDS = 'mmcv-lite has no RoIAlign and no NMS; install the full mmcv'
 
 
 @pytest.fixture
-def pseudo(mini_voc, tmp_path, monkeypatch):
-    """VOC_ROOT and PSEUDO_LABELS of a miniature tree, exported as if a model had predicted its training masks."""
+def pseudo(mini_voc, tmp_path, monkeypatch, call_tool):
+    """VOC_ROOT and PSEUDO_LABELS of a miniature tree, as if a model had predicted its training masks."""
     root = mini_voc()
-    names = ('t0', 't1', 't2')
-    images = SimpleNamespace(
-        classes=VOC_CLASSES, category_ids=list(range(1, 21)), names=[f'{name}.jpg' for name in names], ids=[1, 2, 3],
-        labels=[])
-    parts = PartFiles(str(tmp_path / 'parts'), {}, names)
-    for index, name in enumerate(names):
-        files = [str(root / folder / f'{name}.png') for folder in ('SegmentationClass', 'SegmentationObject')]
-        found = load_voc_instances(*files, {i: i - 1 for i in range(1, 21)})[0]
-        labels = [item['bbox_label'] for item in found]
-        images.labels.append(sorted(set(labels)))
-        sample = DetDataSample(
-            metainfo=dict(ori_shape=(24, 32)),
-            pred_instances=InstanceData(
-                masks=torch.from_numpy(decode_masks([item['mask'] for item in found], (24, 32))),
-                bboxes=torch.tensor([item['bbox'] for item in found]), labels=torch.tensor(labels),
-                scores=torch.linspace(0.9, 0.5, len(found))))
-        parts.write(index, image_part(images, index, sample, 0., False))
-    merge_parts(parts, images, str(tmp_path / 'pseudo.json'))
+    call_tool('tools/dataset_converters/voc2coco_instances.py', root, tmp_path / 'pseudo.json', '--split', 'train')
     monkeypatch.setenv('VOC_ROOT', str(root))
     monkeypatch.setenv('PSEUDO_LABELS', str(tmp_path / 'pseudo.json'))
     return root

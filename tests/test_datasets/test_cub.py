@@ -1,35 +1,10 @@
 import shutil
 
-import numpy as np
 import pytest
 from mmdet.registry import DATASETS
-from PIL import Image
+from support import BIRDS, CUB_CLASSES, build_mini_cub
 
 from mmiam.datasets import CUBDataset
-
-CLASSES = ('001.Black_footed_Albatross', '002.Laysan_Albatross')
-#: number, path, class number, training image, box (x, y, width, height)
-BIRDS = [(1, f'{CLASSES[0]}/Black_Footed_Albatross_0046_18.jpg', 1, False, (3.0, 2.0, 20.5, 10.0)),
-         (2, f'{CLASSES[0]}/Black_Footed_Albatross_0009_34.jpg', 1, True, (1.0, 4.0, 30.0, 15.0)),
-         (3, f'{CLASSES[1]}/Laysan_Albatross_0001_545.jpg', 2, False, (0.0, 0.0, 32.0, 24.0))]
-
-
-def build_mini_cub(root):
-    """A miniature ``CUB_200_2011`` in the published layout: three images of 24 x 32 pixels, two classes."""
-    (root / 'images').mkdir(parents=True)
-    tables = {'images.txt': '', 'image_class_labels.txt': '', 'train_test_split.txt': '', 'bounding_boxes.txt': '',
-              'classes.txt': ''.join(f'{i} {name}\n' for i, name in enumerate(CLASSES, 1))}
-    rng = np.random.default_rng(0)
-    for number, name, label, train, box in BIRDS:
-        (root / 'images' / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)).save(root / 'images' / name)
-        tables['images.txt'] += f'{number} {name}\n'
-        tables['image_class_labels.txt'] += f'{number} {label}\n'
-        tables['train_test_split.txt'] += f'{number} {int(train)}\n'
-        tables['bounding_boxes.txt'] += f'{number} {" ".join(map(str, box))}\n'
-    for name, content in tables.items():
-        (root / name).write_text(content)
-    return root
 
 
 @pytest.fixture
@@ -43,7 +18,7 @@ PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16), 
 
 def test_test_samples(root):
     data = DATASETS.build(dict(type='CUBDataset', data_root=str(root), test_mode=True, pipeline=PIPELINE))
-    assert data.metainfo['classes'] == CLASSES and len(data) == 2
+    assert data.metainfo['classes'] == CUB_CLASSES and len(data) == 2
     first, last = (data[index]['data_samples'] for index in range(2))
     assert (first.img_id, first.image_labels, last.img_id, last.image_labels) == ('1', [0], '3', [1])
     assert first.instances == [dict(bbox=[3.0, 2.0, 23.5, 12.0], bbox_label=0, ignore_flag=0)]
@@ -90,7 +65,7 @@ def test_a_missing_or_empty_file_is_named(name, root):
     ('bounding_boxes.txt', '9 1 2 0 5', 'bounding_boxes.txt, line 4'),
     ('bounding_boxes.txt', '9 nan 2 3 5', 'bounding_boxes.txt, line 4'),
     ('classes.txt', '4 003.Auk', 'classes.txt: the classes must be numbered'),
-    ('classes.txt', f'3 {CLASSES[0]}', 'classes.txt names a class twice')])
+    ('classes.txt', f'3 {CUB_CLASSES[0]}', 'classes.txt names a class twice')])
 def test_a_bad_line_is_named(name, line, message, root):
     with open(root / name, 'a') as file:
         file.write(line + '\n')

@@ -69,15 +69,10 @@ def test_metric_of_ones_own():
     assert metric.evaluate(2) == dict(count_error=1.5)
 
 
-def test_inferencer_as_shown(tiny_config, tmp_path, monkeypatch):
+def test_inferencer_as_shown(tiny_files, tmp_path, monkeypatch):
     code, = [block for block in blocks('getting_started.md') if 'import IAMInferencer' in block]
-    cfg = tiny_config()
-    cfg.dump(tmp_path / 'tiny.py')
-    model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
-    meta = dict(dataset_meta=dict(classes=('cat', 'dog', 'person')))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
     image = next(tmp_path.glob('mini_voc_*/JPEGImages/v0.jpg'))
-    code = code.replace('configs/iam-plus_mbv2_voc.py', 'tiny.py').replace('CHECKPOINT', 'a.pth')
+    code = code.replace('configs/iam-plus_mbv2_voc.py', 'tiny.py').replace('CHECKPOINT', 'tiny.pth')
     monkeypatch.chdir(tmp_path)
     exec(code.replace('IMAGE', str(image)), {})
     assert (tmp_path / 'outputs/vis/v0.jpg').is_file() and (tmp_path / 'outputs/preds/v0.json').is_file()

@@ -80,52 +80,28 @@ def test_bad_input():
 
 
 def slow_reference(data, num_classes, thr, void):
-    """The protocol on dense masks, one pixel test, one loop and one rectangle at a time."""
+    """The protocol on dense masks, one prediction and one rectangle at a time."""
     aps, abos, best = [], [], []
     for label in range(num_classes):
-        scored, total, overlaps = [], 0, []
+        scored, overlaps = [], []
         for sample in data:
-            truths = [m for m, c in zip(sample['gt_masks'], sample['gt_labels']) if c == label]
-            found = [(score, mask) for score, mask, other in
+            valid = np.logical_not(sample['void']) if void == 'ignore' else True
+            truths = [m & valid for m, c in zip(sample['gt_masks'], sample['gt_labels']) if c == label]
+            found = [(score, mask & valid) for score, mask, other in
                      zip(sample['scores'], sample['masks'], sample['labels']) if other == label]
             found.sort(key=lambda pair: -pair[0])
-            used = [False] * len(truths)
-            total += len(truths)
-            table = []
-            for _, mask in found:
-                row = []
-                for truth in truths:
-                    both = either = 0
-                    for m, t, v in zip(mask.ravel(), truth.ravel(), sample['void'].ravel()):
-                        if not (void == 'ignore' and v):
-                            both += int(m and t)
-                            either += int(m or t)
-                    row.append(both / either if either else 0.)
-                table.append(row)
+            used, table = set(), [[(m & t).sum() / max((m | t).sum(), 1) for t in truths] for _, m in found]
             for (score, _), row in zip(found, table):
-                right = False
-                if row:
-                    winner = row.index(max(row))
-                    if row[winner] >= thr and not used[winner]:
-                        used[winner] = right = True
-                scored.append((score, right))
+                winner = row.index(max(row)) if row else None
+                scored.append((score, bool(row) and row[winner] >= thr and winner not in used))
+                used |= {winner} if scored[-1][1] else set()
             overlaps += [max([row[k] for row in table], default=0.) for k in range(len(truths))]
         best += overlaps
-        if total == 0:
-            aps.append(nan)
-            abos.append(nan)
-            continue
+        abos.append(sum(overlaps) / len(overlaps) if overlaps else nan)
         scored.sort(key=lambda pair: -pair[0])
-        points, hits = [], 0
-        for count, (_, right) in enumerate(scored, 1):
-            hits += right
-            points.append((hits / total, hits / count))
-        area, last = 0., 0.
-        for k, (recall, _) in enumerate(points):
-            area += (recall - last) * max(p for _, p in points[k:])
-            last = recall
-        aps.append(area)
-        abos.append(sum(overlaps) / len(overlaps))
+        precision = [hits / count for count, hits in enumerate(np.cumsum([right for _, right in scored]), 1)]
+        areas = [max(precision[k:]) for k, (_, right) in enumerate(scored) if right]
+        aps.append(sum(areas) / len(overlaps) if overlaps else nan)
     return aps, abos, best
 
 

@@ -80,14 +80,6 @@ def test_groups_rename_add_up_and_leave_out():
     torch.testing.assert_close(others, torch.full_like(others, probability[5]))
 
 
-@pytest.mark.parametrize('head', ['SoftmaxHead', 'PeakStimulationHead'])
-def test_image_labels(head):
-    cue = build(classifier=classifier(head), groups={0: [1, 2], 1: [3]})
-    found, = run(cue, 1, [[1]])
-    assert set(found.labels.tolist()) == {1}
-    assert len(run(cue, 1, [[]])[0]) == 0
-
-
 def test_bad_options():
     with pytest.raises(KeyError, match='GradCAM'):
         build(classifier=classifier(), response=dict(type='GradCAM'))
@@ -106,8 +98,6 @@ def network(build_net):  # noqa: F811
         return model
 
     return make
-
-
 
 
 def predict(model, *given):

@@ -62,12 +62,6 @@ class TestInstanceExtentFiller:
         gain = (biased / plain)[0, :, :, 3, 3]  # far from the border: no weight is zero
         assert torch.allclose(gain[:, center] / gain[:, 0], torch.full((2,), float(np.exp(2))), rtol=1e-4)
 
-    @pytest.mark.parametrize('num_stacks, cells', [(1, (16, 20)), (2, (8, 10)), (3, (4, 5))])
-    def test_stacks_set_the_size_of_the_encoded_map(self, num_stacks, cells):
-        filler = make_filler(num_stacks=num_stacks)
-        assert filler.encoder(torch.rand(1, 1, 32, 40)).shape == (1, 2, *cells)
-        assert filler.decoder(torch.rand(1, 2, *cells)).shape == (1, 1, 32, 40)
-
     def test_a_stride_is_the_same_filler_on_pooled_cues(self):
         plain, strided = (make_filler(num_stacks=1, stride=stride) for stride in (1, 2))
         feats, index = pyramid(1, 8, 12), torch.tensor([0, 0])  # of a grid of 4 x 6 cells

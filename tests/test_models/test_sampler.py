@@ -90,12 +90,6 @@ class TestCandidates:
         narrow = ProposalPseudoGTSampler(overlap_thr=0., area_range=(0.02, 2.))
         assert sorted(lists(narrow.candidates(cues_of(maps), proposals))[0]) == [0, 1]
 
-    def test_wrong_size(self):
-        with pytest.raises(ValueError, match=r'proposals are \(8, 12\), .*\(4, 6\).*AlignSegmentProposals'):
-            ProposalPseudoGTSampler().candidates(cues_of(torch.zeros(1, 4, 6)), proposals_of(LEFT))
-        with pytest.raises(ValueError, match='AlignSegmentProposals'):  # even without a map
-            ProposalPseudoGTSampler().candidates(cues_of(torch.zeros(0, 4, 6)), proposals_of(LEFT))
-
     def test_maps_of_any_scale_where_there_are_no_peak_response_maps(self):
         """A cue's ``maps`` count only without ``prms``, and then as shares of their sum."""
         proposals = proposals_of(LEFT, RIGHT)

@@ -32,21 +32,6 @@ def test_many_unlike_masks_take_several_levels():
     np.testing.assert_array_equal(proposals.masks(), masks)
 
 
-def test_even_unrelated_boxes_need_a_fraction_of_their_masks():
-    rng = np.random.default_rng(0)
-
-    def boxes():
-        for _ in range(1500):
-            x1, y1 = rng.integers(0, 400), rng.integers(0, 300)
-            mask = np.zeros((375, 500), bool)
-            mask[y1:y1 + rng.integers(20, 200), x1:x1 + rng.integers(20, 200)] = True
-            yield mask
-
-    proposals = proposals_from_masks(boxes())
-    assert len(proposals) == 1500
-    assert proposals.nbytes < 1500 * 375 * 500 / 50
-
-
 def test_errors():
     with pytest.raises(ValueError, match='no size'):
         proposals_from_masks([])

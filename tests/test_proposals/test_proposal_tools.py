@@ -123,22 +123,6 @@ def test_settings_of_the_generator_can_be_compared(voc):
     assert 'one tree' in compare.table(result)
 
 
-def test_two_ranks_make_everything_once(tmp_path, monkeypatch, capsys):
-    """As processes of a launcher run it; what one rank made, a later run over all keeps."""
-    (tmp_path / 'in').mkdir()
-    for i in range(3):
-        Image.fromarray(scene(seed=i)[0]).save(tmp_path / 'in' / f'im{i}.png')
-    monkeypatch.setenv('RANK', '1')
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    args = [str(tmp_path / 'in'), str(tmp_path / 'out')]
-    assert tool('generate').main([*args, '--shard', 'auto']) == 0
-    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['im1.npz']
-    made = os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns
-    assert tool('generate').main(args) == 0 and '1 of 3 files exist already' in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['im0.npz', 'im1.npz', 'im2.npz']
-    assert os.stat(tmp_path / 'out' / 'im1.npz').st_mtime_ns == made
-
-
 def test_files_of_one_stem_are_refused_unless_named(voc, tmp_path, capsys):
     images, out = voc / 'JPEGImages', str(tmp_path / 'out')
     Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(images / 'im0.png')

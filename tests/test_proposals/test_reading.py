@@ -76,23 +76,15 @@ def test_missing_and_empty(tmp_path, name):
         load_proposals(path)
 
 
-def test_pickles_are_refused(tmp_path):
-    import pickle
-    for name in ('a.npz', 'a.mat', 'a.json'):
-        (tmp_path / name).write_bytes(pickle.dumps(MASKS))
-        with pytest.raises(ValueError, match=name):
-            load_proposals(tmp_path / name)
-    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(MASKS))
-    with pytest.raises(ValueError, match='unknown kind'):
-        load_proposals(tmp_path / 'a.pkl')
-
-
 def test_find_and_name_the_format(tmp_path):
     np.savez(tmp_path / 'a.npz', masks=MASKS)
     (tmp_path / 'b').mkdir()
     assert find_proposal_file(tmp_path, 'a').name == 'a.npz' and find_proposal_file(tmp_path, 'b').name == 'b'
     with pytest.raises(FileNotFoundError, match="'c'"):
         find_proposal_file(tmp_path, 'c')
+    (tmp_path / 'a.pkl').touch()
+    with pytest.raises(ValueError, match='unknown kind'):
+        load_proposals(tmp_path / 'a.pkl')
     with pytest.raises(ValueError, match='format must be'):
         load_proposals(tmp_path / 'a.npz', format='matlab')
     np.savez(tmp_path / 'odd.name', masks=MASKS)

@@ -4,10 +4,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.structures import InstanceData
-from support import ROOT, load_tool
+from support import load_tool
 
 from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals
@@ -89,27 +87,12 @@ def test_void_counts_nowhere_and_peaks_without_candidate_are_counted():
     assert high['drawn'] == high['vote'] == 1.
 
 
-def test_tool_on_mini_voc(mini_voc, tmp_path, capsys):
-    root = mini_voc()
-    proposals = tmp_path / 'proposals'
+def test_tool_on_mini_voc(tiny_files, tmp_path, capsys):
+    proposals, out, sheet = tmp_path / 'proposals', tmp_path / 'out.json', tmp_path / 'sheet.png'
     proposals.mkdir()
     for name in ('t0', 't1', 't2', 't3'):
         quarters(24, 32).save(proposals / f'{name}.npz')
-    config_path = tmp_path / 'config.py'
-    config_path.write_text(f"""
-_base_ = '{ROOT}/configs/iam_r50_voc.py'
-model = dict(backbone=dict(depth=18, base_channels=8, init_cfg=None), filler=dict(in_channels=(8, 16, 32), channels=2),
-             peak_head=dict(in_channels=64, sub_pixel=2, peak_thr=-1e9, max_peaks=5))
-train_dataloader = dict(dataset=dict(data_root='{root}', ann_file='ImageSets/Segmentation/train.txt'))
-test_dataloader = dict(dataset=dict(data_root='{root}', pipeline=[
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=(64, 48), keep_ratio=False),
-    dict(type='LoadVOCInstances'), dict(type='PackWeakInputs')]))
-""")
-    torch.manual_seed(0)
-    state = MODELS.build(Config.fromfile(config_path).model).state_dict()
-    checkpoint, out, sheet = tmp_path / 'model.pth', tmp_path / 'out.json', tmp_path / 'sheet.png'
-    torch.save(dict(state_dict=state, meta={}), checkpoint)
-    arguments = [str(config_path), str(checkpoint), '--proposals', f'{proposals}=mine', '--k', '1', '5',
+    arguments = [*tiny_files, '--proposals', f'{proposals}=mine', '--k', '1', '5',
                  '--alpha', '0.8', '--overlap-rule', 'max', 'own',
                  '--area-range', '2e-5,0.85', '0.3,0.6', '--json', str(out),
                  '--sheet', str(sheet), '--device', 'cpu']

@@ -50,12 +50,6 @@ def test_a_problem_is_printed_with_its_remedy(tool, pretend, capsys, version, li
     assert lines[-2:] == [f'PROBLEM: {problem}', '1 problem(s)']
 
 
-def test_a_torch_of_another_numpy(tool, pretend, capsys):
-    pretend(torch='2.2.2', numpy='2.0.0')
-    assert tool.main() == 1
-    assert 'torch 2.2.2 was built for NumPy 1, and numpy 2.0.0 is installed. Fix: ' in capsys.readouterr().out
-
-
 def test_a_package_that_cannot_be_imported(tool, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'mmiam', None)
     assert tool.main() == 1

@@ -6,45 +6,31 @@ import pytest
 from PIL import Image
 from support import load_tool
 
+from mmiam.evaluation.functional.saliency import image_saliency
+
 tool = vars(load_tool('tools/analysis_tools/compare_saliency_metric.py'))
 
 
 def stand_in(shift=0.):
-    """A module with the toolbox's interface, from the definitions; ``shift`` is added to its MAE."""
+    """A module with the toolbox's interface, on our own functions; ``shift`` is added to its MAE."""
 
-    class Fmeasure:
+    class Both:
 
         def __init__(self):
-            self.changeable_fms, self.adaptive_fms = [], []
-
-        @staticmethod
-        def f(chosen, gt):
-            hits = (chosen & gt).sum()
-            if not hits:
-                return 0.
-            precision, recall = hits / chosen.sum(), hits / gt.sum()
-            return 1.3 * precision * recall / (.3 * precision + recall)
+            self.changeable_fms, self.adaptive_fms, self.maes = [], [], []
 
         def step(self, pred, gt, normalize):
             assert not normalize and pred.dtype == np.float64 and gt.dtype == bool
-            self.changeable_fms.append(np.array([self.f(np.floor(pred * 255) >= t, gt) for t in range(255, -1, -1)]))
-            self.adaptive_fms.append(self.f(pred >= min(2 * pred.mean(), 1), gt))
+            one = image_saliency(pred, gt)
+            self.changeable_fms.append(one.curve)
+            self.adaptive_fms.append(one.adaptive)
+            self.maes.append(one.mae + shift)
 
         def get_results(self):
-            return dict(fm=dict(adp=np.mean(self.adaptive_fms), curve=np.mean(self.changeable_fms, axis=0)))
+            fm = dict(adp=np.mean(self.adaptive_fms), curve=np.mean(self.changeable_fms, axis=0))
+            return dict(fm=fm, mae=np.mean(self.maes))
 
-    class MAE:
-
-        def __init__(self):
-            self.maes = []
-
-        def step(self, pred, gt, normalize):
-            self.maes.append(np.abs(pred - gt).mean() + shift)
-
-        def get_results(self):
-            return dict(mae=np.mean(self.maes))
-
-    return types.SimpleNamespace(Fmeasure=Fmeasure, MAE=MAE, __name__='stand_in')
+    return types.SimpleNamespace(Fmeasure=Both, MAE=Both, __name__='stand_in')
 
 
 def write(path, values):

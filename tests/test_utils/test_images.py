@@ -26,15 +26,9 @@ def noise(path, mode='RGB', size=(40, 30)):
 
 
 @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp'])
-def test_whole_file_passes(tmp_path, suffix):
-    path = noise(tmp_path / f'a{suffix}')
-    check_image_file(str(path))
-    assert image_size(str(path)) == (30, 40)
-
-
-@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp'])
-def test_truncated_file_is_named(tmp_path, suffix):
+def test_whole_file_passes_and_truncated_one_is_named(tmp_path, suffix):
     path = noise(tmp_path / f'cut{suffix}')
+    assert check_image_file(str(path)) == image_size(str(path)) == (30, 40)
     content = path.read_bytes()
     path.write_bytes(content[:len(content) // 2])
     with pytest.raises(ValueError, match=f'cut{suffix}.*damaged.*download'):
@@ -55,13 +49,9 @@ def test_no_image(tmp_path, content, match):
         check_image_file(str(path))
     with pytest.raises(ValueError, match='text.jpg'):
         image_size(str(path))
-
-
-def test_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match='gone.jpg.*restore'):
-        check_image_file(str(tmp_path / 'gone.jpg'))
-    with pytest.raises(FileNotFoundError, match='gone.jpg.*restore'):
-        image_size(str(tmp_path / 'gone.jpg'))
+    for read in (check_image_file, image_size):
+        with pytest.raises(FileNotFoundError, match='gone.jpg.*restore'):
+            read(str(tmp_path / 'gone.jpg'))
 
 
 @pytest.mark.parametrize('suffix, orientation', [('.jpg', 1), ('.jpg', 3), ('.jpg', 6), ('.png', 8), ('.webp', 5)])

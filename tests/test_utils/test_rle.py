@@ -27,13 +27,6 @@ def test_same_bytes_as_pycocotools(size, density):
     np.testing.assert_array_equal(decode_masks(encoded, size), masks)
 
 
-def test_column_major_by_hand():
-    # pixels in column order: 0 1 | 1 1 | 0 0 -> runs 1, 3, 2
-    mask = np.array([[[0, 1, 0], [1, 1, 0]]])
-    expected = coco_mask.frPyObjects(dict(size=[2, 3], counts=[1, 3, 2]), 2, 3)
-    assert encode_masks(mask)[0]['counts'] == expected['counts'].decode()
-
-
 def test_tensors_other_types_and_json():
     mask = np.random.default_rng(1).integers(0, 3, (2, 4, 5))
     for other in (torch.from_numpy(mask), mask.astype(np.uint8), mask != 0, (mask != 0)[:, ::-1][:, ::-1]):

@@ -8,7 +8,6 @@ from mmiam.visualization.sheet import (
     draw_sheet,
     fit_tile,
     side_by_side,
-    write_caption,
     write_sheet,
 )
 
@@ -22,11 +21,6 @@ def test_fit_keeps_the_aspect_and_centers():
     assert (cell[4:12] == (255, 0, 0)).all() and (cell[:4] == 255).all() and (cell[12:] == 255).all()
 
 
-def test_fit_a_very_thin_tile():
-    cell = fit_tile(np.zeros((1, 500, 3), np.uint8), 20)
-    assert (cell == 0).all(-1).sum() == 20
-
-
 def test_side_by_side_sizes_and_places():
     row = side_by_side([RED, BLUE], ['a', 'b'], 16)
     assert row.shape == (CAPTION_HEIGHT + 16 + MARGIN, 2 * 16 + 3 * MARGIN, 3)
@@ -37,22 +31,11 @@ def test_side_by_side_sizes_and_places():
     assert side_by_side([], [], 16).shape == (16 + MARGIN + CAPTION_HEIGHT, MARGIN, 3)
 
 
-def test_caption_is_shortened_to_its_strip():
-    strip = write_caption(40, 'a very long caption that cannot fit')
-    assert strip.shape == (CAPTION_HEIGHT, 40, 3) and (strip[:, 0] == 255).all() and (strip < 128).any()
-    assert (write_caption(3, 'wide') == 255).mean() > 0.5
-
-
 def test_sheet_stacks_rows_and_names_them():
     sheet = draw_sheet([[RED, BLUE], [BLUE, RED]], ['image', 'CAM'], ['x', 'y'], 64)
     one = side_by_side([RED, BLUE], ['image x', 'CAM'], 64)
     assert sheet.shape == (2 * one.shape[0], *one.shape[1:])
     assert np.array_equal(sheet[:one.shape[0]], one)
-
-
-def test_empty_sheet_is_a_header():
-    sheet = draw_sheet([], ['image', 'CAM'], tile_size=64)
-    assert sheet.shape == (CAPTION_HEIGHT, 2 * 64 + 3 * MARGIN, 3) and (sheet < 128).any()
 
 
 def test_written_sheet_reads_back(tmp_path):

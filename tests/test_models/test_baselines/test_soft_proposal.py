@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmiam.models.baselines.soft_proposal import edge_weights, soft_proposal
+from mmiam.models.baselines.soft_proposal import soft_proposal
 
 
 def slow_walk(features, sigma_ratio, num_iters, tolerance):
@@ -33,15 +33,6 @@ def test_three_locations_by_hand():
     assert walk(1) == pytest.approx([1 / 6, 1 / 6, 2 / 3])  # 1/3 of the mass is shared, 2/3 arrive
     assert walk(2) == pytest.approx([1 / 3] * 3)  # such a graph has no end
     assert walk(None) == pytest.approx([1 / 4, 1 / 4, 1 / 2])  # but a stationary distribution: the sums of weights
-
-
-def test_distance_weakens_an_edge():
-    features = torch.tensor([1., 0., 0., 1.], dtype=torch.float64).view(1, 1, 2, 2)
-    weights = edge_weights(features, sigma_ratio=0.5)[0]  # sigma = 0.5 * 2 = 1
-    expected = torch.zeros(4, 4, dtype=torch.float64)
-    for p, q in ((0, 1), (0, 2), (1, 3), (2, 3)):  # neighbors that differ; the diagonals are equal
-        expected[p, q] = expected[q, p] = math.exp(-1 / 2)
-    torch.testing.assert_close(weights, expected)
 
 
 @pytest.mark.parametrize('num_iters, tolerance', [(1, 0.), (20, 1e-4), (20, 0.01)])

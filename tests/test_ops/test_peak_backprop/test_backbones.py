@@ -34,8 +34,6 @@ class ClassResponse(nn.Module):
 
 
 CASES = {
-    'resnet18': lambda: (ResNet(18), 512),
-    'resnet50': lambda: (ResNet(50), 2048),
     'resnet50_caffe_frozen': lambda: (ResNet(50, style='caffe', frozen_stages=2, out_indices=(0, 1, 2)), 1024),
     'resnet50_dilated': lambda: (ResNet(50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2), deep_stem=True,
                                         avg_down=True), 2048),
