@@ -82,7 +82,7 @@ def test_find_and_name_the_format(tmp_path):
     assert find_proposal_file(tmp_path, 'a').name == 'a.npz' and find_proposal_file(tmp_path, 'b').name == 'b'
     with pytest.raises(FileNotFoundError, match="'c'"):
         find_proposal_file(tmp_path, 'c')
-    (tmp_path / 'a.pkl').touch()
+    (tmp_path / 'a.pkl').write_bytes(b'x')
     with pytest.raises(ValueError, match='unknown kind'):
         load_proposals(tmp_path / 'a.pkl')
     with pytest.raises(ValueError, match='format must be'):
