@@ -2,7 +2,7 @@
 # (docs/own_data.md); tools/train.py trains it too. Classes as in iam-plus_mbv2_own.py.
 _base_ = [
     './_base_/models/iam-plus_lite2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
-    './_base_/default_runtime.py'
+    './_base_/default_runtime.py', './_base_/tiles.py'
 ]
 import os  # noqa: E402
 

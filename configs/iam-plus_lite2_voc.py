@@ -2,7 +2,7 @@
 # once, and head and filling module trained on them: tools/train_frozen.py (model-zoo.md has the whole command).
 _base_ = [
     './_base_/models/iam-plus_lite2.py', './_base_/datasets/voc_weak.py', './_base_/schedules/two_stage_40e.py',
-    './_base_/default_runtime.py'
+    './_base_/default_runtime.py', './_base_/tiles.py'
 ]
 scale = (320, 320)
 test_pipeline = [
@@ -24,3 +24,4 @@ train_dataloader = dict(
         ]))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
+tta_pipeline = [_base_.tta_pipeline[0], dict(type='LoadVOCInstances'), *_base_.tta_pipeline[1:]]

@@ -27,6 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.json',
                         help='write predictions and ground truth (RLE), to be evaluated again without a model by '
                         'tools/analysis_tools/eval_dump.py')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation by tta_model and tta_pipeline of the config')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction,
                         help='override settings of the config, key=value')
@@ -52,6 +54,11 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
     if args.out:
         add_dump(cfg, args.out)
+    if args.tta:
+        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+            raise ValueError(f'{args.config} has no tta_model and tta_pipeline; _base_/tiles.py has some to add')
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     add_guards(cfg)
     return cfg
 

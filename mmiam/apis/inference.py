@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import os.path as osp
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
+from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
@@ -112,11 +114,34 @@ def output_names(paths: list[str]) -> list[str]:
         *osp.splitext(name), osp.splitext(name)[1][1:]) for name in names]
 
 
-def predict_files(model: torch.nn.Module, paths: list[str]) -> Iterator[tuple[str, DetDataSample | None]]:
-    """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None."""
+def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:
+    """Predicts an image file with the test-time augmentation of the model's config.
+
+    Raises:
+        ValueError: if its config has none.
+    """
+    if 'tta_model' not in model.cfg:
+        raise ValueError(f'{model.cfg.filename} has no tta_model and tta_pipeline; _base_/tiles.py has some to add')
+    augmented, pipeline = MODELS.build(dict(model.cfg.tta_model, module=model)), Compose(model.cfg.tta_pipeline)
+
+    def predict(path: str) -> DetDataSample:
+        views = pipeline(dict(img_path=path, img_id=0))
+        with torch.no_grad():
+            return augmented.test_step({name: [[view] for view in values] for name, values in views.items()})[0]
+
+    return predict
+
+
+def predict_files(model: torch.nn.Module, paths: list[str], tiles: bool = False
+                  ) -> Iterator[tuple[str, DetDataSample | None]]:
+    """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None.
+
+    With ``tiles`` each is predicted in windows too (:func:`tiled`).
+    """
+    predict = tiled(model) if tiles else partial(inference_detector, model)
     for path in paths:
         try:
-            sample = inference_detector(model, path)
+            sample = predict(path)
             check_predictions([sample])
             yield path, sample
         except FloatingPointError as error:

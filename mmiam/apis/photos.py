@@ -125,8 +125,8 @@ def write_picture(path: str, image: np.ndarray) -> None:
 
 
 def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: Sequence[Mapping] = (),
-                   tags: Sequence[str] = (), score_thr: float = SCORE_THR, form: str = 'coco'
-                   ) -> Iterator[tuple[str, InstanceData | None, Sequence[str]]]:
+                   tags: Sequence[str] = (), score_thr: float = SCORE_THR, form: str = 'coco',
+                   tiles: bool = False) -> Iterator[tuple[str, InstanceData | None, Sequence[str]]]:
     """Predict photos, and write ``out/pictures/…``, ``out/predictions.json`` (COCO) and another format if asked.
 
     Args:
@@ -137,6 +137,8 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
         tags (Sequence[str]): only these classes; with prompts at most one, what the objects are called.
         score_thr (float): least score. Prompts have none: a user is not in doubt.
         form (str): 'coco' or one of :data:`FORMATS`.
+        tiles (bool): look into windows of a photo too, for small objects, where the model's config says which; not
+            for prompts.
 
     Yields:
         tuple: path, instances (None if the photo cannot be read) and class names. The files of all photos are complete
@@ -150,7 +152,8 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
     if prompts:
         classes = tuple(tags) or ('object', )
     results, names = CocoResults(classes), dict(zip(paths, output_names(paths)))
-    found = prompted(model, paths, prompts) if prompts else predict_files(model, paths)
+    found = prompted(model, paths, prompts) if prompts else predict_files(
+        model, paths, tiles and 'tta_model' in model.cfg)
     for path, sample in found:
         if sample is not None:
             sample.pred_instances = sample.pred_instances.cpu() if prompts else one_a_region(

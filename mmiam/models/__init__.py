@@ -1,1 +1,1 @@
-from . import backbones, baselines, cues, detectors, fillers, heads, postprocessors, samplers  # noqa: F401
+from . import backbones, baselines, cues, detectors, fillers, heads, postprocessors, samplers, tta  # noqa: F401

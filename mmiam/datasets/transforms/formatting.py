@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample
 #: keys of every sample
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
 #: keys packed besides, where the sample has them
-WEAK_KEYS = ('image_labels', 'instances', 'void_mask', 'saliency_mask')
+WEAK_KEYS = ('image_labels', 'instances', 'void_mask', 'saliency_mask', 'tile', 'whole_shape')
 
 
 @TRANSFORMS.register_module()

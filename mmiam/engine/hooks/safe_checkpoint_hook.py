@@ -15,7 +15,7 @@ import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop
 
 from mmiam.utils.checkpoints import check_finite, check_fit, classes_of, match_classes, state_dict_of
@@ -67,7 +67,9 @@ class SafeCheckpointHook(Hook):
     def check(runner, checkpoint: dict) -> None:
         """Compare a checkpoint with model and data set; the order of its classes is changed in place."""
         path = str(runner._load_from or 'the checkpoint')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = runner.model
+        if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         training = isinstance(runner._train_loop, BaseLoop)
         goes_on = training and runner._resume
         state = state_dict_of(checkpoint, path)
