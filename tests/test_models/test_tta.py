@@ -30,8 +30,8 @@ class BrightRegions(BaseDetector):
             boxes = [[m.any(0).nonzero().min(), m.any(1).nonzero().min(), m.any(0).nonzero().max() + 1,
                       m.any(1).nonzero().max() + 1] for m in masks]
             sample.pred_instances = InstanceData(
-                masks=masks, labels=torch.tensor(values, dtype=torch.long) - 200, scores=torch.full((len(values), ), .5),
-                bboxes=torch.tensor(boxes).float().reshape(-1, 4))
+                masks=masks, labels=torch.tensor(values, dtype=torch.long) - 200,
+                scores=torch.full((len(values), ), .5), bboxes=torch.tensor(boxes).float().reshape(-1, 4))
         return batch_data_samples
 
     def loss(self, batch_inputs, batch_data_samples):
