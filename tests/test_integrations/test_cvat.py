@@ -1,9 +1,11 @@
 """CVAT's own command line, SDK and agent with the published model, against a server that answers as CVAT does."""
 import io
 import json
+import re
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,8 +112,14 @@ def test_a_task_is_labeled_from_its_tags_points_and_rectangles(server):
     assert 71 in {one['label_id'] for one in shapes[2]}  # recognized
     for mask in bitmaps([*shapes[0][:1], *asked]):
         assert mask[110, 225] and 5_000 < mask.sum() < 120_000  # of 135,300 pixels
-    with pytest.raises(SystemExit):
-        cli.main([*words[:3], 'auto-annotate', 'x'])
+
+
+def test_the_script_of_the_page(server):
+    page = (Path(__file__).parents[2] / 'docs/annotation/cvat.md').read_text()
+    script, = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    exec(compile(script.replace('https://app.cvat.ai', server.url), 'cvat.md', 'exec'), {})
+    content, = server.uploaded
+    assert {one['frame'] for one in content['shapes']} == {0, 1, 2} and server.asked[-1][2] == 'Bearer TOKEN'
 
 
 class Context:

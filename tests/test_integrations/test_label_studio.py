@@ -3,8 +3,10 @@ Label Studio itself where that is installed."""
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -240,6 +242,20 @@ def test_learns_from_choices(backend, studio, photo):
     assert Backend('voc20', str(backend.folder)).model(3)[1] == version  # after a restart
 
 
+@pytest.mark.slow
+def test_the_command_of_the_page(tmp_path):
+    process = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'mmiam.integrations.label_studio', '--port', '0'],
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        address = next(line for line in process.stderr if 'listening on' in line).split()[-1]
+        assert address.startswith('http://127.0.0.1:')
+        assert requests.get(address + '/health', timeout=60).json() == dict(status='UP', model_class='mmiam')
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+
+
 @pytest.fixture
 def real_studio(tmp_path):
     """Label Studio itself, in an environment of its own: address, headers."""
@@ -251,7 +267,8 @@ def real_studio(tmp_path):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     token = '0123456789abcdef0123456789abcdef01234567'
-    env = dict(os.environ, ML_BLOCK_LOCAL_IP='false', COLLECT_ANALYTICS='false', LATEST_VERSION_CHECK='false',
+    env = dict(os.environ, ML_BLOCK_LOCAL_IP='false', SSRF_PROTECTION_ENABLED='false',
+               COLLECT_ANALYTICS='false', LATEST_VERSION_CHECK='false',
                LABEL_STUDIO_BASE_DATA_DIR=str(tmp_path / 'data'), LABEL_STUDIO_HOST=f'http://127.0.0.1:{port}')
     env.pop('PYTHONPATH', None)
     with open(tmp_path / 'studio.log', 'w') as log:

@@ -27,8 +27,8 @@ COMMANDS = [(name, shlex.split(line)) for name, block in blocks('sh') for line i
 def test_every_command_is_of_a_known_kind():
     kinds = {('mmiam', 'predict'), ('cvat-cli', '--server-host'), ('python', '-m'), ('pip', 'install'),
              ('export', 'CVAT_ACCESS_TOKEN=TOKEN'), ('export', 'LABEL_STUDIO_API_KEY=TOKEN'), ('mkdir', '-p'),
-             ('export', 'ML_BLOCK_LOCAL_IP=false'), ('label-studio', 'start'), ('cp', 'photos/*'),
-             ('yolo', 'segment'), ('labelme', 'photos')}
+             ('export', 'ML_BLOCK_LOCAL_IP=false'), ('export', 'SSRF_PROTECTION_ENABLED=false'), ('cp', 'photos/*'),
+             ('label-studio', 'start'), ('yolo', 'segment'), ('labelme', 'photos')}
     assert {tuple(words[:2]) for _, words in COMMANDS} == kinds
     for name, block in blocks('python'):
         compile(block, name, 'exec')
