@@ -45,6 +45,8 @@ def test_figures(run, dump, tmp_path, options, expected):
     printed = run(dump, '--json', tmp_path / 'figures.json', *options)
     assert json.loads((tmp_path / 'figures.json').read_text()) == {str(dump): pytest.approx(expected)}
     assert '| dog ' in printed and '| cat ' not in printed
+    size = next(line.split('|') for line in printed.splitlines() if line.startswith('| 0.2 to 1.01 '))  # 8 of 40 pixels
+    assert [value.strip() for value in size[2:5]] == ['1', f'{expected["ABO"]:.1f}', '0']
 
 
 def test_coco_and_several_dumps(run, dump, tmp_path):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 
+import numpy as np
+from pycocotools import mask as mask_utils
 from rich.progress import track
 from terminaltables import AsciiTable
 
@@ -17,6 +19,9 @@ import mmiam  # noqa: F401
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
 from mmiam.utils.files import write_json
+
+#: edges of the size groups, as shares of the image's area, and the overlap below which an object counts as missed
+SIZE_EDGES, MISSED = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.01), 0.1
 
 
 def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = False,
@@ -28,7 +33,7 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = Fal
         iou_thrs (list[float]): IoU thresholds.
         void (str): ``'background'`` or ``'ignore'``.
         coco (bool): Whether mmdet's CocoMetric evaluates the same predictions too.
-        classwise (bool): Whether the table by class is printed.
+        classwise (bool): Whether the tables by class and by size are printed.
 
     Returns:
         dict[str, float]: Figures in percent; CocoMetric's (``coco/…``) are fractions, as it gives them.
@@ -38,10 +43,31 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = Fal
     scores = evaluate_records(progress, len(dump['classes']), iou_thrs, void)
     if classwise:
         print(AsciiTable(class_table(scores, dump['classes'])).table)
+        print(AsciiTable(size_table(records, scores.overlap.best)).table)
     figures = scores.metrics()
     if coco:
         figures.update(coco_figures(dump))
     return figures
+
+
+def size_table(records: list[dict], best: np.ndarray) -> list[list[str]]:
+    """How objects of each size fare: their number, mean best overlap, and how many have less than :data:`MISSED`.
+
+    Args:
+        records (list[dict]): All images, m true instances in all that are not to be ignored.
+        best (ndarray): Highest IoU of each with a prediction of its class, (m,) in [0, 1].
+    """
+    share = np.array([
+        mask_utils.area(mask) / (record['height'] * record['width']) for record in records
+        for mask, flag in zip(mask_rles(record['ground_truth'], record), record['ground_truth']['ignore_flags'])
+        if not flag])
+    rows = [['share of the image', 'objects', 'best overlap, %', f'below {MISSED}, %']]
+    for low, high in zip(SIZE_EDGES, SIZE_EDGES[1:]):
+        group = best[(share >= low) & (share < high)]
+        if len(group):
+            rows.append([f'{low:g} to {high:g}', str(len(group)), f'{100 * group.mean():.1f}',
+                         f'{100 * (group < MISSED).mean():.0f}'])
+    return rows
 
 
 def coco_figures(dump: dict) -> dict[str, float]:
