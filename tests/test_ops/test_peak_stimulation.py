@@ -59,7 +59,7 @@ def test_hand_made_map():
     assert scores.item() == 9
 
 
-@pytest.mark.parametrize('peak_filter', ['median', 'mean', 'max', None, 0.5])
+@pytest.mark.parametrize('peak_filter', ['median', 'mean', 'max', None, 0.5, 9.])  # no peak above 9
 @pytest.mark.parametrize('win_size', [1, 3, 5])
 def test_equals_loops(win_size, peak_filter):
     generator = torch.Generator().manual_seed(win_size)

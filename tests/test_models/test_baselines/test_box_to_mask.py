@@ -110,7 +110,7 @@ def test_masks_equal_slow_ones():
     generator = torch.manual_seed(0)
     low = torch.rand(8, 2, generator=generator, dtype=torch.float64) * 5
     boxes = torch.cat([low, low + 0.1 + 6 * torch.rand(8, 2, generator=generator, dtype=torch.float64)], 1)
-    boxes = torch.cat([boxes, boxes.new_tensor([[1, 0, 3, 2], [0.6, 0, 1.4, 9], [0, 0, 0.5, 1]])])  # centers on edges
+    boxes = torch.cat([boxes, boxes.new_tensor([[0.5, 0.5, 3.5, 1.5], [0.6, 0, 1.4, 9], [0, 0, 0.5, 1]])])
     rect, ellipse = fill_boxes(boxes, (7, 9)), fill_ellipses(boxes, (7, 9))
     assert fill_boxes(boxes[:0], (2, 3)).shape == fill_ellipses(boxes[:0], (2, 3)).shape == (0, 2, 3)
     for number, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
