@@ -11,10 +11,15 @@ import contextlib
 from typing import Union
 from unittest import mock
 
+import pytest
 import torch
 from mmengine.structures import instance_data
-from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils import _python_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+if not hasattr(_python_dispatch, 'return_and_correct_aliasing'):
+    pytest.skip('before torch 2.2 a tensor cannot stand for another one', allow_module_level=True)
 
 GPU = torch.device('meta')  # of all device types the one that is neither the CPU nor needs a driver
 aten = torch.ops.aten
@@ -122,7 +127,7 @@ class PretendedGPU(TorchDispatchMode):
         if not there:
             return out
         wrapped = tree_map(lambda t: GPUTensor(t) if isinstance(t, torch.Tensor) else t, out)
-        return return_and_correct_aliasing(func, args, kwargs, wrapped) if ours else wrapped
+        return _python_dispatch.return_and_correct_aliasing(func, args, kwargs, wrapped) if ours else wrapped
 
     def count(self, func, name, args):
         view = any(r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns)

@@ -2,6 +2,7 @@ import struct
 import tracemalloc
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +58,8 @@ def test_no_image(tmp_path, content, match):
 @pytest.mark.parametrize('suffix, orientation', [('.jpg', 1), ('.jpg', 3), ('.jpg', 6), ('.png', 8), ('.webp', 5)])
 def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
     """As mmcv's loader turns it."""
+    if suffix == '.webp' and cv2.__version__ < '4.11':
+        pytest.skip('OpenCV before 4.11 does not read WebP files with EXIF data')
     exif = Image.Exif()
     exif[0x112] = orientation
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
