@@ -14,7 +14,7 @@ from mmiam.ops.extent_filling import filling
 @pytest.fixture
 def kernel(monkeypatch):
     """A copy of ``triton_kernel`` for the interpreter, with blocks that end within a row."""
-    pytest.importorskip('triton', '3.0', reason='the interpreter of earlier versions wants a GPU')
+    pytest.importorskip('triton', '3.0', reason='no Triton 3.0 or later, whose interpreter needs no GPU')
     monkeypatch.setenv('TRITON_INTERPRET', '1')
     path = Path(filling.__file__).with_name('triton_kernel.py')
     spec = importlib.util.spec_from_file_location('interpreted_kernel', path)
