@@ -27,6 +27,7 @@ def test_best_threshold_by_hand():
     truth = np.array([[[True, True, False, False]], [[True, True, True, False]]])
     # theta in (.3, .6]: exactly the first; in (.1, .3]: exactly the second
     np.testing.assert_array_equal(best_threshold_iou(soft, truth), [[1., 1.]])
+    assert best_threshold_iou(np.array([[[.5, .4]]]), truth[:1, :, 1:3], np.array([.5]))[0, 0] == 1  # inclusive
     # at .5 alone: 2 pixels, of 2 and of 3
     np.testing.assert_allclose(best_threshold_iou(soft, truth, np.array([.5])), [[1., 2 / 3]])
 

@@ -83,6 +83,15 @@ class TestCandidates:
         with pytest.raises(ValueError, match='class_map_weight needs class response maps'):
             sampler.candidates(cues_of(maps), proposals)
 
+    def test_alpha_weighs_extent_against_contour(self):
+        # a mass of one pixel: on the contour of the small proposal with its 3 x 3 window, inside of the large one
+        proposals = proposals_of((4, 3, 5, 4), (3, 2, 8, 7))
+        maps = maps_of((5, 3, 6, 4), (5, 4, 6, 5))
+        only_contour = ProposalPseudoGTSampler(num_candidates=1, alpha=0., contour_size=3, overlap_thr=0.)
+        only_extent = ProposalPseudoGTSampler(num_candidates=1, alpha=9., contour_size=3, overlap_thr=0.)
+        assert lists(only_contour.candidates(cues_of(maps), proposals)) == [[0], [0]]
+        assert lists(only_extent.candidates(cues_of(maps), proposals)) == [[1], [1]]
+
     def test_area_range(self):
         proposals = proposals_of((0, 0, 12, 8), (0, 0, 12, 4), (0, 0, 1, 1))
         maps = maps_of((0, 0, 12, 4))
