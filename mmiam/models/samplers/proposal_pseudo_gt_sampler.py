@@ -136,10 +136,6 @@ class ProposalPseudoGTSampler:
         if self.self_selecting:
             if iams is None:
                 raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
-            if iams is None:
-                raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
-            if iams is None:
-                raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
             return self._best_agreement(candidates, proposals, iams.detach().float())
         drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
         return PseudoGT(torch.as_tensor(proposals.masks(drawn), device=device))
