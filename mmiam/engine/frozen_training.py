@@ -30,6 +30,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -57,6 +58,8 @@ class Recipe:
         balance (float): an image is drawn in proportion to (1 / images of its rarest class) to this power.
         class_share (float): of each class the better part of the cues has pseudo masks, by the sampler's score, and
             those that reach ``sure_score`` besides: one threshold for all classes leaves rare ones without any.
+        start_from_classifier (bool): whether the head starts from the ImageNet classifier, where the backbone comes
+            with one (:func:`start_head`); for few images.
         agree_from (float): share of ``fill_steps`` after which pseudo masks are chosen by agreement
             (:class:`ProposalPseudoGTSampler`).
     """
@@ -69,6 +72,7 @@ class Recipe:
     weight_decay: float = 1e-4
     class_share: float = 0.5
     sure_score: float = 1.1
+    start_from_classifier: bool = False
 
     @classmethod
     def for_images(cls, count: int, effort: float = 1., **settings) -> Recipe:
@@ -203,8 +207,33 @@ def _digest(*parts) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ head
+def start_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], images: Sequence[int],
+               classifier: tuple[Tensor, Tensor]) -> None:
+    """Set a head's weights to the ImageNet classes that are likelier in images of a label than in the others.
+
+    Told by a dozen images, a class is its background as well as its object; the evidence of the ImageNet classes lies on
+    objects, whatever they are. Our choice (docs/own_data.md has what it gives).
+
+    Args:
+        head (PeakStimulationHead): of C classes.
+        store (FeatureStore): whose last level the classifier reads.
+        labels (Sequence[Sequence[int]]): image-level labels of all N.
+        images (Sequence[int]): those to look at.
+        classifier (tuple[Tensor, Tensor]): weights (K, D) and biases (K,) of the ImageNet classifier.
+    """
+    weight, bias = classifier
+    pooled = torch.cat([store.read([i], [0], max(store.levels)).mean((2, 3)) for i in images])
+    likely = (pooled @ weight.T + bias).softmax(1)
+    targets = one_hot([labels[i] for i in images], head.num_classes)
+    mean = [part.T @ likely / part.sum(0).clamp(min=1)[:, None] for part in (targets, 1 - targets)]
+    more = F.normalize(mean[0] - mean[1], p=1, dim=1)
+    with torch.no_grad():
+        head.classifier.weight.copy_((more @ (weight - weight.mean(0)))[:, :, None, None])
+        head.classifier.bias.zero_()
+
+
 def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe, seed: int = 0,
-               images: Sequence[int] | None = None) -> float:
+               images: Sequence[int] | None = None, classifier: tuple[Tensor, Tensor] | None = None) -> float:
     """Train a :class:`PeakStimulationHead` by its own loss on the stored last features.
 
     Args:
@@ -214,12 +243,15 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
         recipe (Recipe): ``head_steps`` and so on.
         seed (int): of the order of the images.
         images (Sequence[int], optional): which to train on; all that could be read by default.
+        classifier (tuple[Tensor, Tensor], optional): to start from, see :func:`start_head`.
 
     Returns:
         float: mean loss of the last tenth of the steps.
     """
     images = np.flatnonzero(store.done) if images is None else np.asarray(images)
     device, level, losses = next(head.parameters()).device, max(store.levels), []
+    if classifier is not None:
+        start_head(head, store, labels, images, classifier)
     targets = one_hot(labels, head.num_classes).to(device)
     odds = _odds([labels[i] for i in images], recipe.balance)
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.head_lr, weight_decay=recipe.weight_decay)
@@ -239,7 +271,7 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
 
 
 def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe,
-                   seed: int = 0, folds: int = 3) -> tuple[np.ndarray, np.ndarray]:
+                   seed: int = 0, folds: int = 3, classifier: tuple[Tensor, Tensor] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Class scores of images by heads that were not trained on them.
 
     Returns:
@@ -253,7 +285,7 @@ def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequen
     for part in range(min(folds, len(images))):
         judge = copy.deepcopy(head)
         if (fold != part).any():
-            train_head(judge, store, labels, recipe, seed, images[fold != part])
+            train_head(judge, store, labels, recipe, seed, images[fold != part], classifier)
         scores[fold == part] = class_scores(judge, store, images[fold == part])
     return images, scores
 
@@ -546,8 +578,13 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     if state:
         model.peak_head.load_state_dict(state['head'])
     else:
-        judged = cross_validate(model.peak_head, store, labels, recipe, seed) if judge else (np.zeros(0, int), ) * 2
-        loss = train_head(model.peak_head, store, labels, recipe, seed)
+        classifier = None
+        if recipe.start_from_classifier and getattr(model.backbone, 'own_weights', False):
+            packaged = CheckpointLoader.load_checkpoint(model.backbone.init_cfg['checkpoint'], map_location='cpu')
+            classifier = packaged['fc.weight'], packaged['fc.bias']
+        judged = cross_validate(model.peak_head, store, labels, recipe, seed, classifier=classifier) if judge else (
+            np.zeros(0, int), ) * 2
+        loss = train_head(model.peak_head, store, labels, recipe, seed, classifier=classifier)
         print_log(f'head: {recipe.head_steps} steps, loss {loss:.4f}', logger='current')
         state = dict(key=key, head=model.peak_head.state_dict(), images=torch.from_numpy(judged[0]),
                      scores=torch.from_numpy(judged[1]))

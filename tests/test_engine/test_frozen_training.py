@@ -84,6 +84,26 @@ def store_of(features, folder):
     return store
 
 
+def test_a_head_starts_from_the_imagenet_classes_of_its_images(config, tmp_path):
+    """Channel 0 is the object of label 0, channel 2 its background, of which the classifier knows nothing."""
+    features = np.zeros((6, 64, 2, 2))
+    features[:3, 0, 0, 0], features[:3, 2, 1], features[3:, 1, 0, 0] = 9, 9, 9
+    store, labels = store_of(features, tmp_path / 'store'), [[0]] * 3 + [[1]] * 2 + [[2]]
+    weight = torch.zeros(4, 64)
+    weight[0, 0], weight[1, 1] = 4, 4
+    head = ft.load_model(config).peak_head
+    ft.start_head(head, store, labels, range(5), (weight, torch.zeros(4)))
+    with torch.no_grad():
+        response = head.classifier(store.read([0, 3], [0, 0], 3))
+    assert response[0, 0].argmax() == 0 and response[1, 1].argmax() == 0  # the object's cell
+    assert (response[:, 0, 1].abs() < 1e-5).all()  # no evidence in the background
+    assert response[0, 0, 0, 0] > 1 > -1 > response[0, 1, 0, 0]
+    assert head.classifier.bias.abs().max() == 0
+    ft.train_head(head, store, labels, recipe(head_steps=0), images=range(5), classifier=(-weight, torch.zeros(4)))
+    with torch.no_grad():
+        assert head.classifier(store.read([0], [0], 3))[0, 1, 0, 0] > head.classifier(store.read([0], [0], 3))[0, 0, 0, 0]
+
+
 def test_held_back_images_do_not_teach_their_judge(config, tmp_path):
     """Labels that are noise: a head that saw the images would rank them well, one that did not cannot."""
     rng = np.random.default_rng(0)
