@@ -211,8 +211,8 @@ def start_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
                classifier: tuple[Tensor, Tensor]) -> None:
     """Set a head's weights to the ImageNet classes that are likelier in images of a label than in the others.
 
-    Told by a dozen images, a class is its background as well as its object; the evidence of the ImageNet classes lies on
-    objects, whatever they are. Our choice (docs/own_data.md has what it gives).
+    Told by a dozen images, a class is its background as well as its object; the evidence of the ImageNet classes lies
+    on objects, whatever they are. Our choice (docs/own_data.md has what it gives).
 
     Args:
         head (PeakStimulationHead): of C classes.
@@ -271,7 +271,8 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
 
 
 def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe,
-                   seed: int = 0, folds: int = 3, classifier: tuple[Tensor, Tensor] | None = None) -> tuple[np.ndarray, np.ndarray]:
+                   seed: int = 0, folds: int = 3, classifier: tuple[Tensor, Tensor] | None = None
+                   ) -> tuple[np.ndarray, np.ndarray]:
     """Class scores of images by heads that were not trained on them.
 
     Returns:
