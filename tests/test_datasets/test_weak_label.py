@@ -7,12 +7,13 @@ import pytest
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from PIL import Image
+from support import CONFIGS
 
 from mmiam.datasets.tag_files import FOLDERS
 from mmiam.proposals.generators import SelectiveMerging
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')
-CONFIG = __file__.split('tests')[0] + 'configs/iam-plus_mbv2_own.py'
+CONFIG = CONFIGS / 'iam-plus_mbv2_own.py'
 
 
 @pytest.fixture
