@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -89,8 +90,11 @@ def _check_archive(path: str) -> None:
     if not zipfile.is_zipfile(path):
         return  # torch's older layout has no sums
     with zipfile.ZipFile(path) as archive:
+        twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]  # sums are found by name
         packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]
         broken = packed[0] if packed else archive.testzip()
+    if twice:
+        raise ValueError(f'{twice[0]} is in it more than once')
     if packed:
         raise ValueError(f'{broken} in it is compressed')
     if broken is not None:

@@ -104,8 +104,9 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
 
 def check_runs(runs: np.ndarray, size: tuple[int, int]) -> None:
     """Raises a ValueError unless the runs cover an image of ``size`` (H, W) exactly."""
-    if (runs < 0).any() or runs.sum() != size[0] * size[1]:
-        raise ValueError(f'runs of {int(runs.sum())} pixels in all, the image has {size[0] * size[1]}: truncated')
+    whole = size[0] * size[1]
+    if ((runs < 0) | (runs > whole)).any() or runs.sum() != whole:  # a sum alone could wrap around
+        raise ValueError(f'runs of {sum(map(int, runs))} pixels in all, the image has {whole}: truncated')
 
 
 def rle_areas(rles: list[dict]) -> np.ndarray:
