@@ -26,7 +26,7 @@ init_default_scope('mmdet')
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
 logging.raiseExceptions = False  # loggers of earlier tests hold streams that pytest has closed since
 
-# hypothesis in seconds; for a night: pytest --hypothesis-profile night tests/test_proposals/test_fuzzing.py
+# hypothesis in seconds; for a night: --hypothesis-profile night (docs/safety.md)
 hypothesis.settings.register_profile('fast', deadline=None, database=None, max_examples=60)
 hypothesis.settings.register_profile('night', deadline=None, database=None, max_examples=20_000)
 hypothesis.settings.load_profile('fast')

@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 
 from mmiam.engine.cue_mining import inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.utils.files import is_count, is_number, sha256_of, write_json
+from mmiam.utils.files import file_stamp, is_count, is_number, sha256_of, write_json
 from mmiam.utils.images import MAX_PIXELS
 from mmiam.utils.rle import check_runs, run_lengths
 from mmiam.version import __version__
@@ -99,10 +99,9 @@ class LabelledImages:
         return dataset[inner]
 
     def keys(self) -> list[str]:
-        """What the masks of each image depend on beside the model: name, tags and the file's size in bytes."""
+        """What the masks of each image depend on beside the model: name, tags, and the file's size and date."""
         tags = [[[label, self.category_ids[label]] for label in labels] for labels in self.labels]
-        sizes = [osp.getsize(path) if osp.isfile(path) else None for path in self.paths]
-        return [json.dumps(entry) for entry in zip(self.names, tags, sizes)]
+        return [json.dumps(entry) for entry in zip(self.names, tags, map(file_stamp, self.paths))]
 
 
 def provenance(config: str, cfg: Config, checkpoint: str, **settings) -> dict:
@@ -228,13 +227,14 @@ def _check_part(part: Mapping, images: LabelledImages, index: int) -> None:
     """Raise unless a part holds the COCO entries of this image, with masks of its size."""
     image, annotations = part['image'], part['annotations']
     size = image['height'], image['width']
-    if image['file_name'] != images.names[index]:
-        raise ValueError('it is of another image')
+    tags = [images.category_ids[label] for label in images.labels[index]]
+    if image['file_name'] != images.names[index] or image['category_ids'] != tags:
+        raise ValueError('it is of another image, or of other tags')
     if not all(is_count(side) and side for side in size) or size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f'height and width are {str(size)[:80]}')
     for number, one in enumerate(annotations):
         mask = one['segmentation']
-        if one['category_id'] not in image['category_ids']:
+        if one['category_id'] not in tags:
             raise ValueError(f'annotation {number} is of a class that is not among the tags')
         if mask['size'] != list(size) or not isinstance(mask['counts'], str):
             raise ValueError(f'the mask of annotation {number} is no RLE of {list(size)} pixels')

@@ -142,6 +142,18 @@ def test_data_sets_in_others_are_taken_out(photos):
         labelled(dict(type='ConcatDataset', datasets=[one, two]))
 
 
+def test_another_image_under_the_name_has_another_key(photos):
+    """Also one of the same size in bytes, as after its EXIF orientation was changed."""
+    one = photos('one')
+    before, path = labelled(one).keys(), labelled(one).paths[0]
+    data = bytearray(open(path, 'rb').read())
+    data[-20] ^= 1
+    with open(path, 'wb') as file:
+        file.write(data)
+    os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
+    assert [a == b for a, b in zip(before, labelled(one).keys())] == [False, True]
+
+
 def test_ids_of_coco_json_are_kept(photos, tmp_path):
     one = photos('one')
     content = dict(images=[dict(id='b', file_name='dog/1.jpg'), dict(id=9, file_name='cat/1.jpg')],

@@ -1,6 +1,6 @@
 """Any file of proposals is read, or refused by an error that names it: strategies that know how the formats are built.
 
-For a night: pytest --hypothesis-profile night tests/test_proposals/test_fuzzing.py
+For a night: see tests/test_fuzzing_files.py.
 """
 import base64
 import io

@@ -29,6 +29,17 @@ def test_kinds_that_are_not_read_are_left_out():
     assert checked_variables(saved(dict(sparse=csc_matrix(np.eye(3)), number=1.))) == ['number']
 
 
+def test_nothing_unread_hides_behind_a_name_that_is_read():
+    """scipy finds variables by name, and a sparse array that nobody looked at can end the process."""
+    from scipy.sparse import csc_matrix
+    with pytest.raises(ValueError, match="two variables are called 'x'"):
+        checked_variables(saved(dict(x=csc_matrix(np.eye(3)))) + saved(dict(x=1.))[128:])
+    opaque = struct.pack('<IIIIII', 14, 16, 6, 8, 17, 0)
+    assert checked_variables(saved(dict(x=1.)) + opaque) == ['x']
+    with pytest.raises(ValueError, match="two variables are called 'None'"):
+        checked_variables(saved({'None': 1.}) + opaque)
+
+
 def test_version_4_has_no_skeleton():
     assert checked_variables(saved(dict(a=np.eye(2)), format='4')) is None and checked_variables(b'short') is None
 

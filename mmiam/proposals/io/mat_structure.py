@@ -22,8 +22,8 @@ _MATRIX, _COMPRESSED = 14, 15
 #: bytes of a value by element type
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
 _TEXT_TYPES = {1, 2, 3, 4, 5, 16, 17, 18}
-_CELL, _STRUCT, _CHAR = 1, 2, 4
-_NUMERIC = range(6, 16)
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
+_READ = (_CELL, _STRUCT, _CHAR, *range(6, 16))
 
 
 def checked_variables(data: bytes) -> list[str] | None:
@@ -36,12 +36,12 @@ def checked_variables(data: bytes) -> list[str] | None:
         list[str] | None: the names; None if the file is of version 4, which has no such skeleton.
 
     Raises:
-        ValueError: if a size, type or dimension contradicts the file; the message says where.
+        ValueError: if a size, type or dimension contradicts the file, or two variables have one name; it says where.
     """
     if len(data) < _HEADER or data[126:128] not in (b'IM', b'MI'):
         return None
     order = '<' if data[126:128] == b'IM' else '>'
-    names, position = [], _HEADER
+    names, every, position = [], set(), _HEADER
     while position < len(data):
         kind, start, end, following = _element(data, position, len(data), order)
         body = data
@@ -51,8 +51,11 @@ def checked_variables(data: bytes) -> list[str] | None:
             following = position + 8 + struct.unpack_from(order + 'I', data, position + 4)[0]  # not padded
         if kind != _MATRIX:
             raise ValueError(f'element of type {kind} at byte {position}, where a variable is expected')
-        name = _matrix(body, start, end, order, 0)
-        if name:
+        name, is_read = _matrix(body, start, end, order, 0)
+        if name in every:  # scipy finds them by name, and would read the one that nobody looked at
+            raise ValueError(f'two variables are called {name!r}')
+        every.add(name)
+        if name and is_read:
             names.append(name)
         position = following
     return names
@@ -85,10 +88,10 @@ def _element(data: bytes, position: int, limit: int, order: str) -> tuple[int, i
     return kind, position + 8, end, min(end + (-size % 8), limit)
 
 
-def _matrix(data: bytes, position: int, limit: int, order: str, depth: int) -> str | None:
-    """Follows one array; its name, or None if it is of a kind that is not read (sparse, object, function)."""
+def _matrix(data: bytes, position: int, limit: int, order: str, depth: int) -> tuple[str, bool]:
+    """Follows one array: its name, and whether it is of a kind that is read (not sparse, object, function)."""
     if position == limit:  # an empty array may have no content at all
-        return ''
+        return '', True
     if depth > MAX_DEPTH:
         raise ValueError(f'arrays nested more than {MAX_DEPTH} deep')
     kind, start, end, position = _element(data, position, limit, order)
@@ -96,10 +99,10 @@ def _matrix(data: bytes, position: int, limit: int, order: str, depth: int) -> s
         raise ValueError(f'an array without flags at byte {start}')
     flags = struct.unpack_from(order + 'I', data, start)[0]
     array_class, is_complex = flags & 0xff, bool(flags & 0x800)
-    if array_class not in (_CELL, _STRUCT, _CHAR, *_NUMERIC):
-        if depth:
-            raise ValueError(f'a cell or struct holds an array of class {array_class}, which is not read')
-        return None
+    if depth and array_class not in _READ:
+        raise ValueError(f'a cell or struct holds an array of class {array_class}, which is not read')
+    if array_class == _OPAQUE:  # has neither dimensions nor name; scipy calls it so
+        return 'None', False
     kind, start, end, position = _element(data, position, limit, order)
     if kind != 5 or (end - start) % 4 or not 8 <= end - start <= 32:
         raise ValueError(f'an array without dimensions at byte {start}')
@@ -111,12 +114,14 @@ def _matrix(data: bytes, position: int, limit: int, order: str, depth: int) -> s
         raise ValueError(f'an array without a name at byte {start}')
     name = data[start:end].decode('latin1')
     count = math.prod(sides)
+    if array_class not in _READ:
+        return name, False
     if array_class in (_CELL, _STRUCT):
         _holder(data, position, limit, order, depth, count, array_class == _STRUCT)
     else:
         for _ in range(1 + is_complex):
             position = _values(data, position, limit, order, count, array_class == _CHAR)
-    return name
+    return name, True
 
 
 def _holder(data: bytes, position: int, limit: int, order: str, depth: int, count: int, is_struct: bool) -> None:
