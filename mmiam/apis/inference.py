@@ -19,7 +19,7 @@ from mmiam.engine import safe_loader
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
 from mmiam.utils.files import read_lines
-from mmiam.utils.images import IMAGE_SUFFIXES, list_images
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
 
 
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
@@ -140,24 +140,22 @@ def predict_files(model: torch.nn.Module, paths: list[str], tiles: bool = False
     """
     predict = tiled(model) if tiles else partial(inference_detector, model)
     for path in paths:
-        try:
-            sample = predict(path)
-            check_predictions([sample])
-            yield path, sample
-        except FloatingPointError as error:
-            warnings.warn(f'{error}; it is left out', stacklevel=2)
-            yield path, None
-        except (AssertionError, AttributeError, OSError, ValueError) as error:
-            if readable(path):
-                raise
-            warnings.warn(f'{path} is not an image or is broken; it is left out ({error})', stacklevel=2)
-            yield path, None
+        sample = None
+        if is_whole(path):
+            try:
+                sample = predict(path)
+                check_predictions([sample])
+            except FloatingPointError as error:
+                warnings.warn(f'{error}; it is left out', stacklevel=2)
+                sample = None
+        yield path, sample
 
 
-def readable(path: str) -> bool:
-    """Whether OpenCV can decode the file."""
-    import mmcv
+def is_whole(path: str) -> bool:
+    """Whether an image can be read to its end; else a warning says why not."""
     try:
-        return mmcv.imread(path) is not None
-    except (OSError, ValueError):
+        read_image(path)
+    except (OSError, ValueError) as error:
+        warnings.warn(f'{error}; it is left out', stacklevel=3)
         return False
+    return True

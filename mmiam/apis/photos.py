@@ -4,7 +4,6 @@ Legend: H, W image size; n instances of one image.
 """
 from __future__ import annotations
 
-import os
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,12 +14,12 @@ from mmengine.structures import InstanceData
 
 from mmiam.ops.mask_nms import mask_iou
 from mmiam.utils.files import atomic_write
-from mmiam.utils.images import IMAGE_SUFFIXES, read_image
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
 from mmiam.visualization.overlays import overlay_instances, to_numpy
 
 from .annotation_files import FORMATS, write_annotations
 from .coco_results import CocoResults
-from .inference import output_names, predict_files
+from .inference import is_whole, output_names, predict_files
 from .prompts import PromptSession
 
 #: least score of a mask that is shown, near the best F1 of `voc20` on held-out images (docs/published_models.md)
@@ -33,7 +32,7 @@ PICTURE_SIDE = 1600
 
 
 def find_photos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Photos behind files and folders (all below them, hidden ones left out), each once, in order.
+    """Photos behind files and folders (all below them, see :func:`list_images`), each once, in order.
 
     Returns:
         tuple[list[str], list[str]]: paths, and paths of photos in formats that are not read.
@@ -47,11 +46,9 @@ def find_photos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
             raise FileNotFoundError(f'{source} does not exist')
         if not osp.isdir(source):
             found.setdefault(osp.realpath(source), source)
-        for folder, folders, names in os.walk(source):
-            folders[:] = sorted(name for name in folders if not name.startswith('.'))
-            for name in sorted(names):
-                if name.lower().endswith(IMAGE_SUFFIXES + OTHER_PHOTOS) and not name.startswith('.'):
-                    found.setdefault(osp.realpath(osp.join(folder, name)), osp.join(folder, name))
+        else:
+            for name in list_images(source, recursive=True, suffixes=IMAGE_SUFFIXES + OTHER_PHOTOS):
+                found.setdefault(osp.realpath(osp.join(source, name)), osp.join(source, name))
     if not found:
         raise FileNotFoundError(f'no photo in {", ".join(sources)}; photos are {", ".join(IMAGE_SUFFIXES)}')
     other = [path for path in found.values() if path.lower().endswith(OTHER_PHOTOS)]
@@ -170,6 +167,9 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
 def prompted(model: torch.nn.Module, paths: list[str], prompts: Sequence[Mapping]) -> Iterator:
     """As of :func:`predict_files`: the masks at the prompts, which are the same for each photo."""
     for path in paths:
+        if not is_whole(path):
+            yield path, None
+            continue
         session = PromptSession(model, path)
         sample = session.sample.clone()
         sample.pred_instances = session(prompts)

@@ -191,7 +191,10 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
 
         _refuse_flags(path, [cell for _, row in rows for cell in cells(row)])
         return column, lambda row: [tag for cell in cells(row) for tag in _split(cell)], True
-    classes = [i for i in columns if i != column and keys[i] not in ('', 'unnamed', *NAME_COLUMNS)]
+    flags = [all(row[i].lower() in _FLAGS for _, row in rows if i < len(row)) for i in columns]
+    # numbers of rows and further names are no classes, but "photo" over 0 and 1 is one
+    classes = [i for i in columns if i != column and keys[i] not in ('', 'unnamed', 'id', 'imageid')
+               and (flags[i] or keys[i] not in NAME_COLUMNS)]
     for line, row in rows:
         wrong = [i for i in range(len(row)) if i >= len(header) or i in classes and row[i].lower() not in _FLAGS]
         if wrong:
@@ -203,12 +206,12 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
 
 
 def _split(cell: str) -> list[str]:
-    """Tags in a cell: separated by , ; or |, perhaps as Python prints a list."""
+    """Tags in a cell: separated by , ; | or new lines, perhaps as Python prints a list, a tuple or a set."""
     quotes = ''
-    if cell.startswith('[') and cell.endswith(']'):
+    if re.fullmatch(r'\[.*\]|[({]\s*([\'"]).*\1\s*,?\s*[)}]', cell, re.DOTALL):
         cell, quotes = cell[1:-1], '\'"'
-    return [tag for tag in (part.strip().strip(quotes) if quotes else part.strip() for part in re.split('[,;|]', cell))
-            if tag]
+    parts = (part.strip() for part in re.split(r'[,;|\n\r]', cell))
+    return [tag for tag in (part.strip(quotes) if quotes else part for part in parts) if tag]
 
 
 def _refuse_flags(path: str, cells: list[str]) -> None:

@@ -110,9 +110,13 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: as :func:`check_image_file` does.
     """
+    import cv2
     import mmcv
     size = check_image_file(path)
-    image = mmcv.imread(str(path), channel_order='rgb')
+    try:
+        image = mmcv.imread(str(path), channel_order='rgb')
+    except cv2.error:
+        image = None
     if image is None or image.shape[:2] != size:
         raise ValueError(f'image {path} is damaged, or of a kind that OpenCV does not read; save it as PNG or JPEG')
     return image
@@ -165,7 +169,7 @@ def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
     return indices.astype(np.uint16)
 
 
-def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
+def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
     """Names of the images in a folder, sorted: paths relative to it, with ``/``.
 
     Files of other suffixes are passed over, and counted in the log; hidden files and folders are none of it.
@@ -174,6 +178,7 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
         folder (str | Path): The folder.
         recursive (bool): Also those of the folders below. Links to folders are followed, but none that leads to a
             folder which holds the link itself.
+        suffixes (tuple[str]): of images, in lower case.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -182,7 +187,7 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
         raise FileNotFoundError(f'image folder {folder} does not exist')
     found: list[str] = []
     others: Counter = Counter()
-    _list_below(str(folder), '', (os.path.realpath(folder), ), recursive, found, others)
+    _list_below(str(folder), '', (os.path.realpath(folder), ), recursive, suffixes, found, others)
     if others:
         counts = ', '.join(f'{number} {suffix or "without suffix"}' for suffix, number in others.most_common())
         print_log(f'{folder}: {sum(others.values())} files passed over: {counts}; images are '
@@ -190,15 +195,15 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[str]:
     return sorted(found)
 
 
-def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: bool, found: list[str],
-                others: Counter) -> None:
+def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: bool, suffixes: tuple[str, ...],
+                found: list[str], others: Counter) -> None:
     for entry in os.scandir(folder):
         name = prefix + entry.name
         if entry.name.startswith('.'):
             continue
         if not entry.is_dir():
             suffix = os.path.splitext(entry.name)[1].lower()
-            if suffix in IMAGE_SUFFIXES:
+            if suffix in suffixes:
                 found.append(name)
             else:
                 others[suffix] += 1
@@ -207,7 +212,7 @@ def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: boo
             if any(f'{outer}{os.sep}'.startswith(f'{place.rstrip(os.sep)}{os.sep}') for outer in above):
                 print_log(f'{entry.path} leads back to {place}, which holds it, and is passed over', logger='current')
             else:
-                _list_below(entry.path, f'{name}/', (*above, place), recursive, found, others)
+                _list_below(entry.path, f'{name}/', (*above, place), recursive, suffixes, found, others)
 
 
 def by_stem(names: Iterable[str], where: str | Path) -> dict[str, str]:

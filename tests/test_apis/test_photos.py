@@ -27,6 +27,12 @@ def test_photos_of_files_and_folders_once_each(folder):
     found, unread = photos.find_photos([str(folder / 'b/dog.jpg'), str(folder)])
     assert [path[len(str(folder)) + 1:] for path in found] == ['b/dog.jpg', 'a/cat.png', 'b/c/cat.png']
     assert unread == [str(folder / 'b/phone.HEIC')]
+    (folder.parent / 'elsewhere').mkdir()
+    (folder / 'a/cat.png').rename(folder.parent / 'elsewhere/cat.png')
+    (folder / 'linked').symlink_to(folder.parent / 'elsewhere')
+    (folder / 'linked/circle').symlink_to(folder)
+    assert photos.find_photos([str(folder)])[0] == [str(folder / name) for name in (
+        'b/c/cat.png', 'b/dog.jpg', 'linked/cat.png')]
     with pytest.raises(FileNotFoundError, match='nowhere does not exist'):
         photos.find_photos([str(folder / 'nowhere')])
     (folder / 'empty').mkdir()
@@ -96,17 +102,18 @@ def model(tiny_config):
 
 
 def test_files_of_a_folder(model, folder, tmp_path):
-    (folder / 'b/dog.jpg').write_bytes(b'no image')
+    whole = (folder / 'b/dog.jpg').read_bytes()
+    (folder / 'b/dog.jpg').write_bytes(whole[:len(whole) * 2 // 3])  # OpenCV reads it, its rest grey
     paths, _ = photos.find_photos([str(folder)])
     with pytest.warns(UserWarning, match='dog.jpg'):
         found = list(photos.predict_photos(model, paths, str(tmp_path / 'out'), score_thr=0., form='yolo'))
-    assert [found[i][0] for i in range(3)] == paths and [one[1] is None for one in found] == [False, True, False]
-    assert all(len(one[1]) for one in found[::2]) and found[0][2] == ('cat', 'dog', 'person')
+    assert [found[i][0] for i in range(3)] == paths and [one[1] is None for one in found] == [False, False, True]
+    assert all(len(one[1]) for one in found[:2]) and found[0][2] == ('cat', 'dog', 'person')
     written = {path.relative_to(tmp_path / 'out').as_posix() for path in (tmp_path / 'out').rglob('*.*')}
     assert written == {'pictures/a/cat.png', 'pictures/b/c/cat.png', 'predictions.json', 'data.yaml',
                        'labels/a/cat.txt', 'labels/b/c/cat.txt'}
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
-    assert len(content['annotations']) == sum(len(one[1]) for one in found[::2])
+    assert len(content['annotations']) == sum(len(one[1]) for one in found[:2])
     picture = cv2.imread(str(tmp_path / 'out/pictures/a/cat.png'))
     assert picture.shape == (24, 32, 3) and (picture != cv2.imread(paths[0])).any()
 

@@ -55,3 +55,15 @@ def test_images_have_three_channels(shape):
 def test_other_channels_are_refused(shape):
     with pytest.raises(ValueError, match='grey .*take alpha'):
         pack(dict(img=np.zeros(shape, np.uint8)))
+
+
+@pytest.mark.parametrize('image', [np.zeros((2, 2, 3), np.uint16), np.zeros((2, 2), bool), np.zeros((2, 2, 3), int),
+                                   np.full((2, 2, 3), np.nan), np.full((2, 2, 3), -np.inf, np.float32)])
+def test_values_that_are_no_grey_levels(image):
+    with pytest.raises(ValueError, match='an image must be uint8, or finite numbers from 0 to 255, got '):
+        pack(dict(img=image))
+
+
+def test_values_from_0_to_1_are_said():
+    with pytest.warns(UserWarning, match='highest value of an image is 0.8; .* multiply them by 255'):
+        pack(dict(img=np.full((2, 2, 3), 0.8)))

@@ -77,6 +77,7 @@ def test_broken_csv(tmp_path, text, message):
     'image_name,tags\na.jpg,cat dog\nb.jpg,owl\n', 'File Name;Label\na.jpg;cat dog\nb.jpg;owl\n',
     ',file,tags\n0,a.jpg,cat dog\n1,b.jpg,owl\n', 'width,filename,class\n9,a.jpg,cat dog\n9,b.jpg,owl\n',
     'image\tcategory\na.jpg\tcat dog\nb.jpg\towl\n', 'filename,cat dog,owl\na.jpg,1,0\nb.jpg,0,1\n',
+    'id,file,path,cat dog,owl\n0,a.jpg,x/a,1,0\n1,b.jpg,x/b,0,1\n',
     'Unnamed: 0,ID,img, cat dog ,owl\n0,5,a.jpg,1.0,0.0\n1,6,b.jpg,,True\n'])
 def test_csv_by_its_header(tmp_path, text):
     (tmp_path / 't.csv').write_text(text)
@@ -84,12 +85,20 @@ def test_csv_by_its_header(tmp_path, text):
     assert tags(tagged) == {'a.jpg': ['cat dog'], 'b.jpg': ['owl']} and tagged.classes == ('cat dog', 'owl')
 
 
-@pytest.mark.parametrize('cell', ['"cat,dog"', 'cat|dog', 'cat; dog', '"[\'cat\', \'dog\']"', '"[""cat"",""dog""]"'])
+@pytest.mark.parametrize('cell', ['"cat,dog"', 'cat|dog', 'cat; dog', '"[\'cat\', \'dog\']"', '"[""cat"",""dog""]"',
+                                  '"(\'cat\', \'dog\')"', '"{\'cat\', \'dog\'}"', '"cat\ndog"'])
 @pytest.mark.parametrize('header', ['file,tags\n', ''])
 def test_several_tags_in_a_cell(tmp_path, cell, header):
     (tmp_path / 't.csv').write_text(f"{header}a.jpg,{cell}\nb.jpg,dog\nc.jpg,lion's mane (big)\n")
     found = tags(read_csv(str(tmp_path / 't.csv')))
     assert found == {'a.jpg': ['cat', 'dog'], 'b.jpg': ['dog'], 'c.jpg': ["lion's mane (big)"]}
+
+
+def test_a_class_may_be_called_as_a_column_of_names(tmp_path):
+    (tmp_path / 't.csv').write_text('file,photo,id\na.jpg,1,0\nb.jpg,0,1\n')
+    assert tags(read_csv(str(tmp_path / 't.csv'))) == {'a.jpg': ['photo'], 'b.jpg': []}
+    (tmp_path / 't.csv').write_text('file,tags\na.jpg,"(\'cat\',)"\nb.jpg,(unknown)\n')
+    assert tags(read_csv(str(tmp_path / 't.csv'))) == {'a.jpg': ['cat'], 'b.jpg': ['(unknown)']}
 
 
 def test_rows_of_boxes_are_one_image(tmp_path):

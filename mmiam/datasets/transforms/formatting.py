@@ -1,6 +1,7 @@
 """From a pipeline's dict to what the model takes: image-level labels and proposals, never boxes or masks."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,9 +57,16 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
     """Contiguous tensor (3, H, W) of an image (H, W, 3), or of a grey one, (H, W) or (H, W, 1), of the same type.
 
     Raises:
-        ValueError: for another number of channels.
+        ValueError: for another number of channels, or values that are not 0 to 255: other whole numbers than uint8 (of
+            16 bits, say), and floats that are infinite or no numbers.
     """
     image = np.atleast_3d(image)
+    if image.dtype != np.uint8 and not (image.dtype.kind == 'f' and np.isfinite(image).all()):
+        raise ValueError(f'an image must be uint8, or finite numbers from 0 to 255, got {image.dtype}'
+                         + (' with values that are infinite or no numbers' if image.dtype.kind == 'f' else ''))
+    if image.dtype.kind == 'f' and image.size and 0 < image.max() <= 1:
+        warnings.warn(f'the highest value of an image is {image.max():.3g}; if its values are from 0 to 1, multiply '
+                      'them by 255', stacklevel=2)
     if image.ndim != 3 or image.shape[2] not in (1, 3):
         raise ValueError(f'an image must be (H, W, 3), or grey (H, W) or (H, W, 1), got {image.shape}; take alpha and '
                          'other channels off')
