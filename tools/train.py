@@ -18,6 +18,7 @@ from mmiam.apis.options import run_tool
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
 from mmiam.engine.preflight import check_own_initializers, check_proposals, latest_checkpoint
 from mmiam.engine.runs import add_guards, build_runner, lock_work_dir
+from mmiam.utils.jobs import LAUNCHERS
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,7 +74,8 @@ def train() -> None:
     use_safe_loader()
     check_config_files(cfg, training=True)
     opened = open_cpu_group(cfg)
-    with lock_work_dir(cfg):
+    first = cfg.launcher == 'none' or os.environ.get(LAUNCHERS[cfg.launcher][0], '0') == '0'
+    with lock_work_dir(cfg.work_dir, first):
         runner = build_runner(cfg)
         check_own_initializers(runner.model)
         check_proposals(runner.train_loop.dataloader.dataset)

@@ -14,11 +14,12 @@ import sys
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
-from mmiam.apis.options import device_name
+from mmiam.apis.options import device_name, given_config, run_tool
 from mmiam.engine.frozen_training import Recipe, plain_dataset, train_frozen
+from mmiam.engine.runs import lock_work_dir
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -40,27 +41,28 @@ def parse_args(argv=None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> int:
-    args = parse_args(argv)
+def train(args: argparse.Namespace) -> int:
+    """Exit status 1 if an image cannot be read; the others are done."""
     work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        recipe = Recipe.for_images(len(plain_dataset(cfg, proposals=False)), args.effort)
-        recipe.head_steps = args.head_steps or recipe.head_steps
-        recipe.fill_steps = args.fill_steps or recipe.fill_steps
+    cfg = given_config(args)
+    recipe = Recipe.for_images(len(plain_dataset(cfg, proposals=False)), args.effort)
+    recipe.head_steps = args.head_steps or recipe.head_steps
+    recipe.fill_steps = args.fill_steps or recipe.fill_steps
+    with lock_work_dir(work_dir, first=args.shard is None):
         os.makedirs(work_dir, exist_ok=True)
         logger = MMLogger.get_instance('train_frozen', log_file=osp.join(work_dir, 'train.log'))
         logger.info(f'{args.config}, seed {args.seed}, {recipe}')
         outcome = train_frozen(cfg, work_dir, recipe, args.seed, args.load_from, device_name(args.device),
                                args.features, args.shard, mined_in=args.pseudo_masks)
-    except (OSError, ValueError, KeyError) as error:
-        print(error.args[0] if isinstance(error, KeyError) else error, file=sys.stderr)
-        return 2
     for path, error in outcome.failed.items():
         logger.warning(f'{path}: {error}')
     logger.info(outcome.checkpoint or f'share {args.shard} is done')
     return 1 if outcome.failed else 0
+
+
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    return run_tool(lambda: train(args))
 
 
 if __name__ == '__main__':

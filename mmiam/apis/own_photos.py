@@ -19,6 +19,7 @@ from mmengine.structures import InstanceData
 import mmiam.zoo as zoo
 from mmiam.datasets.tag_files import read_tags
 from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
+from mmiam.engine.runs import lock_work_dir
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import atomic_write, sha256_of
 from mmiam.utils.images import read_image
@@ -67,28 +68,29 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     if len(counts) < 2:
         raise ValueError(f'{photos} has the class {next(iter(counts), "(none)")} alone, and a class is learned by what '
                          'other photos lack: add photos of something else, tagged as such ("other", say)')
-    os.makedirs(work_dir, exist_ok=True)
-    logger = MMLogger.get_instance('label', log_file=osp.join(work_dir, 'label.log'))
-    logger.info('photos: ' + ', '.join(f'{counts[name]} {name}' for name in tagged.classes if counts[name]))
-    cfg = own_config(photos, tags, tagged.classes, osp.join(work_dir, 'proposals'))
-    jobs = [(Path(photos, image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
-            for image in tagged.images if image.tags]
-    failed = {str(path): error for path, error in
-              run_jobs(make_proposals, jobs, os.cpu_count() or 1, title='proposals').items()}
-    recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR, start_from_classifier=True)
-    outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
-                           least_masks=LEAST_MASKS, judge=True)
-    assert outcome.checkpoint is not None  # of a run without shards
-    config = osp.join(work_dir, 'config.py')
-    atomic_write(config, cfg.pretty_text.encode())
-    content = export(cfg, config, outcome.checkpoint, out, work_dir, device_name(device))
-    failed = {**outcome.failed, **failed}
-    for path, error in failed.items():
-        print(f'{path}: {error}', file=sys.stderr)
-    report(tagged.classes, counts, outcome, content, logger)
-    print(f'masks:      {out}\npictures:   {work_dir}/pictures\ncheckpoint: {outcome.checkpoint}, config: {config}\n'
-          f'next:       mmiam predict OTHER_PHOTOS --model {work_dir}')
-    return 1 if failed else 0
+    with lock_work_dir(work_dir):
+        logger = MMLogger.get_instance('label', log_file=osp.join(work_dir, 'label.log'))
+        logger.info('photos: ' + ', '.join(f'{counts[name]} {name}' for name in tagged.classes if counts[name]))
+        cfg = own_config(photos, tags, tagged.classes, osp.join(work_dir, 'proposals'))
+        jobs = [(Path(photos, image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
+                for image in tagged.images if image.tags]
+        failed = {str(path): error for path, error in
+                  run_jobs(make_proposals, jobs, os.cpu_count() or 1, title='proposals').items()}
+        recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR, start_from_classifier=True)
+        outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
+                               least_masks=LEAST_MASKS, judge=True)
+        assert outcome.checkpoint is not None  # of a run without shards
+        config = osp.join(work_dir, 'config.py')
+        atomic_write(config, cfg.pretty_text.encode())
+        content = export(cfg, config, outcome.checkpoint, out, work_dir, device_name(device))
+        failed = {**outcome.failed, **failed}
+        for path, error in failed.items():
+            print(f'{path}: {error}', file=sys.stderr)
+        report(tagged.classes, counts, outcome, content, logger)
+        print(f'masks:      {out}\npictures:   {work_dir}/pictures\n'
+              f'checkpoint: {outcome.checkpoint}, config: {config}\n'
+              f'next:       mmiam predict OTHER_PHOTOS --model {work_dir}')
+        return 1 if failed else 0
 
 
 def make_proposals(source: Path, target: Path) -> None:

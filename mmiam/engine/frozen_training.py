@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import math
 import os
 import os.path as osp
@@ -37,11 +36,12 @@ from torch import Tensor, nn
 from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
 from mmiam.models.cues import simulate_prompts
 from mmiam.models.samplers.proposal_pseudo_gt_sampler import soft_dice
-from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
-from mmiam.utils.files import atomic_write, read_arrays, write_arrays
+from mmiam.utils.checkpoints import check_finite, check_fit, read_checkpoint, save_checkpoint, state_dict_of
+from mmiam.utils.files import file_stamp, read_arrays, write_arrays
 from mmiam.utils.jobs import take_shard, with_bar
 from mmiam.version import __version__
 
+from .cue_mining import inner_datasets
 from .safe_loading import safe_loader
 
 BATCH = 16
@@ -82,10 +82,18 @@ class Recipe:
 
 
 def plain_dataset(cfg: Config, proposals: bool = True):
-    """The training data set without its random mirror images, with or without segment proposals."""
+    """The training data set without its random mirror images, with or without segment proposals.
+
+    Raises:
+        ValueError: if it is made of several (ConcatDataset). Of one in another (RepeatDataset, ClassBalancedDataset)
+            each image counts once.
+    """
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     left_out = ('RandomFlip', ) if proposals else ('RandomFlip', 'LoadSegmentProposals', 'AlignSegmentProposals')
-    dataset = cfg.train_dataloader.dataset
+    dataset, *further = inner_datasets(cfg.train_dataloader.dataset)
+    if further:
+        raise ValueError(f'train_dataloader.dataset is made of {1 + len(further)} data sets, and features are stored '
+                         'of one: name all images in one list')
     return DATASETS.build(dict(dataset, pipeline=[step for step in dataset.pipeline if step['type'] not in left_out]))
 
 
@@ -143,8 +151,8 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
     """
     levels = sorted({*model.filler.in_indices, len(model.backbone.out_indices) - 1})
     paths = [dataset.image_path(i) for i in range(len(dataset))]
-    stats = [(os.stat(path).st_size, os.stat(path).st_mtime_ns) if osp.isfile(path) else None for path in paths]
-    folder = osp.join(root, 'features-' + _digest(paths, stats, repr(dataset.pipeline), model.backbone, levels))
+    stamps = [file_stamp(path) for path in paths]
+    folder = osp.join(root, 'features-' + _digest(paths, stamps, repr(dataset.pipeline), model.backbone, levels))
     failed, store = {}, FeatureStore(folder) if osp.isdir(folder) else None
     wanted = list(range(len(dataset)) if indices is None else indices)
     left = [i for i in wanted if store is None or not store.done[i]]
@@ -261,13 +269,21 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
         rng = np.random.default_rng((seed, step))
         chosen = rng.choice(images, min(BATCH, len(images)), p=odds, replace=False)
         feats = store.read(chosen, rng.integers(0, 2, len(chosen)), level, device)
-        loss = head.loss((feats, ), targets[chosen])['loss_cls']
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(_step(optimizer, head.loss((feats, ), targets[chosen])['loss_cls'], f'head, step {step + 1}'))
     head.eval().requires_grad_(False)
     return float(np.mean(losses[-max(1, len(losses) // 10):]))
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> float:
+    """One step of an optimizer, and the loss; a FloatingPointError if it is none."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(f'{where}: the loss is {value}: the training diverged, and nothing of it was saved. '
+                                 'Lower head_lr or fill_lr of the Recipe, or start from other weights')
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return value
 
 
 def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe,
@@ -348,7 +364,10 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
     Returns:
         tuple[str, dict[str, str]]: the folder, and path and error of each image that failed.
     """
-    folder = osp.join(root, 'mined-' + _digest(settings, repr(dataset.pipeline), model.backbone, model.peak_head))
+    files = [step.proposal_path(dataset.entry(i)) for step in dataset.pipeline.transforms
+             if hasattr(step, 'proposal_path') for i in range(len(dataset))]
+    folder = osp.join(root, 'mined-' + _digest(settings, repr(dataset.pipeline), model.backbone, model.peak_head,
+                                               [file_stamp(path) for path in files]))
     left, failed = [i for i in indices if not osp.isfile(_mined_file(folder, i))], {}
     for i in with_bar(left, len(left), 'pseudo masks'):
         try:
@@ -456,16 +475,13 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
             optimizer.param_groups[0]['lr'] = rate
             loss = _filling_loss(model, store, mined, images, odds, (seed, step),
                                  step >= recipe.agree_from * recipe.fill_steps)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
+            losses.append(_step(optimizer, loss, f'filling module, step {step + 1}'))
             if (step + 1) % _SAVE_EVERY == 0 or step + 1 == recipe.fill_steps:
                 print_log(f'filling module: step {step + 1} of {recipe.fill_steps}, '
                           f'loss {np.mean(losses[-_SAVE_EVERY:]):.3f}', logger='current')
                 if state_file is not None:
-                    save(state_file, dict(key=key, step=step + 1, filler=filler.state_dict(),
-                                          optimizer=optimizer.state_dict()))
+                    _save(state_file, filler.state_dict(), dict(
+                        key=key, step=step + 1, filler=filler.state_dict(), optimizer=optimizer.state_dict()))
     finally:
         filler.stride = stride
         filler.eval()
@@ -512,11 +528,10 @@ def _load_state(path: str | None, key: str) -> dict:
     return state if state.get('key') == key else {}
 
 
-def save(path: str, content: dict) -> None:
-    """``torch.save`` under a temporary name, then rename."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    atomic_write(path, buffer.getvalue())
+def _save(path: str, weights: dict[str, Tensor], content: dict) -> None:
+    """Write a checkpoint, unless weights in it are not finite."""
+    check_finite(weights, f'{path}, which is not written')
+    save_checkpoint(content, path)
 
 
 # ------------------------------------------------------------------------------------------------------- a whole run
@@ -589,7 +604,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
         print_log(f'head: {recipe.head_steps} steps, loss {loss:.4f}', logger='current')
         state = dict(key=key, head=model.peak_head.state_dict(), images=torch.from_numpy(judged[0]),
                      scores=torch.from_numpy(judged[1]))
-        save(head_file, state)
+        _save(head_file, state['head'], state)
     if len(state['images']):
         held_back = one_hot(labels, len(classes)).numpy()[state['images'].numpy()] > 0
         outcome.ap = classification_average_precision(state['scores'].numpy(), held_back)
@@ -606,10 +621,12 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     print_log(f'pseudo masks: {len(found)} on {len(mined)} of {len(dataset)} images', logger='current')
     outcome.filler_trained = len(found) >= least_masks
     if outcome.filler_trained:
-        train_filler(model, store, mined, recipe, seed, osp.join(work_dir, 'filler.pth'), key)
+        train_filler(model, store, mined, recipe, seed, osp.join(work_dir, 'filler.pth'),
+                     _digest(key, osp.basename(osp.normpath(folder))))
     outcome.checkpoint = osp.join(work_dir, 'model.pth')
     meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe))
-    save(outcome.checkpoint, dict(meta=meta, state_dict=own_weights(model)))
+    weights = own_weights(model)
+    _save(outcome.checkpoint, weights, dict(meta=meta, state_dict=weights))
     return outcome
 
 

@@ -13,8 +13,6 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmiam.utils.jobs import LAUNCHERS
-
 #: hooks that every run has, whatever its config
 _GUARDS = dict(safe_checkpoint='SafeCheckpointHook', epoch_seed='EpochSeedHook', finite_check='FiniteCheckHook')
 
@@ -27,8 +25,12 @@ def add_guards(cfg: Config) -> None:
 
 
 @contextmanager
-def lock_work_dir(cfg: Config) -> Iterator[None]:
+def lock_work_dir(work_dir: str, first: bool = True) -> Iterator[None]:
     """Keep other trainings out of a run's work dir, where the file system has locks; they end with the process.
+
+    Args:
+        work_dir (str): made if it does not exist.
+        first (bool): whether this process, of several of one training, is the one that locks.
 
     Raises:
         ValueError: if another training has the work dir.
@@ -37,11 +39,9 @@ def lock_work_dir(cfg: Config) -> Iterator[None]:
         import fcntl
     except ImportError:
         fcntl = None  # type: ignore[assignment]
-    first = cfg.launcher == 'none' or os.environ.get(LAUNCHERS[cfg.launcher][0], '0') == '0'
     if fcntl is None or not first:
         yield
         return
-    work_dir = cfg.work_dir
     os.makedirs(work_dir, exist_ok=True)
     with open(osp.join(work_dir, '.lock'), 'a+', encoding='utf-8') as file:
         try:

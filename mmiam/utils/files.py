@@ -115,6 +115,14 @@ def sha256_of(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def file_stamp(path: str | Path) -> tuple[int, int] | None:
+    """Size in bytes and date in nanoseconds of a file, by which another one under its name is told; None without."""
+    if not os.path.isfile(path):
+        return None
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
 def read_text(path: str | Path) -> str:
     """Text of a file in UTF-8, or in UTF-16 with its mark; the byte order mark that Windows' editors write is no text.
 

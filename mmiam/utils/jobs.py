@@ -68,7 +68,7 @@ def launcher_shard() -> str:
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,
              overwrite: bool = False, title: str = 'proposals') -> dict[Path, str]:
-    """Calls ``function(source, target)`` for each job whose target does not exist yet.
+    """Calls ``function(source, target)`` for each job whose target does not exist yet, or is older than its source.
 
     Targets must be written atomically: one that exists is complete, which makes a killed run resumable.
 
@@ -86,7 +86,10 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
         CannotWrite: where targets cannot be written at all; nothing more is tried.
     """
     jobs = list(jobs)
-    open_jobs = [(s, t) for s, t in jobs if overwrite or not t.exists()]
+    older = [] if overwrite else [job for job in jobs if _is_older(*reversed(job))]
+    open_jobs = older + [job for job in jobs if overwrite or not job[1].exists()]
+    if older:
+        print(f'{len(older)} files are older than their sources, and made anew, the first is {older[0][1]}')
     if len(open_jobs) < len(jobs):
         print(f'{len(jobs) - len(open_jobs)} of {len(jobs)} files exist already and are kept')
     failed: dict[Path, str] = {}
@@ -95,6 +98,10 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
             if error is not None:
                 failed[source] = error
     return failed
+
+
+def _is_older(target: Path, source: Path) -> bool:
+    return target.exists() and source.exists() and target.stat().st_mtime_ns < source.stat().st_mtime_ns
 
 
 def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Path, Path]], workers: int,

@@ -1,4 +1,6 @@
 """Training on stored features: the store, each step, and a killed run that goes on."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from mmiam.engine import frozen_training as ft
 from mmiam.engine.safe_loading import read_checkpoint
 from mmiam.models.cues import PeakGaussianCue
+from mmiam.proposals import SegmentProposals
 
 
 @pytest.fixture
@@ -54,6 +57,15 @@ def test_other_weights_and_other_images_have_a_store_of_their_own(config, tmp_pa
     with open(path, 'ab') as file:
         file.write(b'\0')
     assert len({first, second, ft.store_features(model, dataset, str(tmp_path))[0].folder}) == 3
+
+
+def test_a_data_set_in_another_gives_each_image_once(config):
+    one = config.train_dataloader.dataset
+    config.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=one)
+    assert len(ft.plain_dataset(config)) == 3
+    config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, one])
+    with pytest.raises(ValueError, match='made of 2 data sets'):
+        ft.plain_dataset(config)
 
 
 def test_an_image_that_cannot_be_read_is_named_and_left_out(config, tmp_path):
@@ -263,3 +275,40 @@ def test_weights_at_an_address_stay_out_of_the_checkpoint(config):
     assert any(name.startswith('backbone.') for name in ft.own_weights(model))
     model.backbone.init_cfg = dict(type='Pretrained', checkpoint='pip://package')
     assert {name.split('.')[0] for name in ft.own_weights(model)} == {'peak_head', 'filler'}
+
+
+@pytest.mark.parametrize('part, found', [('head', r'head, step \d+: the loss is (nan|inf)'),
+                                         ('fill', r'filling module, step \d: the loss is (nan|inf)')])
+def test_a_training_that_diverges_ends_with_a_sentence(config, tmp_path, part, found):
+    with pytest.raises(FloatingPointError, match=found + '.*Lower head_lr or fill_lr'):
+        ft.train_frozen(config, str(tmp_path), recipe(**{f'{part}_lr': 1e20}))
+    assert not (tmp_path / 'model.pth').exists() and (tmp_path / 'head.pth').exists() is (part == 'fill')
+
+
+def test_weights_that_the_last_step_broke_are_not_written(config, tmp_path, monkeypatch):
+    def breaks(optimizer, loss, where):
+        optimizer.param_groups[0]['params'][0].data[0] = float('inf')
+        return loss.item()
+    monkeypatch.setattr(ft, '_step', breaks)
+    with pytest.raises(ValueError, match='head.pth, which is not written: .* infinite or no numbers'):
+        ft.train_frozen(config, str(tmp_path), recipe())
+    assert not (tmp_path / 'head.pth').exists()
+
+
+def test_other_proposals_and_other_pseudo_masks_are_not_taken_for_those_before(config, tmp_path):
+    def mined():
+        return {path.name for path in tmp_path.glob('run/mined-*')}
+
+    def weights(**settings):
+        return read_checkpoint(ft.train_frozen(config, str(tmp_path / 'run'), recipe(), **settings).checkpoint)
+
+    weights()
+    (first, ) = mined()
+    step = next(step for step in config.train_dataloader.dataset.pipeline if step['type'] == 'LoadSegmentProposals')
+    path = Path(step['proposal_root'], 't0.npz')
+    proposals = SegmentProposals.load(path)
+    proposals.select(range(len(proposals) // 2, len(proposals))).save(path)
+    found = weights()['state_dict']
+    assert len(mined()) == 2
+    other = weights(mined_in=str(tmp_path / 'run' / first))['state_dict']
+    assert not states_equal(found, other)

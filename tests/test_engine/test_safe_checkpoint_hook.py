@@ -1,9 +1,13 @@
+import os
 from collections import deque
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import save_checkpoint
 
 from mmiam.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook, to_plain
 
@@ -45,3 +49,24 @@ def test_weights_that_are_no_numbers_are_not_saved():
     state = dict(a=torch.ones(1), b=torch.tensor([1., float('inf')]))
     with pytest.raises(FloatingPointError, match='not saved: 1 of 2 weights are infinite .* the first is b'):
         SafeCheckpointHook().before_save_checkpoint(None, dict(state_dict=state))
+
+
+def test_a_checkpoint_that_is_not_written_to_its_end_leaves_the_one_before(tmp_path, monkeypatch):
+    """As a kill during a save: a file under the final name is never half written."""
+    hook = CheckpointHook(interval=1)
+    SafeCheckpointHook().before_run(SimpleNamespace(hooks=[hook]))
+    path = str(tmp_path / 'epoch_1.pth')
+    save_checkpoint(dict(state_dict=dict(w=torch.ones(3))), path, backend_args=hook.backend_args)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*names):
+        raise Killed
+    monkeypatch.setattr(os, 'replace', kill)
+    with pytest.raises(Killed):
+        save_checkpoint(dict(state_dict=dict(w=torch.zeros(3))), path, backend_args=hook.backend_args)
+    assert torch.load(path, weights_only=True)['state_dict']['w'].tolist() == [1, 1, 1]
+    own = CheckpointHook(interval=1, backend_args=dict(backend='petrel'))
+    SafeCheckpointHook().before_run(SimpleNamespace(hooks=[own]))
+    assert own.backend_args == dict(backend='petrel')

@@ -35,7 +35,9 @@ def test_predictions_pictures_and_options(run_test, tmp_path):
 
 
 @pytest.mark.parametrize('flags, checkpoint, message', [
-    ((), 'none.pth', 'none.pth'), (('--out', 'out.pkl'), 'tiny.pth', 'the file is json')])
+    ((), 'none.pth', 'none.pth'), (('--out', 'out.pkl'), 'tiny.pth', 'the file is json'),
+    # the number of the model's classes is the checkpoint's, but label 0 is another class
+    (('--cfg-options', 'test_dataloader.dataset.metainfo.classes=(dog,person)'), 'tiny.pth', 'cat are in one alone')])
 def test_bad_arguments_are_named(flags, checkpoint, message, run_test):
     done = run_test(*flags, checkpoint=checkpoint)
     assert done.returncode != 0 and message in done.stderr

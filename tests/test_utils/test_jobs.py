@@ -1,5 +1,6 @@
 """Jobs over many files: shards, a bar, and what happens when something or somebody ends them."""
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,23 @@ def test_without_auto_a_launcher_changes_nothing(monkeypatch, no_launcher):
     monkeypatch.setenv('RANK', '1')
     monkeypatch.setenv('WORLD_SIZE', '2')
     assert take_shard([1, 2, 3], None) == [1, 2, 3] and take_shard([1, 2, 3], '0/3') == [1]
+
+
+def test_a_source_that_is_newer_than_its_target_is_done_again(tmp_path, capsys):
+    jobs = [(tmp_path / f'{name}.jpg', tmp_path / f'{name}.npz') for name in 'ab']
+    for source, _ in jobs:
+        source.write_text('old')
+    run_jobs(copy, jobs)
+    jobs[1][0].write_text('other')
+    os.utime(jobs[1][0], ns=(0, jobs[1][1].stat().st_mtime_ns + 1))
+    run_jobs(copy, jobs)
+    assert [target.read_text() for _, target in jobs] == ['old', 'other']
+    assert re.search(r'1 files are older than their sources, .*b\.npz\n1 of 2 files exist already',
+                     capsys.readouterr().out)
+
+
+def copy(source, target):
+    target.write_bytes(source.read_bytes())
 
 
 def work(source, target):

@@ -13,19 +13,30 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from mmdet.registry import HOOKS
-from mmengine.hooks import Hook
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop
 
 from mmiam.utils.checkpoints import check_finite, check_fit, classes_of, match_classes, state_dict_of
+from mmiam.utils.files import atomic_write
 
 from .training_stage_hook import TrainingStageHook
 
 
+@register_backend('whole')
+class WholeFiles(LocalBackend):
+    """Files appear whole or not at all; mmengine's own begins by emptying the one that is there."""
+
+    def put(self, obj: bytes, filepath) -> None:
+        """Write as :func:`atomic_write` does."""
+        atomic_write(filepath, obj)
+
+
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Write plain checkpoints without broken numbers; load only what fits model and data set.
+    """Write plain checkpoints without broken numbers, each whole or not at all; load only what fits model and data.
 
     What must fit: everything at a test and when a run goes on; the classifier where ``load_from`` brings it for the
     filling stage alone; otherwise, where a training starts from other weights, half of the backbone.
@@ -33,6 +44,12 @@ class SafeCheckpointHook(Hook):
     """
 
     priority = 'VERY_LOW'
+
+    def before_run(self, runner) -> None:
+        """Have checkpoints on local disks written whole or not at all."""
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and hook.backend_args is None and hook.file_client_args is None:
+                hook.backend_args = dict(backend='whole')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite; make the rest plain.
@@ -87,7 +104,9 @@ class SafeCheckpointHook(Hook):
         wanted = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         found = classes_of(checkpoint)
         agnostic = getattr(dataset, 'class_agnostic', False)
-        if wanted and found and len(found) == len(wanted) and (whole or filling) and not agnostic:
+        own = getattr(getattr(model, 'cue', None), 'needs_peak_head', True)  # labels are the checkpoint's
+        comparable = wanted and found and (len(found) == len(wanted) or own and set(wanted) < set(found))
+        if comparable and (whole or filling) and not agnostic:
             if goes_on and tuple(found) != tuple(wanted):
                 raise ValueError(f'{path} was trained with the classes {found}, and the data set has {tuple(wanted)}: '
                                  'a run goes on with the classes in the order that it began with')

@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmiam.utils.files import atomic_write, read_arrays
+from mmiam.utils.files import atomic_write, file_stamp, read_arrays
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
 OPTIONAL = ('places', )  # only cues at peaks have them
@@ -56,8 +56,7 @@ class CueCache:
 
     def _path(self, sample: DetDataSample) -> str:
         flip = sample.get('flip_direction') if sample.get('flip') else None
-        file = os.stat(sample.img_path) if osp.isfile(sample.img_path) else None
-        view = (sample.img_path, file and (file.st_size, file.st_mtime_ns), flip, sample.img_shape,
+        view = (sample.img_path, file_stamp(sample.img_path), flip, sample.img_shape,
                 sample.batch_input_shape, sorted(map(int, sample.get('image_labels', ()))),
                 sample.segment_proposals.fingerprint)
         return osp.join(self.folder, hashlib.sha256(repr(view).encode()).hexdigest()[:24] + '.npz')
