@@ -77,6 +77,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
         failed = {str(path): error for path, error in
                   run_jobs(make_proposals, jobs, os.cpu_count() or 1, title='proposals').items()}
         recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR, start_from_classifier=True)
+        recipe.head_steps *= 3  # a few seconds more; fewer leave the head between its start and what the photos tell
         outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
                                least_masks=LEAST_MASKS, judge=True)
         assert outcome.checkpoint is not None  # of a run without shards
