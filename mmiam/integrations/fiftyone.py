@@ -60,7 +60,8 @@ def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str 
 def tag_names(value: Any) -> list[str]:
     """Names in a ``Classification``, in ``Classifications``, or in a list of texts; none in None."""
     value = getattr(value, 'classifications', value)
-    return [getattr(one, 'label', one) for one in (value if isinstance(value, list) else [value]) if one is not None]
+    listed = value if isinstance(value, list) else [value]
+    return [one if isinstance(one, str) else one.label for one in listed if one is not None]
 
 
 def detections(instances: InstanceData, classes: list[str]) -> Any:

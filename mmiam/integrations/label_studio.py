@@ -320,9 +320,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """``/`` and ``/health``; ``/versions``."""
-        models = [self.backend.published, *self.backend.own.values()]
-        known = {'/': dict(status='UP', model_class='mmiam'), '/health': dict(status='UP', model_class='mmiam'),
-                 '/versions': dict(versions=[version for _, version in models])}
+        up = dict(status='UP', model_class='mmiam')
+        versions = [version for _, version in (self.backend.published, *self.backend.own.values())]
+        known: dict[str, dict] = {'/': up, '/health': up, '/versions': dict(versions=versions)}
         path = urlsplit(self.path).path
         self.answer(200 if path in known else 404, known.get(path, dict(error=f'nothing at {path}')))
 
