@@ -194,16 +194,23 @@ class Backend:
         return path
 
     def predict(self, body: dict) -> dict:
-        """``/predict``: masks of tasks, or of the one task that the user clicks on."""
+        """``/predict``: masks of tasks, or of the one task that the user clicks on. Of several tasks one that cannot be
+        read has none, so that the others have theirs."""
         controls, project = Controls(body.get('label_config') or ''), body.get('project')
         context = ((body.get('params') or {}).get('context') or {}).get('result') or []
         annotator, version = self.model(project)
-        results = []
-        for task in body.get('tasks') or []:
-            path = self.photo(task, controls, project)
-            with self.busy:
-                found = self.clicked(annotator, path, context, controls) if context else self.recognized(
-                    annotator, read_image(path), controls, controls.chosen(task))
+        results, tasks = [], body.get('tasks') or []
+        for task in tasks:
+            try:
+                path = self.photo(task, controls, project)
+                with self.busy:
+                    found = self.clicked(annotator, path, context, controls) if context else self.recognized(
+                        annotator, read_image(path), controls, controls.chosen(task))
+            except (OSError, ValueError) as error:
+                if len(tasks) == 1:
+                    raise
+                LOGGER.warning('task %s has no masks: %s', task.get('id'), error)
+                found = []
             results.append(dict(model_version=version, score=min((score for *_, score in found), default=0.),
                                 result=[*regions(found, controls), *self.suggested(found, controls, bool(context))]))
         return dict(results=results, model_version=version)

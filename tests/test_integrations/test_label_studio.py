@@ -128,17 +128,19 @@ def test_predictions_of_chosen_classes_pass_the_checks_of_the_sdk(backend, studi
     backend.server = Server(studio.url)
     answer = backend.post('/setup', dict(project='3.17', schema=CONFIG, hostname='http://evil', access_token='legacy'))
     assert answer.json() == dict(model_version='voc20')
-    tasks = [task(annotations=chosen('dog')), task(2, 'b.png')]
+    studio.content['/data/upload/1/broken.png'] = b'no image'
+    tasks = [task(annotations=chosen('dog')), task(2, 'b.png'), task(3, 'broken.png')]
     for config, kind in ((CONFIG, 'brushlabels'), (POLYGONS, 'polygonlabels')):
         answer = backend.post('/predict', dict(tasks=tasks, project='3.17', label_config=config, params={})).json()
-        first, second = answer['results']
+        first, second, broken = answer['results']
+        assert broken['result'] == [] and broken['score'] == 0  # the others have theirs
         for one, name in ((first, 'dog'), (second, 'pet')):  # what was chosen; what is recognized, under its name here
             assert {region['type'] for region in one['result']} == {kind, 'choices'}
             assert [label for region in one['result'] for label in region['value'].get(kind, [])][0] == name
             assert one['result'][-1]['value']['choices'][0] == name
             assert 0 < one['score'] <= 1 and one['model_version'] == 'voc20'
             assert interface(config).validate_prediction(one, return_errors=True) == []
-    assert studio.asked == [('/data/upload/1/a.png', 'Token legacy'), ('/data/upload/1/b.png', 'Token legacy')]  # once
+    assert studio.asked == [(one['data']['photo'], 'Token legacy') for one in tasks]  # once each
 
 
 def click(kind, x, y, label='dog', **value):
