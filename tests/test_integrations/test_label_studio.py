@@ -280,13 +280,15 @@ def real_studio(tmp_path):
              '--enable-legacy-api-token'], env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     url = f'http://127.0.0.1:{port}'
     try:
-        for _ in range(400):
+        for _ in range(900):  # it begins with a hundred migrations of its database
             assert process.poll() is None, (tmp_path / 'studio.log').read_text()[-2000:]
             try:
                 if requests.get(url + '/health', timeout=5).ok:
                     break
             except requests.RequestException:
                 time.sleep(1)
+        else:
+            pytest.fail((tmp_path / 'studio.log').read_text()[-2000:])
         yield url, dict(Authorization=f'Token {token}')
     finally:
         process.terminate()
