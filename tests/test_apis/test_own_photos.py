@@ -69,7 +69,9 @@ def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
     for words in ('pictures:   masks/pictures', 'checkpoint: masks/model.pth', 'predict OTHER_PHOTOS --model masks'):
         assert words in printed
     log = (tmp_path / 'masks/label.log').read_text()
-    assert 'photos: 3 cat, 3 dog' in log and 'AP, held back' in log and 'cat has 3 photos' in log
+    assert 'photos: 3 cat, 3 dog' in log and 'AP, held back' in log
+    for name in ('cat', 'dog'):  # which of the two depends on the network, which is random here
+        assert f'{name} has 3 photos' in log or f'{name} is hardly told' in log
     content = json.loads((tmp_path / 'masks.json').read_text())
     assert [one['name'] for one in content['categories']] == ['cat', 'dog'] and len(content['images']) == 6
     names = {image['id']: image['file_name'] for image in content['images']}

