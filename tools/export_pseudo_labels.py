@@ -9,7 +9,6 @@ next run; the exit status is 1 then.
 """
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -18,27 +17,22 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 from mmiam.apis import init_model
 from mmiam.apis.inference import fit_classes
-from mmiam.apis.options import device_name, given_config, model_parser, run_tool
+from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import LabelledImages, label_images, merge_parts, provenance
 from mmiam.utils.jobs import take_shard, with_bar
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = model_parser(__doc__)
+@tool
+def main(argv=None) -> int:
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options', '--shard')
     parser.add_argument('--out', required=True, metavar='FILE.json', help='COCO json to write')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
                         help='whose data loader names the images (default: train)')
     parser.add_argument('--min-score', type=float, default=0., help='leave out masks below (default: 0)')
     parser.add_argument('--keep-best', action='store_true',
                         help='keep the best mask of an image label even if it is below --min-score')
-    parser.add_argument('--shard', help="part of the images for this process, as '0/4' .. '3/4'; 'auto': of this "
-                        'process under torchrun, srun, a Slurm array or mpirun')
-    return parser.parse_args(argv)
-
-
-def export(args: argparse.Namespace) -> int:
-    """Label this process's images; put the file together if nothing is left to do."""
+    args = parser.parse_args(argv)
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg = given_config(args)
@@ -68,11 +62,6 @@ def export(args: argparse.Namespace) -> int:
         print(f'{args.out}: {len(content["annotations"])} masks on {len(content["images"])} images'
               + (f'; {len(failed)} failed, see its info' if failed else ''))
     return 1 if failed else 0
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    return run_tool(lambda: export(args))
 
 
 if __name__ == '__main__':

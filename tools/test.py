@@ -4,63 +4,16 @@ Exit status: 2 for wrong use (arguments, config, files), 1 for a test that faile
 """
 from __future__ import annotations
 
-import argparse
-import os
-import os.path as osp
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
 from mmiam.engine.runs import add_guards, build_runner
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
-    parser.add_argument('config', help='test config file')
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint file; only a model without parameters has none')
-    parser.add_argument('--work-dir', help='folder for the log and the metrics')
-    parser.add_argument('--out', metavar='FILE.json',
-                        help='write predictions and ground truth (RLE), to be evaluated again without a model by '
-                        'tools/analysis_tools/eval_dump.py')
-    parser.add_argument('--tta', action='store_true',
-                        help='test-time augmentation by tta_model and tta_pipeline of the config')
-    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of the config, key=value')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """The config with the command line's settings merged in."""
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
-    cfg.load_from = args.checkpoint
-    if args.show_dir:
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
-    if args.out:
-        add_dump(cfg, args.out)
-    if args.tta:
-        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-            raise ValueError(f'{args.config} has no tta_model and tta_pipeline; _base_/tiles.py has some to add')
-        cfg.model = dict(cfg.tta_model, module=cfg.model)
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    add_guards(cfg)
-    return cfg
 
 
 def add_dump(cfg: Config, path: str) -> None:
@@ -77,8 +30,29 @@ def add_dump(cfg: Config, path: str) -> None:
         metric['dump'] = path if len(metrics) == 1 or not name else f'{stem}_{name}.json'
 
 
-def test() -> None:
-    cfg = load_config(parse_args())
+@tool
+def main(argv=None) -> None:
+    # of a model without parameters there is no checkpoint
+    parser = make_parser(__doc__, 'config', 'checkpoint?', '--work-dir', '--cfg-options', '--launcher',
+                         '--local_rank --local-rank')
+    parser.add_argument('--out', metavar='FILE.json', help='write predictions and ground truth (RLE), to be evaluated '
+                        'again without a model by tools/analysis_tools/eval_dump.py')
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation by tta_model and tta_pipeline of the config')
+    args = parser.parse_args(argv)
+    cfg = given_config(args)
+    cfg.load_from = args.checkpoint
+    if args.show_dir:
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+    if args.out:
+        add_dump(cfg, args.out)
+    if args.tta:
+        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+            raise ValueError(f'{args.config} has no tta_model and tta_pipeline; _base_/tiles.py has some to add')
+        cfg.model = dict(cfg.tta_model, module=cfg.model)
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    add_guards(cfg)
     use_safe_loader()
     check_config_files(cfg, training=False)
     if cfg.launcher != 'none' and cfg.model.type == 'PrecomputedPredictions':
@@ -90,10 +64,6 @@ def test() -> None:
     runner.test()
     if opened:
         close_cpu_group()
-
-
-def main() -> int:
-    return run_tool(test)
 
 
 if __name__ == '__main__':

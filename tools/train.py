@@ -5,50 +5,23 @@ Exit status: 2 for wrong use (arguments, config, files), 1 for a training that f
 from __future__ import annotations
 
 import argparse
-import os
-import os.path as osp
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
 from mmiam.engine.preflight import check_own_initializers, check_proposals, latest_checkpoint
 from mmiam.engine.runs import add_guards, build_runner, lock_work_dir
 from mmiam.utils.jobs import LAUNCHERS
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='train config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    parser.add_argument('--resume', nargs='?', type=str, const='auto',
-                        help='resume from this checkpoint; without a path, from the latest one in the work dir')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override settings of the config, key=value, e.g. train_dataloader.batch_size=4')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
-
-
 def load_config(args: argparse.Namespace) -> Config:
     """The config with the command line's settings merged in."""
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    cfg = given_config(args)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -69,8 +42,14 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def train() -> None:
-    cfg = load_config(parse_args())
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, 'config', '--work-dir', '--cfg-options', '--launcher', '--local_rank --local-rank')
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument('--resume', nargs='?', type=str, const='auto',
+                        help='resume from this checkpoint; without a path, from the latest one in the work dir')
+    cfg = load_config(parser.parse_args(argv))
     use_safe_loader()
     check_config_files(cfg, training=True)
     opened = open_cpu_group(cfg)
@@ -82,10 +61,6 @@ def train() -> None:
         runner.train()
     if opened:
         close_cpu_group()
-
-
-def main() -> int:
-    return run_tool(train)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mmiam.utils.files import atomic_write, write_json
+from mmiam.utils.images import write_palette_picture
 from mmiam.utils.rle import decode_masks
 from mmiam.visualization.overlays import instance_colors
 
@@ -52,20 +53,13 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
 
 def _png(entries: list, classes: dict, out: str) -> list[str]:
     """One palette PNG an image, pixel i of instance i (0: none), later and better ones on top; a legend for all."""
-    from io import BytesIO
-
-    from PIL import Image
     legend = {}
     palette = [0, 0, 0, *instance_colors(255).flatten().tolist()]
     for stem, image, found in entries:
         indices = np.zeros((image['height'], image['width']), np.uint8)
         for number, mask in reversed(list(enumerate(_masks(image, found[:255]), 1))):
             indices[mask > 0] = number
-        picture = Image.fromarray(indices)
-        picture.putpalette(palette)
-        buffer = BytesIO()
-        picture.save(buffer, 'PNG')
-        atomic_write(osp.join(out, 'masks', f'{stem}.png'), buffer.getvalue())
+        write_palette_picture(osp.join(out, 'masks', f'{stem}.png'), indices, palette)
         legend[f'{stem}.png'] = {number: dict(label=classes[one['category_id']], score=one.get('score'))
                                          for number, one in enumerate(found[:255], 1)}
     write_json(osp.join(out, 'masks', 'legend.json'), legend)

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
+import os.path as osp
 import re
 import sys
 from collections.abc import Callable
@@ -22,6 +24,22 @@ _REMEDIES = {
     errno.EPERM: 'nothing may be written or read there: change the permissions, or take another folder',
     errno.ENOENT: 'it does not exist, or was removed meanwhile; what was finished elsewhere is kept: start again '
                   '(train.py with --resume)',
+}
+#: options that several tools have
+_SHARED: dict[str, dict] = {
+    'config': dict(help='config file'),
+    'checkpoint': dict(help='checkpoint file'),
+    '--device': dict(help='default: a CUDA device where there is one, else the CPU'),
+    '--cfg-options': dict(nargs='+', action=DictAction, help='override settings of the config, key=value'),
+    '--work-dir': dict(help='folder of the run (default: work_dirs/<config name>)'),
+    '--seed': dict(type=int, default=0, help='of all random choices (default: 0)'),
+    '--json': dict(metavar='FILE', help='write the figures to this file'),
+    '--workers': dict(type=int, default=1, help='processes, one thread each'),
+    '--overwrite': dict(action='store_true', help='make files anew that exist'),
+    '--shard': dict(help="part of the work for this process, as '0/4' .. '3/4'; 'auto': of this process under "
+                    'torchrun, srun, a Slurm array or mpirun'),
+    '--launcher': dict(choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher'),
+    '--local_rank --local-rank': dict(type=int, default=0, help='given by launchers'),
 }
 
 
@@ -55,26 +73,41 @@ def sentence(error: BaseException) -> str:
     return '; '.join([text or type(error).__name__, *getattr(error, '__notes__', ())])
 
 
-def model_parser(description: str, checkpoint: str | None = None) -> argparse.ArgumentParser:
-    """A parser with ``config``, ``checkpoint``, ``--device`` and ``--cfg-options``.
+def tool(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
+    """Decorator of the ``main(argv)`` of a tool: it may be called without arguments, and ends as :func:`run_tool` says.
+    """
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        return run_tool(lambda: main(argv))
+
+    return run
+
+
+def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParser:
+    """A parser with some of the options that tools share (:data:`_SHARED`).
 
     Args:
-        description (str): text above the options.
-        checkpoint (str, optional): ``nargs`` of the checkpoint; ``'?'`` makes it optional.
+        description (str): text above the options, shown as it is.
+        *shared (str): names of options; with a '?' behind it a positional one may be left out.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', nargs=checkpoint, help='checkpoint file')
-    parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
+    for name in shared:
+        may_be_left_out = dict(nargs='?') if name.endswith('?') else {}
+        parser.add_argument(*name.rstrip('?').split(), **may_be_left_out, **_SHARED[name.rstrip('?')])
     return parser
 
 
 def given_config(args: argparse.Namespace) -> Config:
-    """The config that is named, with the settings that override it."""
+    """The config that is named, with the settings that override it, and with work dir and launcher where asked for."""
     config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config.merge_from_dict(args.cfg_options or {})
+    if 'work_dir' in args:
+        default = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        config.work_dir = args.work_dir or config.get('work_dir') or default
+    if 'launcher' in args:
+        config.launcher = args.launcher
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return config
 
 

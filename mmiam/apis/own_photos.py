@@ -22,14 +22,14 @@ from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
 from mmiam.engine.runs import lock_work_dir
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import atomic_write, sha256_of
-from mmiam.utils.images import read_image
+from mmiam.utils.images import read_image, write_picture
 from mmiam.utils.jobs import run_jobs, with_bar
 from mmiam.utils.rle import decode_masks
 
 from .inference import init_model
 from .options import device_name
 from .part_files import PartFiles
-from .photos import draw_photo, write_picture
+from .photos import draw_photo
 from .pseudo_labels import LabelledImages, label_images, merge_parts, provenance
 
 CONFIG = 'iam-plus_lite2_own'
@@ -75,7 +75,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
         jobs = [(Path(photos, image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
                 for image in tagged.images if image.tags]
         failed = {str(path): error for path, error in
-                  run_jobs(make_proposals, jobs, os.cpu_count() or 1, title='proposals').items()}
+                  run_jobs(SelectiveMerging().write, jobs, os.cpu_count() or 1, title='proposals').items()}
         recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR, start_from_classifier=True)
         recipe.head_steps *= 3  # a few seconds more; fewer leave the head between its start and what the photos tell
         outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
@@ -92,11 +92,6 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
               f'checkpoint: {outcome.checkpoint}, config: {config}\n'
               f'next:       mmiam predict OTHER_PHOTOS --model {work_dir}')
         return 1 if failed else 0
-
-
-def make_proposals(source: Path, target: Path) -> None:
-    """Segment proposals of a photo."""
-    SelectiveMerging()(read_image(source)).save(target)
 
 
 def own_config(photos: str, tags: str, classes: tuple[str, ...], proposals: str) -> Config:

@@ -13,8 +13,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmiam.ops.mask_nms import mask_iou
-from mmiam.utils.files import atomic_write
-from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image, write_picture
 from mmiam.visualization.overlays import overlay_instances, to_numpy
 
 from .annotation_files import FORMATS, write_annotations
@@ -112,13 +111,6 @@ def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str
     names = [f'{classes[label].split(",")[0]} {100 * score:.0f}%'
              for label, score in zip(instances.labels.tolist(), instances.scores.tolist())]
     return overlay_instances(image, masks, names, label_size=max(0.45, max(image.shape[:2]) / 1000))
-
-
-def write_picture(path: str, image: np.ndarray) -> None:
-    """Write an RGB picture as JPEG or PNG, whole or not at all."""
-    suffix = osp.splitext(path)[1].lower()
-    done, data = cv2.imencode(suffix if suffix in ('.jpg', '.jpeg', '.png') else '.png', image[..., ::-1])
-    atomic_write(path, data.tobytes())
 
 
 def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: Sequence[Mapping] = (),

@@ -5,15 +5,19 @@ reads it. Masks and proposals have that size.
 """
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .files import atomic_write
 
 #: what OpenCV and Pillow read, in lower case
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -167,6 +171,23 @@ def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
         raise ValueError(f'{what} {path} holds indices from {indices.min()} to {indices.max()}; number them from 0 to '
                          '65535')
     return indices.astype(np.uint16)
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write a picture, uint8, RGB (H, W, 3) or gray (H, W), as JPEG where the name says so, else as PNG; whole or not
+    at all."""
+    suffix = os.path.splitext(path)[1].lower()
+    picture = np.ascontiguousarray(picture[..., ::-1] if picture.ndim == 3 else picture)  # OpenCV's order is BGR
+    data = cv2.imencode(suffix if suffix in ('.jpg', '.jpeg') else '.png', picture)[1]
+    atomic_write(path, data.tobytes())
+
+
+def write_palette_picture(path: str | Path, indices: np.ndarray, palette: Sequence[int]) -> None:
+    """Write indices, uint8 (H, W), as a palette PNG; ``palette``: R, G, B of index 0, of index 1, and so on."""
+    picture, buffer = Image.fromarray(indices), io.BytesIO()
+    picture.putpalette(list(palette))
+    picture.save(buffer, 'PNG')
+    atomic_write(path, buffer.getvalue())
 
 
 def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:

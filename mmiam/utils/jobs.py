@@ -7,7 +7,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
@@ -106,19 +105,12 @@ def _is_older(target: Path, source: Path) -> bool:
 
 def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Path, Path]], workers: int,
                    overwrite: bool, title: str, target: str | Path) -> int:
-    """Exit status of a tool that runs jobs, after it has printed what came of them.
+    """Exit status of a tool that runs jobs, after it has printed what came of them: 0, or 1 if a file failed.
 
-    Returns:
-        int: 0; 1 if a file failed or none can be written; 130 if it was interrupted (Ctrl-C), which is at once.
+    Raises:
+        CannotWrite: as of :func:`run_jobs`.
     """
-    try:
-        failed = run_jobs(function, jobs, workers, overwrite, title)
-    except CannotWrite as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('interrupted; start again to go on: files that exist are whole, and kept', file=sys.stderr)
-        return 130
+    failed = run_jobs(function, jobs, workers, overwrite, title)
     for source, cause in failed.items():
         print(f'failed: {source}: {cause}')
     print(f'{len(jobs) - len(failed)} of {len(jobs)} files are in {target}'

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmiam.utils.files import atomic_write
+from mmiam.utils.images import write_picture
 
 from .overlays import FONT, check_image
 
@@ -121,6 +121,5 @@ def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str
     path = Path(path)
     if path.suffix.lower() != '.png':
         raise ValueError(f'{path}: a sheet is written as .png')
-    picture = draw_sheet(rows, columns, captions, tile_size)
-    atomic_write(path, cv2.imencode('.png', np.ascontiguousarray(picture[..., ::-1]))[1].tobytes())
+    write_picture(path, draw_sheet(rows, columns, captions, tile_size))
     return path

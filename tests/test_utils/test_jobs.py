@@ -93,10 +93,10 @@ def test_a_failure_or_a_lost_process_costs_its_own_file(tmp_path, workers):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, workers, capsys):
+def test_a_full_disk_ends_the_run_with_a_sentence(tmp_path, workers):
     todo = jobs(tmp_path, 'full', *map(str, range(200)))
-    assert run_and_report(work, todo, workers, False, 'files', tmp_path) == 1
-    assert 'full.y cannot be written (No space left on device): make room' in capsys.readouterr().err
+    with pytest.raises(CannotWrite, match=r'full.y cannot be written \(No space left on device\): make room'):
+        run_and_report(work, todo, workers, False, 'files', tmp_path)
     assert len(list(tmp_path.iterdir())) < 200
 
 
@@ -106,12 +106,14 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and shells in the background have some ignored
 signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {root!r}); sys.path.insert(0, {here!r})
-from mmiam.utils.jobs import launcher_shard, run_and_report
+from mmiam.apis.options import run_tool
+from mmiam.utils.jobs import run_and_report
 from test_jobs import work
 import test_jobs
 if __name__ == '__main__':
     out = Path({out!r})
-    sys.exit(run_and_report(work, test_jobs.jobs(out, 'long', 'long', 'long'), 2, False, 'files', out))
+    todo = test_jobs.jobs(out, 'long', 'long', 'long')
+    sys.exit(run_tool(lambda: run_and_report(work, todo, 2, False, 'files', out)))
 '''
 
 
@@ -154,7 +156,7 @@ def test_no_process_is_left_whatever_ends_a_run(tmp_path, name):
     error = run.communicate(timeout=20)[1]
     assert time.monotonic() - start < 10
     if name == 'SIGINT':
-        assert run.returncode == 130 and 'interrupted; start again' in error and 'Traceback' not in error
+        assert run.returncode == 130 and 'interrupted; what is finished is kept' in error and 'Traceback' not in error
     for _ in range(100):
         if not any(Path(f'/proc/{pid}').exists() for pid in workers):
             break

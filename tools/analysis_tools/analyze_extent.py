@@ -13,16 +13,14 @@ Legend: n peaks of an image, P maps, m true instances, S samples, H x W original
 """
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from extent_figures import draw_class_bars, draw_density, draw_field
+from image_samples import batch_of, evenly_spread, read_truth
 from rich.progress import track
 from scipy.ndimage import gaussian_filter
 from terminaltables import AsciiTable
@@ -34,11 +32,11 @@ import mmcv
 from mmdet.registry import DATASETS
 
 from mmiam.apis import init_model
-from mmiam.apis.options import given_config, model_parser
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.utils.files import atomic_write
-from mmiam.utils.rle import decode_masks
+from mmiam.utils.files import write_json
+from mmiam.utils.images import write_picture
 
 VIEWS = ('instance', 'map')
 #: edges of the size groups, as shares of the image's area; our choice
@@ -87,12 +85,11 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
         tuple: name -> (maps (n, H, W) in [0, 1], labels (n,)): CAM, one a class, and PRM divided by their maximum, IAM
         as probability, none without a filler; the data sample; feature maps.
     """
-    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
-    sample = data['data_samples'][0]
-    feats, _, cues = model.find_cues(data['inputs'], data['data_samples'])
+    inputs, samples = batch_of(model, packed)
+    feats, _, cues = model.find_cues(inputs, samples)
     if model.filler is not None:
         cues[0].iams = model.fill(feats, cues)[0]
-    image, cue = model.to_original(data['inputs'][0], cues[0], sample)
+    image, cue = model.to_original(inputs[0], cues[0], samples[0])
     size, labels = tuple(image.shape[-2:]), cue.labels.cpu().numpy()
     found = {}
     for name, key in (('CAM', 'cams'), ('PRM', 'prms'), ('IAM', 'iams')):
@@ -107,17 +104,7 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
         # all peaks of a class share its class response map
         chosen = np.unique(labels, return_index=True)[1] if key == 'cams' else np.arange(len(labels))
         found[name] = maps.numpy()[chosen], labels[chosen]
-    return found, sample, feats
-
-
-def read_truth(sample, void: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Masks (m, H, W), labels (m,) and, with void 'ignore', the pixels that count (H, W)."""
-    size = tuple(sample.ori_shape[:2])
-    instances = [one for one in sample.instances if not one.get('ignore_flag', 0)]
-    masks = decode_masks([one['mask'] for one in instances], size)
-    void_mask = sample.get('void_mask') if void == 'ignore' else None
-    valid = None if void_mask is None else ~decode_masks([void_mask], size)[0]
-    return masks, np.array([one['bbox_label'] for one in instances], int), valid
+    return found, samples[0], feats
 
 
 @torch.no_grad()
@@ -136,11 +123,9 @@ def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: in
     """Samples of every method and view, name -> view -> (S, 3); draws the arrows of the first images."""
     collected: dict[str, dict[str, list]] = {}
     for position, index in enumerate(track(indices, 'images')):
-        packed = dataset[index]
-        if 'instances' not in packed['data_samples']:
-            raise ValueError('the test pipeline gives no ground truth; put dict(type="LoadVOCInstances") into it')
-        found, sample, feats = image_maps(model, packed)
-        masks, labels, valid = read_truth(sample, void)
+        found, sample, feats = image_maps(model, dataset[index])
+        masks, labels, ignored = read_truth(sample)
+        valid = None if void != 'ignore' or ignored is None else ~ignored
         sizes = masks.mean((1, 2)) if len(masks) else np.zeros(0)
         for name, (maps, map_labels) in found.items():
             if valid is not None:
@@ -149,17 +134,9 @@ def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: in
             for view, samples in samples_of(iou, map_labels, sizes, labels).items():
                 collected.setdefault(name, {one: [] for one in VIEWS})[view].append(samples)
         if position < arrows and model.filler is not None:
-            write_picture(out / f'weights_{sample.img_id}.png', weight_arrows(model, feats, sample, cell))
+            write_picture(f'{out}/weights_{sample.img_id}.png', weight_arrows(model, feats, sample, cell))
     return {name: {view: np.concatenate(samples) for view, samples in views.items()}
             for name, views in collected.items()}
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB picture as PNG, atomically."""
-    done, encoded = cv2.imencode('.png', picture[..., ::-1])
-    if not done:
-        raise ValueError(f'{path}: the picture cannot be written')
-    atomic_write(path, encoded.tobytes())
 
 
 def by_class(samples: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
@@ -191,13 +168,13 @@ def report(collected: dict, classes: tuple[str, ...], num_images: int, void: str
     content = dict(num_images=num_images, void=void, methods={
         name: {view: metrics(samples, classes) for view, samples in views.items()}
         for name, views in collected.items()})
-    atomic_write(out / 'extent.json', json.dumps(content, indent=1).encode())
+    write_json(out / 'extent.json', content, indent=1)
     for view in VIEWS:
         chosen = {name: views[view] for name, views in collected.items()}
-        write_picture(out / f'density_{view}.png', draw_density(
+        write_picture(f'{out}/density_{view}.png', draw_density(
             {name: density(one[:, 1], one[:, 0]) for name, one in chosen.items()},
             {name: len(one) for name, one in chosen.items()}))
-        write_picture(out / f'classes_{view}.png', draw_class_bars(
+        write_picture(f'{out}/classes_{view}.png', draw_class_bars(
             {name: [math.nan if value is None else value for value in by_class(one, classes).values()]
              for name, one in chosen.items()}, classes))
     return content
@@ -219,33 +196,23 @@ def table(content: dict) -> str:
     return AsciiTable([head, *rows], f'best-threshold IoU, {content["num_images"]} images, percent').table
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = model_parser(__doc__)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, default=Path('extent'), help='folder for json and pictures')
     parser.add_argument('--num', type=int, help='images, evenly spread over the test list; default: all')
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='whether pixels marked void count as background, or nowhere')
     parser.add_argument('--arrows', type=int, default=4, help='images whose filling weights are drawn')
     parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     config = given_config(args)
-    try:
-        model = init_model(config, args.checkpoint, args.device)
-        dataset = DATASETS.build(config.test_dataloader.dataset)
-        number = len(dataset) if args.num is None else min(args.num, len(dataset))
-        indices = np.unique(np.linspace(0, len(dataset) - 1, number).round().astype(int)).tolist()
-        collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
-        content = report(collected, dataset.metainfo['classes'], len(indices), args.void, args.out)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(table(content))
+    model = init_model(config, args.checkpoint, args.device)
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    indices = evenly_spread(len(dataset), args.num)
+    collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
+    print(table(report(collected, dataset.metainfo['classes'], len(indices), args.void, args.out)))
     print(f'written to {args.out}')
-    return 0
 
 
 if __name__ == '__main__':

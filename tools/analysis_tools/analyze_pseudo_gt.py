@@ -11,10 +11,8 @@ Legend: n peaks of an image, J proposals, g annotated instances, H x W original 
 """
 from __future__ import annotations
 
-import argparse
 import copy
 import itertools
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 import mmcv
 import numpy as np
 import torch
+from image_samples import Truth, batch_of, evenly_spread, read_truth
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
@@ -34,14 +33,13 @@ from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
-from mmiam.apis.options import given_config, model_parser
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.models.cues import matching_maps
 from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.matching import proposal_iou
-from mmiam.utils.files import atomic_write
-from mmiam.utils.rle import decode_masks
+from mmiam.utils.files import write_json
 from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
 
 FIGURES = ('drawn', 'best', 'vote', 'draws_50', 'recall_50', 'no_candidate')
@@ -57,13 +55,6 @@ class Setting(NamedTuple):
     overlap_thr: float
     rank_weight: float = 0.
     class_map_weight: float = 0.
-
-
-class Truth(NamedTuple):
-    """Annotation of an image: masks (g, H, W) bool, labels (g,), void (H, W) bool or None."""
-    masks: np.ndarray
-    labels: np.ndarray
-    void: np.ndarray | None
 
 
 @dataclass
@@ -108,23 +99,12 @@ def annotated_training_set(config: Config, ann_file: str | None = None):
 @torch.no_grad()
 def training_cues(model, packed: dict) -> InstanceData:
     """The cue of an image with its labels, as in training: ``labels`` (n,), ``prms`` (n, h, w)."""
-    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    inputs, samples = batch_of(model, packed)
     model.cue.train()  # what proposals are matched with
-    samples = data['data_samples']
-    cues = model.find_cues(data['inputs'], samples, model.image_labels(samples))[2][0].to('cpu')
+    cues = model.find_cues(inputs, samples, model.image_labels(samples))[2][0].to('cpu')
     height, width = samples[0].img_shape[:2]
     cues.prms = matching_maps(cues)[:, :height, :width]
     return cues
-
-
-def read_truth(sample) -> Truth:
-    """Annotation of a test sample, without instances to be ignored."""
-    size = tuple(sample.ori_shape[:2])
-    instances = [one for one in sample.instances if not one.get('ignore_flag', 0)]
-    void = sample.get('void_mask')
-    return Truth(decode_masks([one['mask'] for one in instances], size).astype(bool),
-                 np.array([one['bbox_label'] for one in instances], int),
-                 None if void is None else decode_masks([void], size)[0].astype(bool))
 
 
 # -------------------------------------------------------------------- candidates and their worth
@@ -218,12 +198,12 @@ def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: S
     """
     model = init_model(config, checkpoint, device)
     dataset = annotated_training_set(config, ann_file)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(num, len(dataset))).round().astype(int))
+    chosen = evenly_spread(len(dataset), num)
     tallies = {name: {s: Tally() for s in settings if s.proposals == name} for name in roots}
     bounds, pictures, used = dict.fromkeys(roots, 0.), [], 0
-    drawn = set(np.linspace(0, len(chosen) - 1, min(sheet_rows, len(chosen))).round().astype(int)) if sheet else set()
+    drawn = evenly_spread(len(chosen), sheet_rows if sheet else 0)
     for position, index in enumerate(track(chosen, 'analysing', transient=True)):
-        packed = dataset[int(index)]
+        packed = dataset[index]
         sample = packed['data_samples']
         truth = read_truth(sample)
         if not len(truth.masks):
@@ -270,8 +250,15 @@ def table(result: dict) -> str:
             f'all proposals, mean over peaks: {bound}\n' + AsciiTable(rows).table)
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = model_parser(__doc__)
+def area_range(text: str) -> tuple[float, float]:
+    """'2e-5,0.85' -> (2e-5, 0.85)."""
+    low, high = (float(value) for value in text.split(','))
+    return low, high
+
+
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options', '--json')
     parser.add_argument('--proposals', nargs='+', required=True, metavar='DIR[=NAME]', help='folders of proposals')
     parser.add_argument('--k', nargs='+', type=int, default=[5], help='candidates a map')
     parser.add_argument('--alpha', nargs='+', type=float, default=[0.8], help='weight of the mass inside')
@@ -284,34 +271,18 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='of the IoU with the class response map')
     parser.add_argument('--num', type=int, default=200, help='images, evenly spread over the training list')
     parser.add_argument('--ann-file', help='another list of images below data_root')
-    parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
     parser.add_argument('--sheet', help='write a picture sheet (PNG) of the first setting here')
-    return parser.parse_args(argv)
-
-
-def area_range(text: str) -> tuple[float, float]:
-    """'2e-5,0.85' -> (2e-5, 0.85)."""
-    low, high = (float(value) for value in text.split(','))
-    return low, high
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     roots = {name or Path(folder).name: Path(folder)
              for folder, _, name in (text.partition('=') for text in args.proposals)}
     settings = [Setting(*values) for values in itertools.product(
         roots, args.alpha, args.k, args.overlap_rule, args.area_range, args.overlap_thr,
         args.rank_weight, args.class_map_weight)]
-    config = given_config(args)
-    try:
-        result = analyze(config, args.checkpoint, roots, settings, args.num, args.ann_file, args.device, args.sheet)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    result = analyze(given_config(args), args.checkpoint, roots, settings, args.num, args.ann_file, args.device,
+                     args.sheet)
     print(table(result))
     if args.json:
-        atomic_write(args.json, json.dumps(result, indent=2).encode())
-    return 0
+        write_json(args.json, result, indent=2)
 
 
 if __name__ == '__main__':

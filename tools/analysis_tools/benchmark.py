@@ -29,6 +29,7 @@ import numpy as np
 import plain_forms
 import torch
 import torch.nn.functional as F
+from image_samples import batch_of, read_truth
 from mmcv.transforms import Compose
 from mmdet.models import MobileNetV2, ResNet
 from mmdet.registry import DATASETS, MODELS
@@ -41,14 +42,13 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 from mmiam.apis import PromptSession, image_files, init_model
-from mmiam.apis.options import given_config, run_tool
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.ops.conv_crf import conv_crf
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
 from mmiam.ops.peak_backprop import trace
 from mmiam.proposals import match_proposals
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import write_json
-from mmiam.utils.rle import decode_masks
 
 #: seconds an image, Table 2 of the paper: networks and CRF on a Tesla P100, retrieval by public code on a CPU
 PAPER = {
@@ -249,11 +249,6 @@ def build_model(args: argparse.Namespace) -> tuple[nn.Module, Any]:
     return model.to(args.device).eval(), config
 
 
-def batch_of(model: nn.Module, packed: dict) -> tuple[Tensor, list[DetDataSample]]:
-    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
-    return data['inputs'], data['data_samples']
-
-
 @torch.no_grad()
 def time_stages(model: nn.Module, pipeline: Compose, path: str, meter: Meter) -> dict[str, tuple[float, float]]:
     """(seconds, MiB) of each stage of an image; ``forward``, the class response alone, is a part of ``cue``."""
@@ -374,8 +369,7 @@ def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
         image, cue = model.to_original(inputs[0], cues[0], samples[0])
         size = tuple(image.shape[-2:])
         logits = post.resize_maps(cue.iams, size).cpu()
-        truth = decode_masks([one['mask'] for one in samples[0].instances], size)
-        classes = np.array([one['bbox_label'] for one in samples[0].instances])
+        truth, classes, _ = read_truth(samples[0])
         count += len(logits)
         for name, refine in refinements.items():
             masks, taken, _ = meter(refine, logits, image.cpu())
@@ -388,8 +382,9 @@ def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     found = {}
     for name, run in dict(ops=run_ops, stages=run_stages, prompts=run_prompts, crf=run_crf).items():
@@ -412,22 +407,14 @@ def parse_args(argv=None) -> argparse.Namespace:
     found['ops'].add_argument('--cpu-time', action='store_true', help="the processor's time, for a busy machine")
     found['stages'].add_argument('--repeats', type=int, default=3)
     found['stages'].add_argument('--peaks', type=int, help='exactly so many peaks an image where it has them')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-
-    def work() -> None:
-        result, rows = args.run(args)
-        where = dict(command=args.command, device=args.device, threads=torch.get_num_threads(), torch=torch.__version__)
-        print(AsciiTable(rows, f'{args.device}, {where["threads"]} threads').table)
-        if args.json:
-            write_json(args.json, {**where, **result})
-
-    return run_tool(work)
+    result, rows = args.run(args)
+    where = dict(command=args.command, device=args.device, threads=torch.get_num_threads(), torch=torch.__version__)
+    print(AsciiTable(rows, f'{args.device}, {where["threads"]} threads').table)
+    if args.json:
+        write_json(args.json, {**where, **result})
 
 
 if __name__ == '__main__':

@@ -7,8 +7,8 @@ The dumps are written by ``tools/test.py CONFIG CHECKPOINT --out work_dirs/run/i
 """
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -16,6 +16,7 @@ from rich.progress import track
 from terminaltables import AsciiTable
 
 import mmiam  # noqa: F401
+from mmiam.apis.options import make_parser, tool
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
 from mmiam.utils.files import write_json
@@ -24,30 +25,23 @@ from mmiam.utils.files import write_json
 SIZE_EDGES, MISSED = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.01), 0.1
 
 
-def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool = False,
-                  classwise: bool = True) -> dict[str, float]:
-    """Figures of one dump.
+def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool) -> dict[str, float]:
+    """Figures of one dump, whose tables by class and by size are printed.
 
     Args:
         dump (dict): As :func:`mmiam.evaluation.dump.load_dump` gives it.
         iou_thrs (list[float]): IoU thresholds.
         void (str): ``'background'`` or ``'ignore'``.
         coco (bool): Whether mmdet's CocoMetric evaluates the same predictions too.
-        classwise (bool): Whether the tables by class and by size are printed.
 
     Returns:
         dict[str, float]: Figures in percent; CocoMetric's (``coco/…``) are fractions, as it gives them.
     """
-    records = dump['images']
-    progress = track(records, description='evaluating', transient=True)
+    progress = track(dump['images'], description='evaluating', transient=True)
     scores = evaluate_records(progress, len(dump['classes']), iou_thrs, void)
-    if classwise:
-        print(AsciiTable(class_table(scores, dump['classes'])).table)
-        print(AsciiTable(size_table(records, scores.overlap.best)).table)
-    figures = scores.metrics()
-    if coco:
-        figures.update(coco_figures(dump))
-    return figures
+    print(AsciiTable(class_table(scores, dump['classes'])).table)
+    print(AsciiTable(size_table(dump['images'], scores.overlap.best)).table)
+    return {**scores.metrics(), **(coco_figures(dump) if coco else {})}
 
 
 def size_table(records: list[dict], best: np.ndarray) -> list[list[str]]:
@@ -90,23 +84,19 @@ def coco_figures(dump: dict) -> dict[str, float]:
     return metric.evaluate(len(dump['images']))
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, '--json')
     parser.add_argument('dumps', nargs='+', help='files written by tools/test.py --out')
     parser.add_argument('--iou-thrs', type=float, nargs='+', default=[.25, .5, .75])
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='background: the published protocol; ignore: void pixels count nowhere')
     parser.add_argument('--coco', action='store_true', help="also mmdet's CocoMetric on the same predictions")
-    parser.add_argument('--json', help='write the figures to this file')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     results = {}
-    try:
-        for path in args.dumps:
-            print(path)
-            results[path] = evaluate_dump(load_dump(path), args.iou_thrs, args.void, args.coco)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
+    for path in args.dumps:
+        print(path)
+        results[path] = evaluate_dump(load_dump(path), args.iou_thrs, args.void, args.coco)
     keys = list(next(iter(results.values())))
     rows = [['dump'] + keys] + [[os.path.basename(path)] + [f'{figures[key]:.2f}' for key in keys]
                                 for path, figures in results.items()]
@@ -116,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -13,14 +13,14 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 
 # isort: split
 import numpy as np
+from image_samples import read_truth
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from mmiam.apis import PromptSession, init_model
-from mmiam.apis.options import given_config, model_parser, run_tool
+from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.utils.files import write_json
 from mmiam.utils.jobs import with_bar
-from mmiam.utils.rle import decode_masks
 
 
 def click_ious(session: PromptSession, masks: np.ndarray, void: np.ndarray, rng: np.random.Generator) -> list[float]:
@@ -41,12 +41,11 @@ def summarize(ious: list[float]) -> dict:
     return dict(clicks=len(ious), mean_iou=100 * float(values.mean()), share_at_50=100 * float((values >= 0.5).mean()))
 
 
-def evaluate(argv=None) -> None:
-    parser = model_parser(__doc__)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options', '--seed', '--json')
     parser.add_argument('--split', help="name of a list of the data set, e.g. 'val'; default: that of the config")
     parser.add_argument('--min-area', type=float, default=0.02, help='least share of the image (default: 0.02)')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args(argv)
     config = given_config(args)
     init_default_scope('mmdet')
@@ -58,11 +57,10 @@ def evaluate(argv=None) -> None:
     rng, ious = np.random.default_rng(args.seed), []
     for index in with_bar(range(len(dataset)), len(dataset), 'clicking'):
         sample = dataset[index]['data_samples']
-        size = tuple(sample.ori_shape[:2])
-        masks = decode_masks([one['mask'] for one in sample.instances if not one['ignore_flag']], size)
+        masks, _, void = read_truth(sample)
         masks = masks[masks.mean((1, 2)) >= args.min_area]
         if len(masks):
-            void = decode_masks([sample.void_mask], size)[0] if sample.get('void_mask') else np.zeros(size, bool)
+            void = np.zeros(masks.shape[1:], bool) if void is None else void
             ious += click_ious(PromptSession(model, sample.img_path), masks, void, rng)
     if not ious:
         raise ValueError(f'{given["ann_file"]}: no object takes {args.min_area} of its image; lower --min-area')
@@ -71,10 +69,6 @@ def evaluate(argv=None) -> None:
           f'{result["share_at_50"]:.1f} % at 0.5 or more')
     if args.json:
         write_json(args.json, dict(result, ious=ious, seed=args.seed, min_area=args.min_area))
-
-
-def main(argv=None) -> int:
-    return run_tool(lambda: evaluate(argv))
 
 
 if __name__ == '__main__':

@@ -19,13 +19,13 @@ import sys
 from pathlib import Path
 
 from mmdet.registry import DATASETS, MODELS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from terminaltables import AsciiTable
 
 import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import make_parser, tool
 from mmiam.models.baselines import load_detections
 from mmiam.proposals.io import find_proposal_file
 from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
@@ -215,23 +215,6 @@ def table(content: dict) -> str:
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--recipe', default='iam_r50', help='config of --configs that evaluates IAM: iam_r50 or '
-                        'iam_mbv2 (the paper), iam-plus_r50 or iam-plus_mbv2 (ours)')
-    parser.add_argument('--configs', type=Path, default=ROOT / 'configs' / 'voc_table1', help='folder of the passes')
-    for name, rows in (('iam-s1', 'IAM-S1'), ('iam-s5', 'IAM-S5, and of CAM and PRM'), ('iam-s9', 'IAM-S9'),
-                       ('spn', 'SPN'), ('prm', 'CAM and PRM, where it is not that of IAM-S5')):
-        parser.add_argument(f'--{name}', nargs='+', metavar='CHECKPOINT', help=f'of {rows}: one path with {{seed}} in '
-                            'it, or a path for each seed')
-    parser.add_argument('--seeds', nargs='+', default=[], help='names of the seeds')
-    parser.add_argument('--rows', nargs='+', choices=ORDER, metavar='ROW', help='only these')
-    parser.add_argument('--json', metavar='FILE', help='write the table to this file, after each pass')
-    parser.add_argument('--work-dir', default=os.path.join('work_dirs', 'table1'), help='folder for logs')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='settings of every pass, key=value')
-    return parser.parse_args(argv)
-
-
 def plan(args: argparse.Namespace) -> list[tuple[str, str | None, str, dict[str, str | None]]]:
     """(config, name of its row IAM or None for a pass without, option of its checkpoint, seed -> checkpoint)."""
     def checkpoints(option):
@@ -299,17 +282,25 @@ def run_pass(cfg: Config, checkpoint: str | None, rows: list[str], work_dir: str
     return {row: {key: float(metrics[f'{row}/{key}']) for key in FIGURES} for row in rows}
 
 
-def main(argv=None) -> int:
-    args = parse_args(argv)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, '--cfg-options', '--json')
+    parser.add_argument('--recipe', default='iam_r50', help='config of --configs that evaluates IAM: iam_r50 or '
+                        'iam_mbv2 (the paper), iam-plus_r50 or iam-plus_mbv2 (ours)')
+    parser.add_argument('--configs', type=Path, default=ROOT / 'configs' / 'voc_table1', help='folder of the passes')
+    for name, rows in (('iam-s1', 'IAM-S1'), ('iam-s5', 'IAM-S5, and of CAM and PRM'), ('iam-s9', 'IAM-S9'),
+                       ('spn', 'SPN'), ('prm', 'CAM and PRM, where it is not that of IAM-S5')):
+        parser.add_argument(f'--{name}', nargs='+', metavar='CHECKPOINT', help=f'of {rows}: one path with {{seed}} in '
+                            'it, or a path for each seed')
+    parser.add_argument('--seeds', nargs='+', default=[], help='names of the seeds')
+    parser.add_argument('--rows', nargs='+', choices=ORDER, metavar='ROW', help='only these')
+    parser.add_argument('--work-dir', default=os.path.join('work_dirs', 'table1'), help='folder for logs')
+    args = parser.parse_args(argv)
     command = shlex.join(['python', 'tools/analysis_tools/table1.py', *(sys.argv[1:] if argv is None else argv)])
-
-    def work() -> None:
-        content = make_table(args, command)
-        print(table(content))
-        if args.json:
-            write_json(args.json, content)
-
-    return run_tool(work)
+    content = make_table(args, command)
+    print(table(content))
+    if args.json:
+        write_json(args.json, content)
 
 
 if __name__ == '__main__':

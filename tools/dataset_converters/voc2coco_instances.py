@@ -9,12 +9,13 @@ kept as the RLE ``void_mask`` in the image's entry, which COCO's tools leave alo
 """
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 
 from rich.progress import track
 
 import mmiam  # noqa: F401
+from mmiam.apis.options import make_parser, tool
 from mmiam.datasets.image_labels import read_image_list
 from mmiam.datasets.voc_masks import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
@@ -84,9 +85,9 @@ def convert(data_root: str, split: str, classes: tuple[str, ...] = VOC_CLASSES, 
                 categories=[dict(id=index, name=name) for index, name in enumerate(classes, 1)])
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__)
     parser.add_argument('data_root', help="folder in VOC's layout (JPEGImages, SegmentationClass, …)")
     parser.add_argument('out', help='json file to write')
     parser.add_argument('--split', default='val', help='list in ImageSets/Segmentation, without .txt')
@@ -95,14 +96,11 @@ def main() -> None:
     parser.add_argument('--img-suffix', default='.jpg')
     parser.add_argument('--string-ids', action='store_true',
                         help="keep VOC's ids instead of numbers, to evaluate VOCInstanceDataset's samples")
-    args = parser.parse_args()
-    try:
-        content = convert(args.data_root, args.split, tuple(args.classes), args.img_suffix, args.string_ids)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
+    args = parser.parse_args(argv)
+    content = convert(args.data_root, args.split, tuple(args.classes), args.img_suffix, args.string_ids)
     write_json(args.out, content)
     print(f"{args.out}: {len(content['images'])} images, {len(content['annotations'])} instances")
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

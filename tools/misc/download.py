@@ -5,29 +5,25 @@ begun again; without ``--out`` the file is kept in a cache folder ($MMIAM_CACHE,
 """
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import make_parser, tool
 from mmiam.engine import read_checkpoint
 from mmiam.engine.model_zoo import fetch_weights, load_models
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> int:
+    parser = make_parser(__doc__)
     parser.add_argument('name', nargs='?', help='name of a model')
     parser.add_argument('--out', help='folder for the file; default: the cache folder')
     parser.add_argument('--index', help="another model-index.yml than the project's own")
     parser.add_argument('--list', action='store_true', help='show the models, and which have weights')
-    return parser.parse_args(argv)
-
-
-def run(args: argparse.Namespace) -> int:
-    """List the models, or fetch one."""
+    args = parser.parse_args(argv)
     if args.list or not args.name:
         for name, model in load_models(args.index).items():
             print(f"{name:40} {model.get('Weights') or 'no weights published'}")
@@ -40,11 +36,6 @@ def run(args: argparse.Namespace) -> int:
         raise
     print(path)
     return 0
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    return run_tool(lambda: run(args))
 
 
 if __name__ == '__main__':

@@ -8,27 +8,25 @@ another class changes pixels inside that animal's head zone only.
 """
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import make_parser, tool
 from mmiam.datasets.voc_palette import index_color
 from mmiam.utils.files import atomic_write
+from mmiam.utils.images import write_palette_picture, write_picture
+from mmiam.utils.jobs import run_jobs
 
 CLASSES = ('badger', 'boar', 'hare', 'ram', 'rooster', 'toucan')
+PALETTE = [value for i in range(256) for value in index_color(i)]
 VERSION = 4  # raised when the drawing changes, so that an older folder is not continued
 SUPERSAMPLING = 2
 HEAD_ZONE = 1.85  # radius of the disc that bounds every head, in skull radii
@@ -322,26 +320,14 @@ def render_scene(seed, size=128, labels=None):
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
-def write_image(out, size, seed, job):
-    """Write the files of one image, the annotation last: its presence says that the others are there.
-
-    Returns:
-        tuple[str, set[str]]: the image's name and its classes.
-    """
-    split, index = job
-    name = f'{split}_{index:05d}'
-    annotation = out / 'Annotations' / f'{name}.xml'
-    if annotation.exists():
-        return name, {found.text for found in ElementTree.parse(annotation).iter('name')}
-    scene = render_scene((seed, int(split == 'val'), index), size)
+def write_image(name, annotation, size, seed):
+    """Write the files of one image, the annotation last: its presence says that the others are there."""
+    out, (split, number) = annotation.parents[1], str(name).split('_')
+    scene = render_scene((seed, int(split == 'val'), int(number)), size)
     classes = np.array([0, *(label + 1 for label in scene.labels)], np.uint8)[scene.instances]
-    encoded = cv2.imencode('.jpg', np.ascontiguousarray(scene.image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-    atomic_write(out / 'JPEGImages' / f'{name}.jpg', encoded.tobytes())
+    write_picture(out / 'JPEGImages' / f'{name}.jpg', scene.image)
     for folder, indices in (('SegmentationClass', classes), ('SegmentationObject', scene.instances)):
-        picture, buffer = Image.fromarray(indices), BytesIO()
-        picture.putpalette([value for i in range(256) for value in index_color(i)])
-        picture.save(buffer, format='PNG')
-        atomic_write(out / folder / f'{name}.png', buffer.getvalue())
+        write_palette_picture(out / folder / f'{name}.png', indices, PALETTE)
     text = (f'<annotation><folder>critters</folder><filename>{name}.jpg</filename><size><width>{size}</width>'
             f'<height>{size}</height><depth>3</depth></size><segmented>1</segmented>')
     for number, label in enumerate(scene.labels, 1):
@@ -350,13 +336,13 @@ def write_image(out, size, seed, job):
             ('xmin', 'ymin', 'xmax', 'ymax'), (x.min(), y.min(), x.max(), y.max())))
         text += f'<object><name>{CLASSES[label]}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>'
     atomic_write(annotation, f'{text}</annotation>\n'.encode())
-    return name, {CLASSES[label] for label in scene.labels}
 
 
 def write_dataset(out, num_train=600, num_val=120, size=128, seed=0, workers=1):
     """Generate the data set in the folder ``out``; images that are there already are kept.
 
     Raises:
+        ValueError: an image cannot be drawn.
         FileExistsError: ``out`` holds a data set of another recipe.
     """
     out, recipe = Path(out), dict(version=VERSION, size=size, seed=seed)
@@ -366,33 +352,32 @@ def write_dataset(out, num_train=600, num_val=120, size=128, seed=0, workers=1):
         raise FileExistsError(f'{out} holds images of {found or "something else"}, asked for is {recipe}: give another '
                               'folder or delete this one')
     atomic_write(path, json.dumps(recipe).encode())
-    jobs = [(split, index) for split, count in (('train', num_train), ('val', num_val)) for index in range(count)]
-    write, labels = partial(write_image, out, size, seed), {}
-    with ProcessPoolExecutor(workers, get_context('spawn'), cv2.setNumThreads, (1, )) as pool:
-        made = map(write, jobs) if workers == 1 else pool.map(write, jobs, chunksize=4)
-        for done, (name, classes) in enumerate(made, 1):
-            labels[name] = classes
-            if done == len(jobs) or done % 100 == 0:
-                print(f'critters: {done} of {len(jobs)}', file=sys.stderr, flush=True)
-    for split in ('train', 'val'):
-        names = sorted(name for name in labels if name.startswith(split))
+    names = {split: [f'{split}_{index:05d}' for index in range(count)]
+             for split, count in (('train', num_train), ('val', num_val))}
+    files = {name: out / 'Annotations' / f'{name}.xml' for name in (*names['train'], *names['val'])}
+    jobs = [(Path(name), file) for name, file in files.items()]
+    failed = run_jobs(partial(write_image, size=size, seed=seed), jobs, workers, title='critters')
+    if failed:
+        raise ValueError(f'{len(failed)} images failed, the first: {next(iter(failed.values()))}')
+    labels = {name: {one.text for one in ElementTree.parse(file).iter('name')} for name, file in files.items()}
+    for split, own in names.items():
         for folder in ('Main', 'Segmentation'):
-            atomic_write(out / f'ImageSets/{folder}/{split}.txt', ''.join(f'{name}\n' for name in names).encode())
+            atomic_write(out / f'ImageSets/{folder}/{split}.txt', ''.join(f'{name}\n' for name in own).encode())
         for label in CLASSES:
-            rows = ''.join(f'{name} {1 if label in labels[name] else -1:2d}\n' for name in names)
+            rows = ''.join(f'{name} {1 if label in labels[name] else -1:2d}\n' for name in own)
             atomic_write(out / f'ImageSets/Main/{label}_{split}.txt', rows.encode())
 
 
-def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, '--seed')
     parser.add_argument('out', type=Path, help='folder to fill; a killed run is continued')
     parser.add_argument('--num-train', type=int, default=600, help='training images (default: 600)')
     parser.add_argument('--num-val', type=int, default=120, help='validation images (default: 120)')
     parser.add_argument('--size', type=int, default=128, help='side of the images in pixels (default: 128)')
-    parser.add_argument('--seed', type=int, default=0, help='the files follow from it (default: 0)')
     parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='processes')
     args = parser.parse_args(argv)
-    return run_tool(lambda: write_dataset(args.out, args.num_train, args.num_val, args.size, args.seed, args.workers))
+    write_dataset(args.out, args.num_train, args.num_val, args.size, args.seed, args.workers)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,6 @@ Legend: C classes, D channels of the backbone's last feature map.
 """
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 from torch import Tensor
 
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import make_parser, tool
 from mmiam.models.cues.classifier_weights import IMAGENET_NORM, LINEAR_NAMES, backbone_weights
 from mmiam.utils.checkpoints import HEAD, read_checkpoint, save_checkpoint, state_dict_of
 
@@ -117,16 +116,14 @@ def _starts(prefix: str):
 LAYOUTS = dict(backbone=to_mmdet, classifier=classifier_to_iamnet, prm=prm_to_iamnet)
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    """Write the target, with the mean and standard deviation of its images where the layout tells them."""
+    parser = make_parser(__doc__)
     parser.add_argument('source', help='file of weights; read by the safe loader')
     parser.add_argument('target', help='new file')
     parser.add_argument('--layout', choices=sorted(LAYOUTS), default='backbone')
-    return parser.parse_args(argv)
-
-
-def convert(args: argparse.Namespace) -> None:
-    """Write the target, with the mean and standard deviation of its images where the layout tells them."""
+    args = parser.parse_args(argv)
     source = state_dict_of(read_checkpoint(args.source), args.source)
     try:
         state = LAYOUTS[args.layout](source)
@@ -141,11 +138,6 @@ def convert(args: argparse.Namespace) -> None:
         f'mean={meta["mean"]}, std={meta["std"]}' if 'mean' in meta else
         f'torchvision and mmpretrain have mean={list(IMAGENET_NORM[0])}, std={list(IMAGENET_NORM[1])}; look for others '
         'where the weights are from'))
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    return run_tool(lambda: convert(args))
 
 
 if __name__ == '__main__':

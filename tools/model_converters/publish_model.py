@@ -5,7 +5,6 @@ belongs into the metafile.
 """
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import os
@@ -17,7 +16,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 import torch
 
-from mmiam.apis.options import run_tool
+from mmiam.apis.options import make_parser, tool
 from mmiam.engine.hooks.safe_checkpoint_hook import to_plain
 from mmiam.utils.checkpoints import check_finite, read_checkpoint, state_dict_of
 from mmiam.utils.files import atomic_write
@@ -70,28 +69,21 @@ def publish(source: str, target: str, half: bool = False, notes: dict | None = N
     return path, digest
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    """Write the file and print its entry of the metafile."""
+    parser = make_parser(__doc__)
     parser.add_argument('source', help='checkpoint of a run')
     parser.add_argument('target', help='name of the new file, *.pth; the hash is put before the suffix')
     parser.add_argument('--half', action='store_true', help='store the weights with 16 bits')
     parser.add_argument('--parts', nargs='+', default=[], help='parts of the model to keep (default: all)')
     parser.add_argument('--note', action='append', default=[], metavar='KEY=TEXT', help='goes into the metadata')
-    return parser.parse_args(argv)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the file and print its entry of the metafile."""
+    args = parser.parse_args(argv)
     if not args.target.endswith('.pth') or any('=' not in note for note in args.note):
         raise ValueError('the target must end with .pth, and --note look like KEY=TEXT')
     path, digest = publish(args.source, args.target, args.half, dict(note.split('=', 1) for note in args.note),
                            tuple(args.parts))
     print(f'{path}\n  Metadata:\n    SHA256: {digest}')
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    return run_tool(lambda: run(args))
 
 
 if __name__ == '__main__':

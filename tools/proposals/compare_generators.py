@@ -7,9 +7,9 @@ that need higra are left out where it is missing.
 """
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import multiprocessing
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from quality import image_figures, split_ids, summarize
 from rich.progress import track
 from terminaltables import AsciiTable
 
+from mmiam.apis.options import make_parser, tool
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.proposals.generators.features import convert_color
 from mmiam.proposals.generators.merging import MergeTree
@@ -132,15 +133,14 @@ def table(result: dict[str, dict]) -> str:
     return AsciiTable(rows).table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, '--workers', '--json')
     parser.add_argument('voc_root', type=Path, help='VOCdevkit, or VOC2012 in it')
     parser.add_argument('--split', default='val', help='name in ImageSets/Segmentation, or a text file of ids')
     parser.add_argument('--limit', type=int, help='the first images only')
     parser.add_argument('--only', nargs='+', help='names of settings')
-    parser.add_argument('--workers', type=int, default=1)
-    parser.add_argument('--json', type=Path, help='write the figures here')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     root, ids = split_ids(args.voc_root, args.split)
     result = compare(root, ids[:args.limit], args.workers, args.only)
     print(table(result))
@@ -149,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -8,34 +8,26 @@ again after an interruption: files that exist are kept.
 """
 from __future__ import annotations
 
-import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
+from mmiam.apis.options import make_parser, tool
 from mmiam.proposals.io import READERS, find_proposal_file, known_suffixes, load_proposals
 from mmiam.utils.files import read_ids
 from mmiam.utils.images import by_stem, image_size, list_images
 from mmiam.utils.jobs import run_and_report, take_shard
 
 
-class ConvertFile:
-    """Callable that converts one image's proposals; an object of the module, so that processes can receive it."""
-
-    def __init__(self, format: str, images: dict[str, Path] | None, max_proposals: int | None) -> None:
-        self.format = format
-        self.images = images
-        self.max_proposals = max_proposals
-
-    def __call__(self, source: Path, target: Path) -> None:
-        size = None
-        if self.images is not None:
-            if target.stem not in self.images:
-                raise ValueError(f'no image named {target.stem}')
-            size = image_size(self.images[target.stem])
-        proposals = load_proposals(source, size, self.format)
-        if self.max_proposals is not None:
-            proposals = proposals.select(range(min(self.max_proposals, len(proposals))))
-        proposals.save(target)
+def convert_file(source: Path, target: Path, format: str, images: dict[str, Path] | None,
+                 max_proposals: int | None) -> None:
+    """Convert one image's proposals; ``images``, by stem, are those whose size they must have."""
+    if images is not None and target.stem not in images:
+        raise ValueError(f'no image named {target.stem}')
+    proposals = load_proposals(source, None if images is None else image_size(images[target.stem]), format)
+    if max_proposals is not None:
+        proposals = proposals.select(range(min(max_proposals, len(proposals))))
+    proposals.save(target)
 
 
 def list_jobs(source: Path, out: Path, ids: Path | None, format: str) -> list[tuple[Path, Path]]:
@@ -66,34 +58,22 @@ def list_jobs(source: Path, out: Path, ids: Path | None, format: str) -> list[tu
     return [(path, target) for target, path in targets.items()]
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> int:
+    parser = make_parser(__doc__, '--workers', '--shard', '--overwrite')
     parser.add_argument('source', type=Path, metavar='IN', help='folder with one file or folder of masks an image')
     parser.add_argument('out', type=Path, metavar='OUT', help='folder for the .npz files')
     parser.add_argument('--format', choices=('auto', *READERS), default='auto', help='auto goes by suffix')
     parser.add_argument('--images', type=Path, help='folder of the images, to check sizes against')
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
     parser.add_argument('--max-proposals', type=int, help='keep the first ones only')
-    parser.add_argument('--workers', type=int, default=1, help='processes, one thread each')
-    parser.add_argument('--shard', help="part of the files for this machine, as '0/4' .. '3/4'")
-    parser.add_argument('--overwrite', action='store_true', help='make files anew that exist')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    try:
-        jobs = take_shard(list_jobs(args.source, args.out, args.ids, args.format), args.shard)
-        images = None
-        if args.images is not None:
-            images = {stem: args.images / name for stem, name in by_stem(list_images(args.images), args.images).items()}
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
     if args.source.resolve() == args.out.resolve():
-        print('IN and OUT must differ', file=sys.stderr)
-        return 2
-    convert = ConvertFile(args.format, images, args.max_proposals)
+        raise ValueError('IN and OUT must differ')
+    jobs, images = take_shard(list_jobs(args.source, args.out, args.ids, args.format), args.shard), None
+    if args.images is not None:
+        images = {stem: args.images / name for stem, name in by_stem(list_images(args.images), args.images).items()}
+    convert = partial(convert_file, format=args.format, images=images, max_proposals=args.max_proposals)
     return run_and_report(convert, jobs, args.workers, args.overwrite, 'converting', args.out)
 
 

@@ -6,7 +6,6 @@ Void pixels count neither in intersections nor in unions, as in MCG's benchmark;
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from quality import COUNTS, RECALL_THRESHOLDS, image_figures, split_ids, summarize
 from terminaltables import AsciiTable
 
+from mmiam.apis.options import make_parser, tool
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.utils.files import write_json
@@ -53,28 +53,19 @@ def table(result: dict) -> str:
     return '\n'.join([head, AsciiTable(rows).table, AsciiTable(classes).table])
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> None:
+    parser = make_parser(__doc__, '--json')
     parser.add_argument('proposals', type=Path, help='folder with one proposal file an image, any known format')
     parser.add_argument('--voc-root', type=Path, default=Path('data/VOCdevkit'), help='VOCdevkit, or VOC2012 in it')
     parser.add_argument('--split', default='val', help='name in ImageSets/Segmentation, or a text file of ids')
-    parser.add_argument('--json', type=Path, help='write the figures here (shares, not percent)')
     parser.add_argument('--keep-void', action='store_true', help='count void pixels as background')
     parser.add_argument('--limit', type=int, help='the first images only')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    try:
-        result = evaluate(args.proposals, args.voc_root, args.split, args.keep_void, args.limit)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    args = parser.parse_args(argv)
+    result = evaluate(args.proposals, args.voc_root, args.split, args.keep_void, args.limit)
     print(table(result))
     if args.json:
         write_json(args.json, result, indent=2)
-    return 0
 
 
 if __name__ == '__main__':

@@ -6,24 +6,14 @@ One .npz an image, named after it. Start it again after an interruption: files t
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+from mmiam.apis.options import make_parser, tool
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import read_ids
-from mmiam.utils.images import by_stem, list_images, read_image
+from mmiam.utils.images import by_stem, list_images
 from mmiam.utils.jobs import run_and_report, take_shard
-
-
-class MakeFile:
-    """Callable that makes one image's file; an object of the module, so that processes can receive it."""
-
-    def __init__(self, generator: SelectiveMerging) -> None:
-        self.generator = generator
-
-    def __call__(self, source: Path, target: Path) -> None:
-        self.generator(read_image(source)).save(target)
 
 
 def list_jobs(images: Path, out: Path, ids: Path | None, recursive: bool) -> list[tuple[Path, Path]]:
@@ -49,30 +39,19 @@ def list_jobs(images: Path, out: Path, ids: Path | None, recursive: bool) -> lis
     return [(images / name, out / f'{stem}.npz') for stem, name in by_stem(names, images).items()]
 
 
-def parse_args(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@tool
+def main(argv=None) -> int:
+    parser = make_parser(__doc__, '--workers', '--shard', '--overwrite')
     parser.add_argument('images', type=Path, help='folder of images')
     parser.add_argument('out', type=Path, help='folder for the .npz files')
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
     parser.add_argument('--recursive', action='store_true',
                         help='images of the folders below too; OUT gets the same folders')
-    parser.add_argument('--workers', type=int, default=1, help='processes, one thread each')
-    parser.add_argument('--shard', help="part of the images for this machine, as '0/4' .. '3/4'; 'auto': of this "
-                        'process of torchrun, srun or mpirun')
     parser.add_argument('--max-proposals', type=int, default=SelectiveMerging.max_proposals)
-    parser.add_argument('--overwrite', action='store_true', help='make files anew that exist')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    try:
-        jobs = take_shard(list_jobs(args.images, args.out, args.ids, args.recursive), args.shard)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    make = MakeFile(SelectiveMerging(max_proposals=args.max_proposals))
-    return run_and_report(make, jobs, args.workers, args.overwrite, 'generating', args.out)
+    args = parser.parse_args(argv)
+    jobs = take_shard(list_jobs(args.images, args.out, args.ids, args.recursive), args.shard)
+    generator = SelectiveMerging(max_proposals=args.max_proposals)
+    return run_and_report(generator.write, jobs, args.workers, args.overwrite, 'generating', args.out)
 
 
 if __name__ == '__main__':

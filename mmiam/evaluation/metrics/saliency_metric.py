@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from mmiam.utils.files import atomic_write
+from mmiam.utils.images import write_picture
 from mmiam.utils.rle import decode_masks
 
 from ..functional.saliency import BETA2, ImageSaliency, SaliencyScores, image_saliency, min_max, saliency_scores
@@ -90,7 +90,8 @@ class SaliencyMetric(BaseMetric):
         valid = None if void_mask is None else ~decode_masks([void_mask], size)[0]
         figures = image_saliency(saliency, mask, self.beta2, valid)
         if self.save_dir is not None:
-            save_map(os.path.join(self.save_dir, f'{sample["img_id"]}.png'), min_max(saliency))
+            write_picture(os.path.join(self.save_dir, f'{sample["img_id"]}.png'),
+                          np.round(min_max(saliency) * 255).astype(np.uint8))
         return figures, bool(mask.any())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -124,12 +125,3 @@ class SaliencyMetric(BaseMetric):
                      F_max=f'F maximal (at {scores.best_threshold:.3f})', MAE='MAE')
         rows = [[names[key], f'{value:.4f}'] for key, value in figures.items()]
         return AsciiTable([['figure', 'value'], *rows]).table
-
-
-def save_map(path: str, saliency: np.ndarray) -> None:
-    """Write a map in [0, 1] as a gray PNG of 8 bits, rounded to the nearest level, by a temporary name."""
-    import cv2
-    done, encoded = cv2.imencode('.png', np.round(saliency * 255).astype(np.uint8))
-    if not done:
-        raise ValueError(f'{path}: the map cannot be written as PNG')
-    atomic_write(path, encoded.tobytes())

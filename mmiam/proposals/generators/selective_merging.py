@@ -10,9 +10,12 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+from mmiam.utils.images import read_image
 
 from ..container import SegmentProposals
 from .cues import SuperpixelGraph, agreement_cues, region_cues
@@ -82,6 +85,10 @@ class SelectiveMerging:
         proposals = self._ranked(*self._pool(image)).resize(size)
         proposals.seconds = time.process_time() - start
         return proposals
+
+    def write(self, source: Path, target: Path) -> None:
+        """Write the proposals of an image file: what :func:`mmiam.utils.jobs.run_jobs` calls."""
+        self(read_image(source)).save(target)
 
     def superpixels(self, image: np.ndarray, level: Level) -> np.ndarray:
         """Superpixels of an RGB image as a level wants them: int64 labels (H, W) from 0.

@@ -1,0 +1,44 @@
+"""Samples of a test data set as the analyses read them: which ones, their annotation, and what the network takes."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from mmiam.utils.rle import decode_masks
+
+
+class Truth(NamedTuple):
+    """Annotation of an image: masks (g, H, W) bool, labels (g,), void (H, W) bool or None."""
+    masks: np.ndarray
+    labels: np.ndarray
+    void: np.ndarray | None
+
+
+def read_truth(sample: DetDataSample) -> Truth:
+    """Annotation of a test sample, without instances to be ignored.
+
+    Raises:
+        ValueError: if the pipeline does not read it.
+    """
+    if 'instances' not in sample:
+        raise ValueError('the test pipeline gives no ground truth; put dict(type="LoadVOCInstances") into it')
+    size, void = tuple(sample.ori_shape[:2]), sample.get('void_mask')
+    instances = [one for one in sample.instances if not one.get('ignore_flag', 0)]
+    return Truth(decode_masks([one['mask'] for one in instances], size),
+                 np.array([one['bbox_label'] for one in instances], int),
+                 None if void is None else decode_masks([void], size)[0])
+
+
+def evenly_spread(count: int, number: int | None) -> list[int]:
+    """``number`` (None: all) of the indices below ``count``, from the first to the last."""
+    number = count if number is None else min(number, count)
+    return np.unique(np.linspace(0, count - 1, number).round().astype(int)).tolist()
+
+
+def batch_of(model: nn.Module, packed: dict) -> tuple[Tensor, list[DetDataSample]]:
+    """A sample of a pipeline as a batch of one: normalized images (1, 3, h, w) and data samples."""
+    data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
+    return data['inputs'], data['data_samples']
