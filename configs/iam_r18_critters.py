@@ -20,8 +20,8 @@ model = dict(
     train_cfg=dict(max_instances=24),
     # the mean of candidates that disagree stays below one half; cells of 4 x 4 pixels are coarse on images of 128
     post_processor=dict(mask_thr=0.35, crf=dict(blur=2, kernel_size=15)),
-    # the paper's grid of a quarter of the side, reached without stacks at full size, which are most of the work
-    filler=dict(in_channels=(32, 64, 128), stride=2, num_stacks=1))
+    # the paper's grid of a quarter of the side, reached without a stack at full size, which are most of the work
+    filler=dict(in_channels=(32, 64, 128), num_stacks=1))
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
 custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin)]

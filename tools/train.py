@@ -5,6 +5,7 @@ Exit status: 2 for wrong use (arguments, config, files), 1 for a training that f
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)

@@ -13,8 +13,8 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmiam.ops.mask_nms import mask_iou
-from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image, write_picture
-from mmiam.visualization.overlays import overlay_instances, to_numpy
+from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image, to_numpy, write_picture
+from mmiam.visualization.overlays import overlay_instances
 
 from .annotation_files import FORMATS, write_annotations
 from .coco_results import CocoResults

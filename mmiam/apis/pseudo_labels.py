@@ -20,9 +20,9 @@ from mmengine.structures import InstanceData
 
 from mmiam.engine.cue_mining import inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.utils.files import file_stamp, is_count, is_number, sha256_of, write_json
-from mmiam.utils.images import MAX_PIXELS
-from mmiam.utils.rle import check_runs, run_lengths
+from mmiam.utils.files import file_stamp, is_number, sha256_of, write_json
+from mmiam.utils.images import check_sides
+from mmiam.utils.rle import check_rle
 from mmiam.version import __version__
 
 from .coco_results import CocoResults
@@ -226,18 +226,13 @@ def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
 def _check_part(part: Mapping, images: LabelledImages, index: int) -> None:
     """Raise unless a part holds the COCO entries of this image, with masks of its size."""
     image, annotations = part['image'], part['annotations']
-    size = image['height'], image['width']
     tags = [images.category_ids[label] for label in images.labels[index]]
     if image['file_name'] != images.names[index] or image['category_ids'] != tags:
         raise ValueError('it is of another image, or of other tags')
-    if not all(is_count(side) and side for side in size) or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f'height and width are {str(size)[:80]}')
+    size = check_sides(image['height'], image['width'], 'the image')
     for number, one in enumerate(annotations):
-        mask = one['segmentation']
         if one['category_id'] not in tags:
             raise ValueError(f'annotation {number} is of a class that is not among the tags')
-        if mask['size'] != list(size) or not isinstance(mask['counts'], str):
-            raise ValueError(f'the mask of annotation {number} is no RLE of {list(size)} pixels')
-        check_runs(run_lengths(mask['counts']), size)
+        check_rle(one['segmentation'], size, f'the mask of annotation {number}')
         if len(one['bbox']) != 4 or not all(map(is_number, (*one['bbox'], one['score'], one['area']))):
             raise ValueError(f'box, score and area of annotation {number} must be finite numbers')

@@ -2,7 +2,7 @@
 
 Not in the paper, which fine-tunes the backbone; our choice for the published models and for few photos. Losses, cues
 and candidate masks are those of :class:`IAMNet`. What differs: the only augmentation is the mirror image, and cues and
-candidate masks are kept at the size of the filling module's grid (input over ``filler.stride``), where a mask is the
+candidate masks are kept at the size of the filling module's grid (input over ``filler.pooling``), where a mask is the
 share of each cell that it covers.
 
 Each step is a function, and what it has made is found again: a killed run goes on where it was.
@@ -12,12 +12,12 @@ Legend: N images with 2 views each (0 as it is, 1 mirrored), C classes, g x g gr
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
 import os.path as osp
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -35,8 +35,16 @@ from torch import Tensor, nn
 
 from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
 from mmiam.models.cues import simulate_prompts
-from mmiam.models.samplers.proposal_pseudo_gt_sampler import soft_dice
-from mmiam.utils.checkpoints import check_finite, check_fit, read_checkpoint, save_checkpoint, state_dict_of
+from mmiam.models.heads.peak_stimulation_head import one_hot
+from mmiam.models.samplers.proposal_pseudo_gt_sampler import most_agreeing
+from mmiam.utils.checkpoints import (
+    check_finite,
+    check_fit,
+    fingerprint,
+    read_checkpoint,
+    save_checkpoint,
+    state_dict_of,
+)
 from mmiam.utils.files import file_stamp, read_arrays, write_arrays
 from mmiam.utils.jobs import take_shard, with_bar
 from mmiam.version import __version__
@@ -152,7 +160,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
     levels = sorted({*model.filler.in_indices, len(model.backbone.out_indices) - 1})
     paths = [dataset.image_path(i) for i in range(len(dataset))]
     stamps = [file_stamp(path) for path in paths]
-    folder = osp.join(root, 'features-' + _digest(paths, stamps, repr(dataset.pipeline), model.backbone, levels))
+    folder = osp.join(root, 'features-' + fingerprint(paths, stamps, repr(dataset.pipeline), model.backbone, levels))
     failed, store = {}, FeatureStore(folder) if osp.isdir(folder) else None
     wanted = list(range(len(dataset)) if indices is None else indices)
     left = [i for i in wanted if store is None or not store.done[i]]
@@ -182,8 +190,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
 def _features(model: nn.Module, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
     """Some outputs; those finer than the encoded map averaged to its size, as the filling module does first."""
     feats = model.extract_feat(images)
-    stacks = sum(isinstance(layer, nn.MaxPool2d) for layer in model.filler.encoder.modules())
-    side = [-(-size // (model.filler.stride * 2**stacks)) for size in images.shape[-2:]]
+    side = [-(-size // model.filler.pooling) for size in images.shape[-2:]]
     small = {level: all(a > b for a, b in zip(feats[level].shape[-2:], side)) for level in levels[:-1]}
     return {level: F.adaptive_avg_pool2d(feats[level], side) if small.get(level) else feats[level] for level in levels}
 
@@ -201,17 +208,6 @@ def _make_store(folder: str, shapes: dict[int, tuple[int, ...]]) -> None:
         shutil.rmtree(temporary)
         if not osp.isdir(folder):
             raise
-
-
-def _digest(*parts) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, nn.Module):
-            for name, value in part.state_dict().items():
-                digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        else:
-            digest.update(repr(part).encode())
-    return digest.hexdigest()[:12]
 
 
 # ------------------------------------------------------------------------------------------------------------ head
@@ -316,20 +312,9 @@ def class_scores(head: nn.Module, store: FeatureStore, images: Sequence[int]) ->
     return torch.cat(scores).cpu().numpy()
 
 
-def one_hot(labels: Sequence[Sequence[int]], num_classes: int) -> Tensor:
-    """(N, C), 1 for the labels of an image."""
-    targets = torch.zeros(len(labels), num_classes)
-    for row, present in zip(targets, labels):
-        row[list(present)] = 1
-    return targets
-
-
 def _odds(labels: Sequence[Iterable[int]], power: float) -> np.ndarray:
     """How likely each image is drawn, (N,), by the rarest of its labels."""
-    count: dict[int, int] = {}
-    for present in labels:
-        for label in present:
-            count[label] = count.get(label, 0) + 1
+    count = Counter(label for present in labels for label in present)
     weights = np.array([max((1 / count[label])**power for label in present) for present in labels])
     return weights / weights.sum()
 
@@ -366,8 +351,8 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
     """
     files = [step.proposal_path(dataset.entry(i)) for step in dataset.pipeline.transforms
              if hasattr(step, 'proposal_path') for i in range(len(dataset))]
-    folder = osp.join(root, 'mined-' + _digest(settings, repr(dataset.pipeline), model.backbone, model.peak_head,
-                                               [file_stamp(path) for path in files]))
+    folder = osp.join(root, 'mined-' + fingerprint(settings, repr(dataset.pipeline), model.backbone, model.peak_head,
+                                                   [file_stamp(path) for path in files]))
     left, failed = [i for i in indices if not osp.isfile(_mined_file(folder, i))], {}
     for i in with_bar(left, len(left), 'pseudo masks'):
         try:
@@ -380,7 +365,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
         with torch.no_grad():
             found = [place for place, options in enumerate(cue.candidates) if len(options)]
             masks = sample.segment_proposals.masks(np.concatenate([np.zeros(0, int), *cue.candidates]))
-            cells = _to_grid(torch.from_numpy(masks).float(), model.filler.stride)
+            cells = _to_grid(torch.from_numpy(masks).float(), model.filler.pooling)
             values = model.sampler.score(cue, sample.segment_proposals)[0] if found else None
             arrays = dict(labels=cue.labels[found].cpu().numpy(),
                           scores=np.concatenate([np.zeros(0, np.float32)] + [
@@ -388,12 +373,12 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
                           masks=(cells * 255).round().byte().numpy(),
                           counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
             for name in ('prms', 'cams') if 'prms' in cue else ('maps', ):
-                maps = _to_grid(cue.get(name)[found], model.filler.stride)
+                maps = _to_grid(cue.get(name)[found], model.filler.pooling)
                 if name != 'cams':  # those of sum one would be too small for half floats
                     maps = maps / maps.amax((1, 2), keepdim=True)
                 arrays[name] = maps.half().cpu().numpy()
             if 'prms' in cue:
-                arrays['places'] = ((cue.places[found] + 0.5) / model.filler.stride - 0.5).cpu().numpy()
+                arrays['places'] = ((cue.places[found] + 0.5) / model.filler.pooling - 0.5).cpu().numpy()
         write_arrays(_mined_file(folder, i), arrays)
     return folder, failed
 
@@ -433,9 +418,9 @@ def _mined_file(folder: str, index: int) -> str:
     return osp.join(folder, f'{index:07d}.npz')
 
 
-def _to_grid(maps: Tensor, stride: int) -> Tensor:
+def _to_grid(maps: Tensor, pooling: int) -> Tensor:
     """(n, H, W) -> (n, g, g)."""
-    return F.avg_pool2d(maps[:, None], stride, ceil_mode=True)[:, 0] if len(maps) else maps
+    return F.avg_pool2d(maps[:, None], pooling, ceil_mode=True)[:, 0] if len(maps) else maps
 
 
 # ---------------------------------------------------------------------------------------------------------- filler
@@ -467,7 +452,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
         optimizer.load_state_dict(state['optimizer'])
     images, losses, warm = list(mined), [], max(1, min(100, recipe.fill_steps // 10))
     odds = _odds([mined[i].labels.tolist() for i in images], recipe.balance)
-    stride, filler.stride = filler.stride, 1  # the maps are on the grid already
+    pooling, filler.pooling = filler.pooling, 1  # the maps are on the grid already
     filler.train()
     try:
         for step in range(state.get('step', 0), recipe.fill_steps):
@@ -483,7 +468,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
                     _save(state_file, filler.state_dict(), dict(
                         key=key, step=step + 1, filler=filler.state_dict(), optimizer=optimizer.state_dict()))
     finally:
-        filler.stride = stride
+        filler.pooling = pooling
         filler.eval()
     return float(np.mean(losses[-max(1, recipe.fill_steps // 10):])) if losses else math.nan
 
@@ -513,13 +498,9 @@ def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instan
     logits = model.filler(feats, maps.to(device), torch.tensor([row for row, _ in pairs], device=device))
     if not agreeing:
         return sum(model.filler.loss(logits, torch.stack([m[rng.integers(len(m))] for m in masks]).to(device)).values())
-    targets, agreement = [], []
-    for options, probability in zip(masks, logits.detach().sigmoid().cpu()):
-        values = soft_dice(probability.expand(options.shape), options)
-        targets.append(options[values.argmax()])
-        agreement.append(values.max())
-    trusted = model.sampler.trusted(torch.stack(agreement))
-    return sum(model.filler.loss(logits[trusted.to(device)], torch.stack(targets)[trusted].to(device)).values())
+    targets, agreement = most_agreeing(masks, logits.detach().sigmoid().cpu())
+    trusted = model.sampler.trusted(agreement)
+    return sum(model.filler.loss(logits[trusted.to(device)], targets[trusted].to(device)).values())
 
 
 def _load_state(path: str | None, key: str) -> dict:
@@ -586,7 +567,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     share = take_shard(list(range(len(dataset))), shard)
     store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share)
     outcome = Outcome(failed=failed)
-    key = _digest(vars(recipe), seed, judge, labels, cfg.model.to_dict(), model, store.folder)
+    key = fingerprint(vars(recipe), seed, judge, labels, cfg.model.to_dict(), model, store.folder)
     head_file = osp.join(work_dir, 'head.pth')
     state = _load_state(head_file, key)
     if not state and shard is not None:
@@ -622,7 +603,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     outcome.filler_trained = len(found) >= least_masks
     if outcome.filler_trained:
         train_filler(model, store, mined, recipe, seed, osp.join(work_dir, 'filler.pth'),
-                     _digest(key, osp.basename(osp.normpath(folder))))
+                     fingerprint(key, osp.basename(osp.normpath(folder))))
     outcome.checkpoint = osp.join(work_dir, 'model.pth')
     meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe))
     weights = own_weights(model)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from mmiam.utils.checked_json import read_checked_json, write_checked_json
 from mmiam.utils.files import is_count, is_number
-from mmiam.utils.images import MAX_PIXELS
-from mmiam.utils.rle import check_runs, run_lengths
+from mmiam.utils.images import check_sides
+from mmiam.utils.rle import check_rle
 
 FORMAT = 'mmiam-instances-1'
 _KEYS = {'img_id', 'height', 'width', 'image_labels', 'void_mask', 'ground_truth', 'predictions'}
@@ -62,19 +62,14 @@ def load_dump(path: str) -> dict:
 
 def _check_record(record: Mapping, num_classes: int) -> None:
     """Raise a ValueError that says what of a record is not as the evaluation takes it; its RLE code trusts sizes."""
-    size = record['height'], record['width']
-    if not all(is_count(side) and side for side in size) or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f'height and width are {str(size)[:80]}')
+    size = check_sides(record['height'], record['width'], 'the image')
     if not isinstance(record['img_id'], (str, int)):
         raise ValueError('img_id is neither text nor number')
     tags = record['image_labels']
     if tags is not None and not (isinstance(tags, list) and all(is_count(tag) and tag < num_classes for tag in tags)):
         raise ValueError(f'image_labels must be numbers below {num_classes}')
-    void = record['void_mask']
-    if void is not None:
-        if not isinstance(void, dict) or void.get('size') != list(size):
-            raise ValueError(f'void_mask is no RLE of {list(size)} pixels')
-        _check_counts(void.get('counts'), size, 'void_mask')
+    if record['void_mask'] is not None:
+        check_rle(record['void_mask'], size, 'void_mask')
     _check_part(record['ground_truth'], 'ground_truth', 'ignore_flags', size, num_classes)
     if record['predictions'] is not None:
         _check_part(record['predictions'], 'predictions', 'scores', size, num_classes)
@@ -94,13 +89,4 @@ def _check_part(part, name: str, extra: str, size: tuple[int, int], num_classes:
     if not all(isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) for box in part['bboxes']):
         raise ValueError(f'bboxes of {name} must be four finite numbers each')
     for index, counts in enumerate(part['masks']):
-        _check_counts(counts, size, f'mask {index} of {name}')
-
-
-def _check_counts(counts, size: tuple[int, int], what: str) -> None:
-    if not isinstance(counts, str):
-        raise ValueError(f'{what} is no RLE')
-    try:
-        check_runs(run_lengths(counts), size)
-    except ValueError as error:
-        raise ValueError(f'{what}: {error}') from None
+        check_rle(dict(size=list(size), counts=counts), size, f'mask {index} of {name}')

@@ -21,6 +21,11 @@ def num_workers(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == 'cpu' else 1
 
 
+def limit_of(limits: dict[str, int], device: torch.device) -> int:
+    """The entry of ``limits``, 'cpu' or 'other', for a device."""
+    return limits['cpu' if device.type == 'cpu' else 'other']
+
+
 def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None:
     """Call ``function`` with each part, several at a time on a CPU, each on one core; the first error is raised.
 

@@ -265,6 +265,10 @@ class SegmentProposals:
         return SegmentProposals(self.label_maps, members, scores, self.origin, level, row, self.num_labels,
                                 self.seconds)
 
+    def first(self, number: int | None) -> SegmentProposals:
+        """The first ``number`` proposals; all for None."""
+        return self if number is None or number >= len(self) else self.select(range(number))
+
     # -- files ---------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
         """Writes the project's own file, an ``.npz`` of plain arrays (docs/proposals.md has the keys), atomically."""

@@ -5,6 +5,7 @@ nothing that a file names.
 """
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -117,6 +118,18 @@ def save_checkpoint(content: dict, path: str | Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     atomic_write(path, buffer.getvalue())
+
+
+def fingerprint(*parts: object) -> str:
+    """Twelve hexadecimal digits of the sha256 of parts: of a module its state dict, of anything else its ``repr``."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, nn.Module):
+            for name, value in part.state_dict().items():
+                digest.update(name.encode() + value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()[:12]
 
 
 def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .files import atomic_write
+from .files import atomic_write, is_count
 
 #: what OpenCV and Pillow read, in lower case
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -36,8 +37,8 @@ def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
     Raises:
         ValueError: if a side is not positive, or there are more than ``MAX_PIXELS``; it begins with ``what``.
     """
-    if height < 1 or width < 1:
-        raise ValueError(f'{what} has {height} x {width} pixels (H x W)')
+    if not (is_count(height) and is_count(width) and height and width):
+        raise ValueError(f'{what} has {height!s:.40} x {width!s:.40} pixels (H x W)')
     if height * width > MAX_PIXELS:
         raise ValueError(f'{what} has {height} x {width} pixels (H x W), and more than {MAX_PIXELS} in all are not '
                          'read; make it smaller or cut it into parts')
@@ -188,6 +189,15 @@ def write_palette_picture(path: str | Path, indices: np.ndarray, palette: Sequen
     picture.putpalette(list(palette))
     picture.save(buffer, 'PNG')
     atomic_write(path, buffer.getvalue())
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """A tensor (detached, on the CPU) or anything array-like as a NumPy array."""
+    if hasattr(array, 'detach'):
+        array = array.detach().cpu()
+        if str(array.dtype) == 'torch.bfloat16':  # NumPy has no such type
+            array = array.float()
+    return np.asarray(array)
 
 
 def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:

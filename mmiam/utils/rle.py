@@ -5,10 +5,12 @@ the form that mmdet's CocoMetric and json files take.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from .images import to_numpy
 
 
 def encode_masks(masks) -> list[dict]:
@@ -23,9 +25,7 @@ def encode_masks(masks) -> list[dict]:
     Raises:
         ValueError: if ``masks`` does not have three axes.
     """
-    if hasattr(masks, 'detach'):
-        masks = masks.detach().cpu().numpy()
-    masks = np.asarray(masks)
+    masks = to_numpy(masks)
     if masks.ndim != 3:
         raise ValueError(f'masks must have shape (n, H, W), got {masks.shape}')
     number, height, width = masks.shape
@@ -102,11 +102,21 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
     return np.array(runs, np.int64)
 
 
-def check_runs(runs: np.ndarray, size: tuple[int, int]) -> None:
+def check_runs(runs: np.ndarray, size: Sequence[int]) -> None:
     """Raises a ValueError unless the runs cover an image of ``size`` (H, W) exactly."""
     whole = size[0] * size[1]
     if ((runs < 0) | (runs > whole)).any() or runs.sum() != whole:  # a sum alone could wrap around
         raise ValueError(f'runs of {sum(map(int, runs))} pixels in all, the image has {whole}: truncated')
+
+
+def check_rle(rle: object, size: Sequence[int], what: str) -> None:
+    """Raise a ValueError, which begins with ``what``, unless ``rle`` from a file is one of an image of ``size``."""
+    if not isinstance(rle, Mapping) or rle.get('size') != list(size) or not isinstance(rle.get('counts'), str):
+        raise ValueError(f'{what} is no RLE of {list(size)} pixels')
+    try:
+        check_runs(run_lengths(rle['counts']), size)
+    except ValueError as error:
+        raise ValueError(f'{what}: {error}') from None
 
 
 def rle_areas(rles: list[dict]) -> np.ndarray:

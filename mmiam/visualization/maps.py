@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .overlays import overlay_heatmap, overlay_instances, to_numpy
+from mmiam.utils.images import to_numpy
+
+from .overlays import overlay_heatmap, overlay_instances
 
 #: columns of :func:`draw_predicted`
 COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks')

@@ -11,17 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmiam.utils.images import to_numpy
+
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 HEAT_OPACITY, FILL_OPACITY = 0.65, 0.45  # shares of the map's and of an instance's color over the image
-
-
-def to_numpy(array: Any) -> np.ndarray:
-    """A tensor (detached, on the CPU) or anything array-like as a NumPy array."""
-    if hasattr(array, 'detach'):
-        array = array.detach().cpu()
-        if str(array.dtype) == 'torch.bfloat16':  # NumPy has no such type
-            array = array.float()
-    return np.asarray(array)
 
 
 def check_image(image: Any) -> np.ndarray:

@@ -95,4 +95,4 @@ def test_nothing_is_added_to_the_paper(stem, elsewhere):
     assert model.sampler.prior == dict(rank_weight=0., class_map_weight=0.)
     assert model.sampler.alpha == 0.8 and model.sampler.selection['min_score'] is None
     assert model.sampler.trusted_fraction == 1
-    assert model.filler.stride == 1 and model.post_processor.region == 'all'
+    assert model.filler.stride == 4 and model.filler.pooling == 1 and model.post_processor.region == 'all'

@@ -16,7 +16,7 @@ def config(tiny_config):
     """The tiny config with a filling module on a quarter of the side and one stack."""
     cfg = tiny_config()
     cfg.merge_from_dict(dict(model=dict(
-        filler=dict(stride=4, num_stacks=1, num_steps=2), sampler=dict(trusted_fraction=0.5),
+        filler=dict(stride=8, num_stacks=1, num_steps=2), sampler=dict(trusted_fraction=0.5),
         train_cfg=dict(max_instances=3, prompt_ratio=0.5))))
     return cfg
 
@@ -190,8 +190,8 @@ def test_filling_module_learns_the_masks(config, tmp_path):
         mined[i].masks[0][0, 4:12, left:left + 8] = 255
         mined[i].maps[0, 7:9, left + 3:left + 5] = 1
     ft.train_filler(model, store, mined, recipe(fill_steps=150, fill_lr=3e-2))
-    assert model.filler.stride == 4
-    model.filler.stride = 1
+    assert model.filler.pooling == 4
+    model.filler.pooling = 1
     for view in (0, 1):
         feats = {level: store.read(range(3), [view] * 3, level) for level in model.filler.in_indices}
         maps = torch.from_numpy(np.concatenate([one.maps for one in mined.values()])).float()
@@ -216,7 +216,7 @@ def test_a_prompt_is_taught_the_mask_that_it_was_drawn_on(config, tmp_path, monk
     monkeypatch.setattr(model.filler, 'forward', lambda feats, maps, index: clicked.append(maps) or fill(
         feats, maps, index))
     monkeypatch.setattr(model.filler, 'loss', lambda logits, targets: taught.append(targets) or dict(loss=logits.sum()))
-    model.filler.stride = 1
+    model.filler.pooling = 1
     for step in range(8):
         ft._filling_loss(model, store, mined, [0, 1, 2], np.full(3, 1 / 3), (0, step), selecting)
     for maps, targets in zip(clicked, taught):

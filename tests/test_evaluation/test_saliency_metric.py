@@ -52,9 +52,9 @@ def test_maps_are_written(tmp_path):
 
 def test_classification_stage_has_no_maps(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.saliency_metric.print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr('mmiam.evaluation.metrics.image_metric.print_log', lambda text, **_: lines.append(text))
     without = [sample(i, pred_saliency=None) for i in range(2)]
-    assert evaluate(without) == {} and 'no saliency maps (pred_saliency)' in lines[0]
+    assert evaluate(without) == {} and 'no predictions (pred_saliency)' in lines[0]
     with pytest.raises(ValueError, match="1 of 2 images have no pred_saliency, the first 'image1'"):
         evaluate([sample(0), without[1]])
 

@@ -78,8 +78,8 @@ def test_ignored_ground_truth_is_not_counted():
 @pytest.fixture
 def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.voc_instance_metric.print_log',
-                        lambda text, **_: lines.append(text))
+    for module in ('voc_instance_metric', 'image_metric'):
+        monkeypatch.setattr(f'mmiam.evaluation.metrics.{module}.print_log', lambda text, **_: lines.append(text))
     return lines
 
 
@@ -88,7 +88,7 @@ def test_stage_without_predictions_gives_nothing_and_says_so_once(logged):
     for _ in range(2):
         built.process({}, [sample([(bar(0), 0)], None), sample([], None, 'b')])
         assert built.evaluate(2) == {}
-    assert logged == ['no instance predictions (pred_instances_prm) in this stage']
+    assert logged == ['no predictions (pred_instances_prm) in this stage']
     # and the stage after it is evaluated by the same metric
     built.process({}, [sample([(bar(0), 0)], [(bar(0), 0, .9)], field='pred_instances_prm')])
     assert built.evaluate(1)['ABO'] == 100
@@ -213,7 +213,7 @@ def test_rle_predictions_and_missing_boxes():
 
 
 @pytest.mark.parametrize('keys, value, message', [
-    (('height', ), 10**9, 'height and width are'), (('img_id', ), None, 'img_id is neither'),
+    (('height', ), 10**9, 'more than'), (('img_id', ), None, 'img_id is neither'),
     (('image_labels', ), [2], 'image_labels must be numbers below 2'),
     (('void_mask', ), dict(size=[4, 9], counts='PPYo1'), 'void_mask is no RLE of'),
     (('predictions', 'labels'), [2], 'labels of predictions must be numbers below 2'),

@@ -24,8 +24,8 @@ class TestInstanceExtentFiller:
 
     @pytest.mark.parametrize('size', [(16, 24), (17, 22), (9, 31), (3, 5), (1, 1)])
     @pytest.mark.parametrize('kwargs', [{}, dict(kernel_size=5, weight_norm='relu_sum'), dict(weight_norm='abs_sum'),
-                                        dict(num_stacks=3, context_channels=2), dict(num_stacks=1),
-                                        dict(num_stacks=1, stride=4), dict(stride=3)])
+                                        dict(stride=8, num_stacks=3, context_channels=2), dict(num_stacks=1),
+                                        dict(num_stacks=1, stride=8), dict(stride=12)])
     def test_a_logit_for_each_pixel(self, size, kwargs):
         logits = make_filler(**kwargs)(pyramid(2, *size), torch.rand(3, *size), torch.tensor([1, 0, 1]))
         assert logits.shape == (3, *size) and logits.isfinite().all()
@@ -63,7 +63,7 @@ class TestInstanceExtentFiller:
         assert torch.allclose(gain[:, center] / gain[:, 0], torch.full((2,), float(np.exp(2))), rtol=1e-4)
 
     def test_a_stride_is_the_same_filler_on_pooled_cues(self):
-        plain, strided = (make_filler(num_stacks=1, stride=stride) for stride in (1, 2))
+        plain, strided = (make_filler(num_stacks=1, stride=stride) for stride in (2, 4))
         feats, index = pyramid(1, 8, 12), torch.tensor([0, 0])  # of a grid of 4 x 6 cells
         cues = torch.rand(2, 16, 24)
         pooled = cues.unflatten(1, (8, 2)).unflatten(3, (12, 2)).mean((2, 4))

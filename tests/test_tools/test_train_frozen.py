@@ -4,7 +4,7 @@ from mmiam.apis import init_model
 
 def test_tool(call_tool, tiny_config, tmp_path, capsys):
     cfg = tiny_config()
-    cfg.model.filler.update(stride=4, num_stacks=1, num_steps=2)
+    cfg.model.filler.update(stride=8, num_stacks=1, num_steps=2)
     cfg.dump(tmp_path / 'tiny.py')
     words = ('tools/train_frozen.py', tmp_path / 'tiny.py', '--work-dir', tmp_path / 'run', '--head-steps', 3,
              '--fill-steps', 2, '--device', 'cpu', '--features', tmp_path / 'features')

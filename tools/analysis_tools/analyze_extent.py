@@ -111,8 +111,7 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
 def weight_arrows(model, feats: tuple, sample, cell: int) -> np.ndarray:
     """Fig. 5 of an image, RGB uint8: the filling weights of the first image of ``feats`` over the grid of filling."""
     height, width = sample.batch_input_shape
-    pooled = [-(-side // model.filler.stride) for side in (height, width)]
-    rows, columns = model.filler.encoder(torch.zeros(1, 1, *pooled, device=feats[0].device)).shape[-2:]
+    rows, columns = (-(-side // model.filler.stride) for side in (height, width))
     weights = model.filler.filling_weights(feats, (rows, columns))[0].cpu().numpy()
     used = [max(1, round(count * part / whole))  # without what padding added
             for count, part, whole in zip((rows, columns), sample.img_shape[:2], (height, width))]

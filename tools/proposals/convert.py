@@ -24,10 +24,8 @@ def convert_file(source: Path, target: Path, format: str, images: dict[str, Path
     """Convert one image's proposals; ``images``, by stem, are those whose size they must have."""
     if images is not None and target.stem not in images:
         raise ValueError(f'no image named {target.stem}')
-    proposals = load_proposals(source, None if images is None else image_size(images[target.stem]), format)
-    if max_proposals is not None:
-        proposals = proposals.select(range(min(max_proposals, len(proposals))))
-    proposals.save(target)
+    size = None if images is None else image_size(images[target.stem])
+    load_proposals(source, size, format).first(max_proposals).save(target)
 
 
 def list_jobs(source: Path, out: Path, ids: Path | None, format: str) -> list[tuple[Path, Path]]:

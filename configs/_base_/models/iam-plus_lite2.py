@@ -13,7 +13,7 @@ model = dict(
         type='ProposalPseudoGTSampler', num_candidates=5, alpha=0.4, area_range=(0.01, 0.6), rank_weight=1.,
         class_map_weight=2., min_score=0.6, trusted_fraction=0.5),
     filler=dict(
-        type='InstanceExtentFiller', in_channels=(24, 48, 120), channels=32, num_stacks=1, stride=4,
+        type='InstanceExtentFiller', in_channels=(24, 48, 120), channels=32, stride=8, num_stacks=1,
         context_channels=64, aux_loss=dict(type='DiceLoss')),
     post_processor=dict(
         type='ConvCRFPostProc', mask_thr=0.3, crf=dict(kernel_size=9, blur=6, weight=0.05), region='cue',

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
+
+from .base import PlainTransform
 
 #: keys of every sample
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
@@ -17,7 +18,7 @@ WEAK_KEYS = ('image_labels', 'instances', 'void_mask', 'saliency_mask', 'tile', 
 
 
 @TRANSFORMS.register_module()
-class PackWeakInputs(BaseTransform):
+class PackWeakInputs(PlainTransform):
     """Pack an image, its image-level labels and its segment proposals.
 
     There is no way through this transform for ``gt_bboxes`` or ``gt_masks``. Ground truth for evaluation
@@ -48,9 +49,6 @@ class PackWeakInputs(BaseTransform):
         if 'img' in results:
             packed['inputs'] = image_tensor(results['img'])
         return packed
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(meta_keys={self.meta_keys})'
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:

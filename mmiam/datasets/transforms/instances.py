@@ -1,14 +1,14 @@
 """Ground-truth instances for evaluation."""
 from __future__ import annotations
 
-from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
 from ..voc_masks import load_voc_instances
+from .base import PlainTransform
 
 
 @TRANSFORMS.register_module()
-class LoadVOCInstances(BaseTransform):
+class LoadVOCInstances(PlainTransform):
     """Read VOC's two mask files of an image, for evaluation.
 
     A sample without mask paths passes unchanged: training samples (which name no mask file) and single images
@@ -38,6 +38,3 @@ class LoadVOCInstances(BaseTransform):
                                                   results.get('num_mask_classes'))
         results.update(instances=instances, void_mask=void_mask)
         return results
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}()'

@@ -1,16 +1,16 @@
 """Ground truth of salient object detection, for evaluation."""
 from __future__ import annotations
 
-from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
 from mmiam.utils.rle import decode_masks, encode_masks
 
 from ..saliency_masks import load_saliency_mask
+from .base import PlainTransform
 
 
 @TRANSFORMS.register_module()
-class LoadSaliencyMask(BaseTransform):
+class LoadSaliencyMask(PlainTransform):
     """Read the mask file of an image.
 
     A sample without mask path passes unchanged: single images handed in by an inferencer.
@@ -30,12 +30,9 @@ class LoadSaliencyMask(BaseTransform):
             results['saliency_mask'] = encode_masks(mask[None])[0]
         return results
 
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}()'
-
 
 @TRANSFORMS.register_module()
-class InstancesToSaliencyMask(BaseTransform):
+class InstancesToSaliencyMask(PlainTransform):
     """Take the union of the ground-truth instances as the salient object. Goes after LoadVOCInstances.
 
     A sample without ``instances`` passes unchanged. Required keys: none. Read if present: ``instances``, ``ori_shape``.
@@ -49,6 +46,3 @@ class InstancesToSaliencyMask(BaseTransform):
             masks = decode_masks([instance['mask'] for instance in results['instances']], size)
             results['saliency_mask'] = encode_masks(masks.any(0)[None])[0]
         return results
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}()'

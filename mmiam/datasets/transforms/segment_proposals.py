@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
 from mmiam.proposals import SegmentProposals
 from mmiam.proposals.io import load_proposals
 from mmiam.proposals.matching import prepare_matching
 
+from .base import PlainTransform
+
 
 @TRANSFORMS.register_module()
-class LoadSegmentProposals(BaseTransform):
+class LoadSegmentProposals(PlainTransform):
     """Loads the class-agnostic segment proposals of an image, by the stem of its file name.
 
     Required keys: ``img_path``, ``ori_shape`` (after LoadImageFromFile); read if present: ``proposal_name``, a path
@@ -38,7 +39,7 @@ class LoadSegmentProposals(BaseTransform):
                  on_missing: str = 'error') -> None:
         if on_missing not in ('error', 'empty'):
             raise ValueError(f"on_missing must be 'error' or 'empty', got {on_missing!r}")
-        self.proposal_root = Path(proposal_root)
+        self.proposal_root = str(proposal_root)
         self.file_suffix = file_suffix
         self.max_proposals = max_proposals
         self.on_missing = on_missing
@@ -52,7 +53,7 @@ class LoadSegmentProposals(BaseTransform):
     def proposal_path(self, results: dict) -> Path:
         """The file of an image's proposals."""
         name = results.get('proposal_name') or Path(results['img_path']).stem
-        return self.proposal_root / (name + self.file_suffix)
+        return Path(self.proposal_root, name + self.file_suffix)
 
     def _load(self, path: Path, size: tuple[int, int], image: str) -> SegmentProposals:
         if not path.exists():
@@ -61,21 +62,13 @@ class LoadSegmentProposals(BaseTransform):
             raise FileNotFoundError(f'no proposals for {image}: {path} does not exist. Make them with '
                                     "tools/proposals/generate.py, or set on_missing='empty'")
         try:
-            proposals = load_proposals(path, size=size)
+            return load_proposals(path, size=size).first(self.max_proposals)
         except ValueError as error:
             raise ValueError(f'{error} (proposals for {image})') from error
-        if self.max_proposals is not None and len(proposals) > self.max_proposals:
-            proposals = proposals.select(range(self.max_proposals))
-        return proposals
-
-    def __repr__(self) -> str:
-        return (f'{type(self).__name__}(proposal_root={str(self.proposal_root)!r}, '
-                f'file_suffix={self.file_suffix!r}, max_proposals={self.max_proposals}, '
-                f'on_missing={self.on_missing!r})')
 
 
 @TRANSFORMS.register_module()
-class AlignSegmentProposals(BaseTransform):
+class AlignSegmentProposals(PlainTransform):
     """Brings the proposals where mmdet's Resize and RandomFlip brought the image. Goes after both.
 
     Required keys: ``segment_proposals``, ``img_shape``; read if present: ``flip``, ``flip_direction``. Crops are
@@ -114,6 +107,3 @@ class AlignSegmentProposals(BaseTransform):
             raise ValueError(f'the image is {after} (H, W), but resizing {before} by scale_factor {scale_factor} '
                              f'gives {tuple(round(e) for e in expected)}: AlignSegmentProposals follows Resize and '
                              'RandomFlip, not crops or padding')
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(prepare_contour={self.prepare_contour})'

@@ -16,13 +16,12 @@ from mmdet.registry import HOOKS
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop
 
 from mmiam.utils.checkpoints import check_finite, check_fit, classes_of, match_classes, state_dict_of
 from mmiam.utils.files import atomic_write
 
-from .training_stage_hook import TrainingStageHook
+from .training_stage_hook import TrainingStageHook, inner_model
 
 
 @register_backend('whole')
@@ -84,9 +83,7 @@ class SafeCheckpointHook(Hook):
     def check(runner, checkpoint: dict) -> None:
         """Compare a checkpoint with model and data set; the order of its classes is changed in place."""
         path = str(runner._load_from or 'the checkpoint')
-        model = runner.model
-        if is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
+        model = inner_model(runner)
         training = isinstance(runner._train_loop, BaseLoop)
         goes_on = training and runner._resume
         state = state_dict_of(checkpoint, path)

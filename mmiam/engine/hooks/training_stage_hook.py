@@ -4,9 +4,16 @@ from __future__ import annotations
 from mmdet.registry import HOOKS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import nn
 
 from mmiam.engine.cue_mining import open_cue_cache
+
+
+def inner_model(runner) -> nn.Module:
+    """A runner's model, out of what distributes it or asks it several times."""
+    wrapped = is_model_wrapper(runner.model) or isinstance(runner.model, BaseTTAModel)
+    return runner.model.module if wrapped else runner.model
 
 
 @HOOKS.register_module()
@@ -42,14 +49,14 @@ class TrainingStageHook(Hook):
 
     def before_train(self, runner) -> None:
         """Refuse the filling stage on a classifier that nobody trained."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = inner_model(runner)
         own_classifier = model.peak_head is not None and getattr(model.cue, 'needs_peak_head', True)
         if self.fill_begin == 0 and own_classifier and not runner._has_loaded:
             raise ValueError('fill_begin=0 trains the filling module alone, on a trained classifier: give its '
                              'checkpoint, --cfg-options load_from=CHECKPOINT')
 
     def before_train_epoch(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = inner_model(runner)
         stage = 'classify' if runner.epoch < self.fill_begin else 'fill'
         first = getattr(self, '_announced', None) != stage
         if first:
@@ -67,8 +74,7 @@ class TrainingStageHook(Hook):
             model.cue_cache = open_cue_cache(model, runner.cfg, runner.work_dir, self.cache_gb, get_world_size())
 
     def after_train_epoch(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        cache = getattr(model, 'cue_cache', None)
+        cache = getattr(inner_model(runner), 'cue_cache', None)
         if cache is not None:
             runner.logger.info(f'cue cache: {cache.hits} read, {cache.misses} computed, '
                                f'{max(cache.bytes_left, 0) / 2**30:.2f} GB left')

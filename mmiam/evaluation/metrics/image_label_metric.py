@@ -1,20 +1,22 @@
 """Mean average precision of image-level classification, as an evaluator's metric."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmdet.registry import METRICS
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
+from mmiam.utils.images import to_numpy
+
 from ..functional.classification_ap import ClassificationAP, classification_average_precision
 from ..functional.records import percent
+from .image_metric import ImageMetric
 
 
 @METRICS.register_module()
-class ImageLabelMetric(BaseMetric):
+class ImageLabelMetric(ImageMetric):
     """Classification AP of ``pred_class_scores`` against ``image_labels``.
 
     The key of the result is ``cls_mAP``, in percent: the mean over classes with at least ``min_positives``
@@ -23,38 +25,19 @@ class ImageLabelMetric(BaseMetric):
     Args:
         min_positives (int): Images with the class that a class needs to be averaged. 5, because AP over
             fewer positives says little.
-        classwise (bool): Whether the table by class is logged.
-        collect_device (str): As of :class:`mmengine.evaluator.BaseMetric`.
-        prefix (str, optional): Put before the key, with a slash.
-        collect_dir (str, optional): As of BaseMetric.
+        **kwargs: As of :class:`ImageMetric`.
     """
 
-    default_prefix = None
-
-    def __init__(self, min_positives: int = 5, classwise: bool = True, collect_device: str = 'cpu',
-                 prefix: str | None = None, collect_dir: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+    def __init__(self, min_positives: int = 5, **kwargs) -> None:
+        super().__init__('pred_class_scores', **kwargs)
         self.min_positives = min_positives
-        self.classwise = classwise
 
-    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Keep class scores and labels.
-
-        Args:
-            data_batch (object): Not used.
-            data_samples (Sequence[dict]): Samples with ``pred_class_scores`` (C,) and ``image_labels``.
-
-        Raises:
-            ValueError: naming the image that lacks either.
-        """
-        for sample in data_samples:
-            for key in ('pred_class_scores', 'image_labels'):
-                if sample.get(key) is None:
-                    raise ValueError(f"image {sample.get('img_id')!r} has no {key!r}, which ImageLabelMetric "
-                                     'compares')
-            scores = sample['pred_class_scores']
-            scores = scores.detach().cpu().numpy() if hasattr(scores, 'detach') else np.asarray(scores)
-            self.results.append((scores.astype(np.float64), [int(label) for label in sample['image_labels']]))
+    def record(self, sample: Mapping) -> tuple[np.ndarray, list[int]]:
+        """Class scores (C,) and labels."""
+        for key in (self.pred_field, 'image_labels'):
+            if sample.get(key) is None:
+                raise ValueError(f'no {key!r}, which ImageLabelMetric compares')
+        return to_numpy(sample[self.pred_field]).astype(np.float64), [int(label) for label in sample['image_labels']]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """``cls_mAP`` in percent.
@@ -75,9 +58,8 @@ class ImageLabelMetric(BaseMetric):
         if not outcome.counted.any():
             print_log(f'no class has {self.min_positives} positive images (min_positives) among '
                       f'{len(results)}; cls_mAP is NaN', logger='current')
-        if self.classwise:
-            print_log(f'classification, {len(results)} images, in percent\n' + self._table(outcome, classes),
-                      logger='current')
+        print_log(f'classification, {len(results)} images, in percent\n' + self._table(outcome, classes),
+                  logger='current')
         return dict(cls_mAP=100 * outcome.mean)
 
     @staticmethod

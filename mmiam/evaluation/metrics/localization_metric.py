@@ -1,23 +1,23 @@
 """Localization error, as an evaluator's metric."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.registry import METRICS
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
 from ..functional.class_predictions import find_prediction, load_class_predictions
 from ..functional.localization import LocalizationRecord, localization_metrics, localization_record, sweep_boxes
 from ..functional.records import percent
+from .image_metric import ImageMetric
 
 
 @METRICS.register_module()
-class LocalizationMetric(BaseMetric):
+class LocalizationMetric(ImageMetric):
     """Localization of an image's object by one box (protocols: :mod:`mmiam.evaluation.functional.localization`).
 
     The prediction of an image is its highest scored instance. Keys of the result, in percent of all images:
@@ -30,7 +30,6 @@ class LocalizationMetric(BaseMetric):
 
     Args:
         iou_thr (float): 0.5.
-        pred_field (str): Field of the data samples that holds the predictions.
         class_source (str): Where the predicted class is from: ``'instance'``, the label of the instance; a file
             of another network's predictions, csv or json (:mod:`mmiam.evaluation.functional.class_predictions`); or
             ``'unknown'``, for class-agnostic boxes: what needs a class is NaN.
@@ -38,44 +37,23 @@ class LocalizationMetric(BaseMetric):
         map_key (str | None): Key in the predictions of score maps (n, h, w) that cover the whole image; None leaves
             the sweep out.
         map_size (int | None): Side to which maps are resized for the sweep, 224 as published; None leaves them.
-        collect_device, prefix, collect_dir: As of :class:`mmengine.evaluator.BaseMetric`.
+        **kwargs: As of :class:`ImageMetric`; ``void`` says nothing about boxes.
     """
 
-    default_prefix = None
-
-    def __init__(self, iou_thr: float = .5, pred_field: str = 'pred_instances', class_source: str = 'instance',
-                 first_label: int = 0, map_key: str | None = 'score_maps', map_size: int | None = 224,
-                 collect_device: str = 'cpu', prefix: str | None = None, collect_dir: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+    def __init__(self, iou_thr: float = .5, class_source: str = 'instance', first_label: int = 0,
+                 map_key: str | None = 'score_maps', map_size: int | None = 224, **kwargs) -> None:
+        super().__init__(**kwargs)
         if not 0 <= iou_thr < 1:
             raise ValueError(f'iou_thr must lie in [0, 1), got {iou_thr}')
         self.iou_thr = iou_thr
-        self.pred_field = pred_field
         self.class_source = class_source
         self.first_label = first_label
         self.map_key = map_key
         self.map_size = map_size
         self._labels: dict[str, int] | None = None
 
-    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Compare predictions with boxes.
-
-        Args:
-            data_batch (object): Not used.
-            data_samples (Sequence[dict]): Samples with ``img_id``, ``ori_shape``, ``instances`` and predictions.
-
-        Raises:
-            ValueError: naming the image whose ground truth or predictions are missing.
-        """
-        for sample in data_samples:
-            try:
-                self.results.append(self._record(sample))
-            except ValueError as error:
-                raise ValueError(f"image {sample.get('img_id')!r} ({sample.get('img_path', 'no path')}): "
-                                 f'{error}') from error
-
-    def _record(self, sample: Mapping) -> LocalizationRecord:
-        """The record of one sample."""
+    def record(self, sample: Mapping) -> LocalizationRecord:
+        """What is known of a sample with ``img_id``, ``ori_shape``, ``instances`` and predictions."""
         truths = [one for one in sample.get('instances') or [] if not one.get('ignore_flag', 0)]
         if not truths:
             raise ValueError("no ground truth ('instances' with a box); use a data set that gives boxes, with "

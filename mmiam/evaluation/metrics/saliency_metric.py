@@ -2,79 +2,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from mmdet.registry import METRICS
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from terminaltables import AsciiTable
 
-from mmiam.utils.images import write_picture
+from mmiam.utils.images import to_numpy, write_picture
 from mmiam.utils.rle import decode_masks
 
 from ..functional.saliency import BETA2, ImageSaliency, SaliencyScores, image_saliency, min_max, saliency_scores
+from .image_metric import ImageMetric
 
 
 @METRICS.register_module()
-class SaliencyMetric(BaseMetric):
+class SaliencyMetric(ImageMetric):
     """F_beta (mean over 256 thresholds, adaptive, maximal) and MAE of a saliency map an image.
 
     Definitions: :mod:`mmiam.evaluation.functional.saliency`. Keys of the result, in [0, 1] as in the paper's Table 4:
     ``F_mean``, ``F_adaptive``, ``F_max``, ``MAE``. A table is logged. Without images the figures are NaN.
 
-    While no sample has a map (stage 1 trains the classifier only), the result is empty and a line says so once. That
-    some images have one and others not is an error.
-
     Args:
-        pred_field (str): Field of the data samples that holds the map (H, W), at original size. Several metrics with
-            different fields and prefixes evaluate CAM, PRM and IAM of one run.
-        void (str): ``'background'``, or ``'ignore'``: pixels of ``void_mask`` count nowhere. Saliency data sets have
-            no void pixels; VOC has.
+        pred_field (str): Field of the data samples that holds the map (H, W), at original size.
         beta2 (float): beta squared.
         save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (gray, 0 to 255), the form in which
             saliency maps are exchanged and other toolboxes read them.
-        collect_device (str): As of :class:`mmengine.evaluator.BaseMetric`.
-        prefix (str, optional): Put before the keys, with a slash.
-        collect_dir (str, optional): As of BaseMetric.
+        **kwargs: As of :class:`ImageMetric`. Saliency data sets have no void pixels; VOC has.
     """
 
-    default_prefix = None
-
-    def __init__(self, pred_field: str = 'pred_saliency', void: str = 'background', beta2: float = BETA2,
-                 save_dir: str | None = None, collect_device: str = 'cpu', prefix: str | None = None,
-                 collect_dir: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        if void not in ('background', 'ignore'):
-            raise ValueError(f"void must be 'background' or 'ignore', got {void!r}")
+    def __init__(self, pred_field: str = 'pred_saliency', beta2: float = BETA2, save_dir: str | None = None,
+                 **kwargs) -> None:
+        super().__init__(pred_field, **kwargs)
         if beta2 <= 0:
             raise ValueError(f'beta2 must be positive, got {beta2}')
-        self.pred_field = pred_field
-        self.void = void
         self.beta2 = beta2
         self.save_dir = save_dir
-        self._told_without_predictions = False
 
-    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Rate the maps of a batch; only figures are kept.
-
-        Args:
-            data_batch (object): Not used.
-            data_samples (Sequence[dict]): Samples with ``img_id``, ``ori_shape``, ``saliency_mask`` (RLE), the map, and
-                ``void_mask`` (RLE or None) where it is to be ignored.
-
-        Raises:
-            ValueError: naming the image whose mask or map is missing or malformed.
+    def record(self, sample: Mapping) -> tuple[str, ImageSaliency | None, bool]:
+        """Id, figures (None without a map) and whether the mask has foreground, of a sample with ``img_id``,
+        ``ori_shape``, ``saliency_mask`` (RLE), the map, and ``void_mask`` (RLE or None) where it is to be ignored.
         """
-        for sample in data_samples:
-            try:
-                self.results.append((str(sample['img_id']), *self._rate(sample)))
-            except ValueError as error:
-                raise ValueError(f"image {sample.get('img_id')!r} ({sample.get('img_path', 'no path')}): "
-                                 f'{error}') from error
-
-    def _rate(self, sample: Mapping) -> tuple[ImageSaliency | None, bool]:
-        """Figures of a sample (None without a map), and whether its mask has foreground."""
         if sample.get('saliency_mask') is None:
             raise ValueError("no ground truth ('saliency_mask'); put dict(type='LoadSaliencyMask'), or for instances "
                              "dict(type='InstancesToSaliencyMask'), into the test pipeline")
@@ -82,8 +50,8 @@ class SaliencyMetric(BaseMetric):
         mask = decode_masks([sample['saliency_mask']], size)[0]
         saliency = sample.get(self.pred_field)
         if saliency is None:
-            return None, bool(mask.any())
-        saliency = saliency.detach().cpu().numpy() if hasattr(saliency, 'detach') else np.asarray(saliency)
+            return str(sample['img_id']), None, bool(mask.any())
+        saliency = to_numpy(saliency)
         if saliency.shape != size:
             raise ValueError(f'{self.pred_field} has {saliency.shape} pixels, the original image has {size}')
         void_mask = sample.get('void_mask') if self.void == 'ignore' else None
@@ -92,7 +60,7 @@ class SaliencyMetric(BaseMetric):
         if self.save_dir is not None:
             write_picture(os.path.join(self.save_dir, f'{sample["img_id"]}.png'),
                           np.round(min_max(saliency) * 255).astype(np.uint8))
-        return figures, bool(mask.any())
+        return str(sample['img_id']), figures, bool(mask.any())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The figures of all images; empty if none has a map.
@@ -101,14 +69,8 @@ class SaliencyMetric(BaseMetric):
             ValueError: if only some images have one.
         """
         without = [img_id for img_id, figures, _ in results if figures is None]
-        if results and len(without) == len(results):
-            if not self._told_without_predictions:
-                print_log(f'no saliency maps ({self.pred_field}) in this stage', logger='current')
-                self._told_without_predictions = True
+        if self.nothing_predicted(without, len(results)):
             return {}
-        if without:
-            raise ValueError(f'{len(without)} of {len(results)} images have no {self.pred_field}, the first '
-                             f'{without[0]!r}; an image in which nothing is found must have a map of zeros')
         scores = saliency_scores([figures for _, figures, _ in results])
         empty = sum(not foreground for *_, foreground in results)
         print_log(f'{self.prefix or self.pred_field}: {scores.num_images} images, void as {self.void}\n'

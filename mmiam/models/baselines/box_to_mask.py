@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
+from mmiam.proposals import SegmentProposals
 
 
 @MODELS.register_module()
@@ -48,30 +49,19 @@ class BoxToMask(BasePostProcessor):
         elif self.mask == 'ellipse':
             masks = fill_ellipses(found.bboxes, size)
         else:
-            masks = self.best_proposals(found.bboxes, size, data_sample)
+            masks = best_proposals(found.bboxes, self.proposals_of(data_sample, size))
         return self.finalize(InstanceData(labels=found.labels), masks, found.scores)
 
-    @staticmethod
-    def best_proposals(boxes: Tensor, size: tuple[int, int], data_sample: DetDataSample) -> Tensor:
-        """Proposal whose box overlaps each box (n, 4) best: bool (n, H0, W0), empty where none overlaps.
 
-        Raises:
-            ValueError: if the sample has no proposals, or proposals of another size.
-        """
-        proposals, name = data_sample.get('segment_proposals'), data_sample.get('img_path', 'this image')
-        if proposals is None:
-            raise ValueError(f'{name}: BoxToMask(mask="proposal") needs segment proposals, and none are loaded. Add '
-                             'dict(type="LoadSegmentProposals", proposal_root=...) to the test pipeline')
-        if tuple(proposals.size) != size:
-            raise ValueError(f'{name}: proposals are {tuple(proposals.size)}, the image is {size} (height, width). '
-                             'At test time keep them at original size')
-        masks = torch.zeros((len(boxes), *size), dtype=torch.bool, device=boxes.device)
-        if len(boxes) and len(proposals):
-            iou = bbox_overlaps(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
-            overlapping = torch.as_tensor(iou.max(1) > 0, device=boxes.device)
-            chosen = iou.argmax(1)[iou.max(1) > 0]
-            masks[overlapping] = torch.as_tensor(proposals.masks(chosen), device=boxes.device)
-        return masks
+def best_proposals(boxes: Tensor, proposals: SegmentProposals) -> Tensor:
+    """Proposal whose box overlaps each box (n, 4) best: bool (n, H0, W0), empty where none overlaps."""
+    masks = torch.zeros((len(boxes), *proposals.size), dtype=torch.bool, device=boxes.device)
+    if len(boxes) and len(proposals):
+        iou = bbox_overlaps(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
+        overlapping = torch.as_tensor(iou.max(1) > 0, device=boxes.device)
+        chosen = iou.argmax(1)[iou.max(1) > 0]
+        masks[overlapping] = torch.as_tensor(proposals.masks(chosen), device=boxes.device)
+    return masks
 
 
 def fill_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:

@@ -5,7 +5,6 @@ Legend: n cues of one image, m regions, H0 x W0 original image size, h x w size 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
@@ -63,8 +62,7 @@ class ClassMapBoxes:
         index, boxes, masks, scores = [], [], [], []
         for label in cues.labels.unique().tolist():
             first = int((cues.labels == label).nonzero()[0])  # all cues of a class share map and class score
-            response = F.interpolate(cues.cams[first][None, None].float(), size=tuple(size), mode='bilinear',
-                                     align_corners=False)[0, 0]
+            response = BasePostProcessor.resize_maps(cues.cams[first][None], size)[0]
             relative = response.clamp(min=0)
             relative = relative / relative.max().clamp(min=torch.finfo(relative.dtype).tiny)
             regions, count = ndimage.label(self.foreground(response).cpu().numpy())

@@ -57,18 +57,8 @@ class ProposalRetrieval(BasePostProcessor):
         self.score = score
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        proposals = data_sample.get('segment_proposals')
-        if proposals is None:
-            raise ValueError(
-                f'{data_sample.get("img_path", "this image")}: ProposalRetrieval needs segment proposals, and the '
-                'test pipeline loads none. Add dict(type="LoadSegmentProposals", proposal_root=...) to it')
         size = tuple(image.shape[-2:])
-        if tuple(proposals.size) != size:
-            raise ValueError(
-                f'{data_sample.get("img_path", "this image")}: proposals are {tuple(proposals.size)}, the image is '
-                f'{size} (height, width). At test time keep them at original size: no AlignSegmentProposals')
-        if self.max_proposals is not None:
-            proposals = proposals.select(range(min(self.max_proposals, len(proposals))))
+        proposals = self.proposals_of(data_sample, size).first(self.max_proposals)
         if len(cues) == 0 or len(proposals) == 0:
             return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
         values, mass = self.retrieval_values(cues, proposals)

@@ -20,6 +20,7 @@ from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmiam.utils.checkpoints import fingerprint
 from mmiam.utils.files import atomic_write, file_stamp, read_arrays
 
 FIELDS = ('labels', 'peaks', 'peak_scores', 'class_scores')
@@ -43,12 +44,7 @@ class CueCache:
 
     def __init__(self, root: str, modules: list[nn.Module], settings: str = '', max_gb: float = 20.,
                  processes: int = 1):
-        digest = hashlib.sha256(settings.encode())
-        for module in modules:
-            for name, value in module.state_dict().items():
-                digest.update(name.encode())
-                digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-        self.folder = osp.join(root, digest.hexdigest()[:16])
+        self.folder = osp.join(root, fingerprint(settings, *modules))
         os.makedirs(self.folder, exist_ok=True)
         used = sum(path.stat().st_size for path in Path(root).rglob('*.npz'))
         self.bytes_left = (max_gb * 2**30 - used) / processes

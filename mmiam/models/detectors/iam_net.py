@@ -6,7 +6,6 @@ H x W network input size, H0 x W0 original image size.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
@@ -15,6 +14,9 @@ from torch import Tensor
 
 from mmiam.models.backbones import cell_offset
 from mmiam.models.cues import CueCache, FoundCues, simulate_prompts
+from mmiam.models.heads.peak_stimulation_head import one_hot
+
+from .original_image import original_image, to_rgb
 
 STAGES = ('classify', 'fill')
 MAPS = ('maps', 'prms', 'cams', 'iams')
@@ -125,9 +127,7 @@ class IAMNet(BaseDetector):
         """Loss of the current stage: 'classify' or 'fill' (Sec. 3.3)."""
         if self.stage == 'fill':
             return self.fill_loss(batch_inputs, batch_data_samples)
-        targets = batch_inputs.new_zeros((len(batch_inputs), self.peak_head.num_classes))
-        for row, labels in zip(targets, self.image_labels(batch_data_samples)):
-            row[list(labels)] = 1
+        targets = one_hot(self.image_labels(batch_data_samples), self.peak_head.num_classes).to(batch_inputs)
         return self.peak_head.loss(self.extract_feat(batch_inputs), targets)
 
     def fill_loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
@@ -244,23 +244,17 @@ class IAMNet(BaseDetector):
         return feats if self.peak_head is None else self.peak_head(feats)
 
     def to_rgb(self, images: Tensor) -> Tensor:
-        """Undo the preprocessor's normalisation: RGB in [0, 255], has the shape of ``images``, (..., H, W)."""
-        preprocessor = self.data_preprocessor
-        if getattr(preprocessor, '_enable_normalize', False):
-            images = images * preprocessor.std + preprocessor.mean
-        return images
+        """As of :func:`mmiam.models.detectors.original_image.to_rgb`."""
+        return to_rgb(images, self.data_preprocessor)
 
     def to_original(self, image: Tensor, cue: InstanceData, sample: DetDataSample) -> tuple[Tensor, InstanceData]:
-        """Undo padding and normalisation: RGB image in [0, 255] at original size, cropped maps."""
+        """RGB image in [0, 255] at original size, and maps without what padding added."""
         height, width = sample.img_shape[:2]
-        rgb = self.to_rgb(image[:, :height, :width])
-        size = tuple(sample.ori_shape[:2])
-        rgb = F.interpolate(rgb[None], size=size, mode='bilinear', align_corners=False, antialias=True)[0]
         cropped = cue[:]
         for name in MAPS:
             if name in cropped:
                 cropped.set_field(cropped.get(name)[:, :height, :width], name)
-        return rgb.clamp(0, 255), cropped
+        return original_image(image, sample, self.data_preprocessor, tuple(sample.ori_shape[:2])), cropped
 
     def drop_maps(self, results: InstanceData) -> InstanceData:
         """Leave out the maps unless asked for; IAMs leave as probabilities."""

@@ -5,10 +5,11 @@ Legend: n instances of one image, H0 x W0 size of the masks (the original image'
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from torch import Tensor
+from torch import Tensor, nn
+
+from .original_image import original_image
 
 
 class RefinedMasks:
@@ -24,6 +25,8 @@ class RefinedMasks:
         min_score (float): instances below keep their masks, for time; 0.05, mmdet's own least score.
         **detector: arguments of the detector.
     """
+
+    data_preprocessor: nn.Module  # the detector's
 
     def __init__(self, *, refiner: dict, certainty: float = 0.8, min_score: float = 0.05, **detector):
         if not 0.5 < certainty < 1:
@@ -59,7 +62,7 @@ class RefinedMasks:
         result = probability > 0.5
         chosen = (scores >= self.min_score).nonzero().flatten()
         if len(chosen):
-            rgb = self.rgb_image(image, sample, tuple(masks.shape[-2:]))
+            rgb = original_image(image, sample, self.data_preprocessor, tuple(masks.shape[-2:]))
             refined = self.refiner.foreground(torch.logit(probability[chosen], eps=1e-4), rgb)
             result[chosen] = torch.where(refined.flatten(1).any(1)[:, None, None], refined, result[chosen])
         return result
@@ -69,18 +72,6 @@ class RefinedMasks:
         if masks.dtype == torch.bool:
             return masks.float() * (2 * self.certainty - 1) + (1 - self.certainty)
         return masks / 255. if masks.dtype == torch.uint8 else masks
-
-    def rgb_image(self, image: Tensor, sample: DetDataSample, size: tuple[int, int]) -> Tensor:
-        """Undo padding and normalization: RGB in [0, 255], has shape (3, *size)."""
-        height, width = sample.img_shape[:2]
-        preprocessor = self.data_preprocessor  # type: ignore[attr-defined]
-        rgb = image[:, :height, :width].float()
-        if getattr(preprocessor, '_enable_normalize', False):
-            rgb = rgb * preprocessor.std + preprocessor.mean
-        if not getattr(preprocessor, '_channel_conversion', False):  # images are loaded as BGR
-            rgb = rgb.flip(0)
-        rgb = F.interpolate(rgb[None], size=size, mode='bilinear', align_corners=False, antialias=True)[0]
-        return rgb.clamp(0, 255)
 
 
 @MODELS.register_module()

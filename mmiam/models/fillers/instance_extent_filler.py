@@ -35,14 +35,14 @@ class InstanceExtentFiller(BaseModule):
         weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
             'relu_sum' or 'abs_sum'.
         hidden_channels (int): width of the pyramid.
-        num_stacks (int): stacks of encoder and decoder, which halve and double the size:
-            N is the image's side over 2 to this power. 2 as in the paper. 3 fills on a
-            grid of a quarter of the cells in half of the steps.
-        stride (int): the cue is pooled by this factor before the encoder and the map is
-            enlarged by it (bilinear) behind the decoder, so that N is the image's side over
-            ``stride`` times 2 to the power ``num_stacks``. 1 as in the paper. Our option,
-            because stacks at full size are most of the work, on a map that is smooth beside
-            the ConvCRF that follows (docs/experiments.md).
+        stride (int): N is the image's side over this, rounded up. 4 as in the paper. 8 fills on
+            a grid of a quarter of the cells in half of the steps.
+        num_stacks (int): stacks of encoder and decoder, each of which halves or doubles the
+            size; what they leave of ``stride``, a multiple of 2 to this power, is done by
+            pooling the cue before the encoder and enlarging the map (bilinear) behind the
+            decoder. 2, all of it, as in the paper. Our option, because stacks at full size are
+            most of the work, on a map that is smooth beside the ConvCRF that follows
+            (docs/experiments.md).
         context_channels (int): X, features of the image that the decoder reads beside
             the filled ones, predicted from the same levels as the filling weights. 0 as in
             the paper, whose decoder sees the filled cue alone. Our option, because a cue
@@ -70,8 +70,8 @@ class InstanceExtentFiller(BaseModule):
                  num_steps: int | None = None,
                  weight_norm: str = 'softmax',
                  hidden_channels: int = 256,
+                 stride: int = 4,
                  num_stacks: int = 2,
-                 stride: int = 1,
                  context_channels: int = 0,
                  center_bias: float = 2.,
                  loss_weight: float = 1.,
@@ -82,12 +82,14 @@ class InstanceExtentFiller(BaseModule):
         if len(in_channels) != len(in_indices):
             raise ValueError(f'filler: in_channels {tuple(in_channels)} and in_indices {tuple(in_indices)} '
                              'must name the same number of levels')
-        if not (isinstance(stride, int) and stride >= 1):
-            raise ValueError(f'filler: stride is a whole number from 1 on, got {stride!r}')
+        if not isinstance(stride, int) or stride < 1 or stride % 2**num_stacks:
+            raise ValueError(f'filler: stride is a multiple of {2**num_stacks}, by which {num_stacks} stacks make the '
+                             f'map smaller, got {stride!r}')
         self.in_indices = tuple(in_indices)
         self.kernel_size = kernel_size
         self.num_steps = num_steps
         self.stride = stride
+        self.pooling = stride // 2**num_stacks
         self.weight_norm = weight_norm
         self.loss_weight = loss_weight
         self.balance = balance
@@ -125,7 +127,7 @@ class InstanceExtentFiller(BaseModule):
         waited_for = self.training and any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in self.modules())
         if len(prms) == 0 and not waited_for:
             return prms
-        cues = F.avg_pool2d(prms[:, None], self.stride, ceil_mode=True) if self.stride > 1 else prms[:, None]
+        cues = F.avg_pool2d(prms[:, None], self.pooling, ceil_mode=True) if self.pooling > 1 else prms[:, None]
         cues = cues / cues.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny)
         encoded = self.encoder(cues)
         size = tuple(encoded.shape[-2:])
@@ -135,9 +137,9 @@ class InstanceExtentFiller(BaseModule):
             context = self.context(self.levels(feats), size).relu().float()
             filled = torch.cat([filled, context[image_index.to(context.device)]], dim=1)
         logits = self.decoder(filled)
-        if self.stride > 1:
-            logits = F.interpolate(logits, scale_factor=self.stride, mode='bilinear', align_corners=False)
-        # an image side that is no multiple of stride * 2^num_stacks was rounded up by the pooling
+        if self.pooling > 1:
+            logits = F.interpolate(logits, scale_factor=self.pooling, mode='bilinear', align_corners=False)
+        # an image side that is no multiple of the stride was rounded up by the pooling
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

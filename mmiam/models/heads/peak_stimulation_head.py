@@ -5,6 +5,8 @@ map, P peaks.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
@@ -13,6 +15,14 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmiam.ops import peak_stimulation
+
+
+def one_hot(labels: Sequence[Sequence[int]], num_classes: int) -> Tensor:
+    """Image-level labels of B images as the targets of a loss: float (B, C), 1 for present."""
+    targets = torch.zeros(len(labels), num_classes)
+    for row, present in zip(targets, labels):
+        row[list(present)] = 1
+    return targets
 
 
 @MODELS.register_module()
@@ -113,9 +123,7 @@ class PeakStimulationHead(BaseModule):
         if image_labels is None:
             wanted = scores >= self.class_thr
         else:
-            wanted = torch.zeros_like(scores, dtype=torch.bool)
-            for row, labels in zip(wanted, image_labels):
-                row[list(labels)] = True
+            wanted = one_hot(image_labels, scores.shape[1]).to(scores.device) > 0
         height = response.masked_fill(~peak_mask, -torch.inf).float()
         strongest = height.amax((2, 3), keepdim=True)
         # relative only among positive responses: a fraction of a negative maximum lies above it

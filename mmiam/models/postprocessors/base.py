@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.ops import mask_nms
+from mmiam.proposals import SegmentProposals
 
 
 class BasePostProcessor(BaseModule, metaclass=ABCMeta):
@@ -70,6 +71,22 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
         """Evidence for the class of each cue, in [0, 1], has shape (n, )."""
         logits = cues.class_scores if self.class_evidence == 'class' else cues.peak_scores
         return (logits / self.temperature).sigmoid()
+
+    @staticmethod
+    def proposals_of(sample: DetDataSample, size: tuple[int, int]) -> SegmentProposals:
+        """The segment proposals of a sample.
+
+        Raises:
+            ValueError: if there are none, or they are not of the image's size (H0, W0).
+        """
+        proposals, name = sample.get('segment_proposals'), sample.get('img_path', 'this image')
+        if proposals is None:
+            raise ValueError(f'{name}: this post-processor needs segment proposals, and the test pipeline loads none. '
+                             'Add dict(type="LoadSegmentProposals", proposal_root=...) to it')
+        if tuple(proposals.size) != size:
+            raise ValueError(f'{name}: proposals are {tuple(proposals.size)}, the image is {size} (height, width). At '
+                             'test time keep them at original size: no AlignSegmentProposals')
+        return proposals
 
     def finalize(self, cues: InstanceData, masks: Tensor, scores: Tensor) -> InstanceData:
         """Drop empty masks and duplicates, add boxes.

@@ -6,6 +6,7 @@ maps.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -136,25 +137,35 @@ class ProposalPseudoGTSampler:
         if self.self_selecting:
             if iams is None:
                 raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
-            return self._best_agreement(candidates, proposals, iams.detach().float())
+            tried = (torch.as_tensor(proposals.masks(options), device=iams.device) for options in candidates)
+            return PseudoGT(*most_agreeing(tried, iams.detach().float().sigmoid()))
         drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
         return PseudoGT(torch.as_tensor(proposals.masks(drawn), device=device))
-
-    @staticmethod
-    def _best_agreement(candidates: list[np.ndarray], proposals: SegmentProposals, iams: Tensor) -> PseudoGT:
-        """Of each map's candidates the one in best agreement with its logits (n, H, W)."""
-        masks, agreement = iams.new_zeros(iams.shape, dtype=torch.bool), iams.new_zeros(len(iams))
-        for i, (options, iam) in enumerate(zip(candidates, iams)):  # numbers of candidates differ
-            tried = torch.as_tensor(proposals.masks(options), device=iams.device)
-            values = soft_dice(iam.sigmoid().expand(tried.shape), tried)
-            best = values.argmax()
-            masks[i], agreement[i] = tried[best], values[best]
-        return PseudoGT(masks, agreement)
 
     def trusted(self, agreement: Tensor) -> Tensor:
         """Instances of a batch to train on: the ``trusted_fraction`` in best agreement, (n, ) -> (m, ) long, ascending.
         """
         return agreement.topk(math.ceil(self.trusted_fraction * len(agreement))).indices.sort().values
+
+
+def most_agreeing(options: Iterable[Tensor], probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of n maps in [0, 1] the one of its masks that agrees with it best, and how well.
+
+    Args:
+        options (Iterable[Tensor]): n stacks of masks, (k, H, W); the numbers of masks differ.
+        probabilities (Tensor): has shape (n, H, W).
+
+    Returns:
+        tuple[Tensor, Tensor]: masks (n, H, W), and their soft Dice coefficients, has shape (n, ).
+    """
+    chosen, agreement = [], []
+    for masks, probability in zip(options, probabilities):
+        values = soft_dice(probability.expand(masks.shape), masks)
+        chosen.append(masks[values.argmax()])
+        agreement.append(values.max())
+    if not chosen:
+        return probabilities.bool(), probabilities.new_zeros(0)
+    return torch.stack(chosen), torch.stack(agreement)
 
 
 def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:

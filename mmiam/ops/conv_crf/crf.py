@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmiam.ops.parallel import num_workers, run_parts
+from mmiam.ops.parallel import limit_of, num_workers, run_parts
 
-from .kernels import Cells, Messages, limit_of
+from .kernels import Cells, Messages
 
 MODES = ('reference', 'mean_field')
 # Pixels of all labels that are updated at a time, in whole instances: what the cache holds; on other devices, where
@@ -175,7 +175,7 @@ def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: Any
     num, planes = len(unary), form.planes(unary.size(1))
     scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
     labels = unary.new_empty(num, planes, *cells.cells)
-    share = max(1, limit_of(_PIXEL_VALUES, unary) // scores[0].numel())
+    share = max(1, limit_of(_PIXEL_VALUES, unary.device) // scores[0].numel())
     parts = [slice(i, i + share) for i in range(0, num, share)]
     for part in parts:
         phases = scores[part]

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmiam.ops.parallel import limit_of
+
 # Values of one strip of rows, all planes, to which messages are passed at a time. Our choice, the flat optimum measured
 # on one core and on two; on other devices, where starting an operation costs more, larger.
 _STRIP_VALUES = {'cpu': 400_000, 'other': 16_000_000}
@@ -118,7 +120,7 @@ class Messages:
         self.down, self.across = min(kernel_size // 2, h - 1), min(kernel_size // 2, w - 1)
         self.margin = (self.down + 1) * w
         self.center = sum(scales) if center else 0.
-        height = max(1, limit_of(_STRIP_VALUES, cells.counts) // (most_planes * w))
+        height = max(1, limit_of(_STRIP_VALUES, cells.counts.device) // (most_planes * w))
         self.strips = [(top, min(top + height, h)) for top in range(0, h, height)]
         self.kept: dict | None = None
 
@@ -140,7 +142,7 @@ class Messages:
         self.col_scales = inside * self.scales[1]
         self.col_kernels = (cols[there.clamp(0, w - 1)] - cols).square_().mul_(-.5).exp_().mul_(inside)
         self.col_kernels.mul_(self.scales[0])
-        if (self.down + 1) * (2 * self.across + 1) * h * w <= limit_of(_KEPT_VALUES, image):
+        if (self.down + 1) * (2 * self.across + 1) * h * w <= limit_of(_KEPT_VALUES, image.device):
             self.kept = {strip: list(self._kernels(strip)) for strip in self.strips}
 
     def __call__(self, planes: Tensor) -> Tensor:
@@ -182,7 +184,7 @@ class Messages:
         """
         (top, bottom), width, above = strip, self.size[1], self.margin // self.size[1]
         length = (bottom - top) * width
-        most = min(max(1, limit_of(_RUN_VALUES, self.colors) // length), 2 * self.across + 1)
+        most = min(max(1, limit_of(_RUN_VALUES, self.colors.device) // length), 2 * self.across + 1)
         scratch = self.colors.new_empty(len(self.colors) * most * (length + self.margin))
         for dy, dx, num in self._runs(most):
             shift, rows = dy * width + dx, dy + 1  # so many rows more above hold all i - shift
@@ -207,8 +209,3 @@ class Messages:
         for dy in range(len(self.row_kernels)):
             for dx in range(-self.across if dy else 1, self.across + 1, most):
                 yield dy, dx, min(most, self.across + 1 - dx)
-
-
-def limit_of(limits: dict[str, int], like: Tensor) -> int:
-    """The entry of ``limits`` for the device of a tensor."""
-    return limits['cpu' if like.device.type == 'cpu' else 'other']

@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from mmiam.ops.parallel import num_workers, run_parts
+from mmiam.ops.parallel import limit_of, num_workers, run_parts
 
 # Values an operation works on. Fewer: calling costs more than computing; more: the cache is left. Our choice, the
 # flat optimum at 112 x 112, measured on one core; on other devices, where starting an operation costs more, larger.
@@ -64,7 +64,7 @@ class _Layout:
 
     def blocks(self, num: int, planes: int, device: torch.device) -> list[tuple[slice, list[slice]]]:
         """Blocks of planes, each with blocks of instances: [(planes, [instances, ...]), ...]."""
-        maps = max(1, _BLOCK_VALUES['cpu' if device.type == 'cpu' else 'other'] // self.locations)
+        maps = max(1, limit_of(_BLOCK_VALUES, device) // self.locations)
         some = max(1, min(num, maps))
         step = max(1, min(-(-planes // num_workers(device)), maps // some))
         instances = [slice(i, i + some) for i in range(0, num, some)]
@@ -74,7 +74,7 @@ class _Layout:
         """Steps S from one kept step to the next."""
         planes, instances = blocks[0]
         values = planes.stop * instances[0].stop * self.length
-        steps = _HISTORY_VALUES['cpu' if device.type == 'cpu' else 'other'] // values
+        steps = limit_of(_HISTORY_VALUES, device) // values
         # no shorter than sqrt(N): a shorter stretch is a shorter history, but more steps would be kept than it saves
         stretches = math.ceil(self.num_steps / max(1, steps, math.isqrt(self.num_steps)))
         return math.ceil(self.num_steps / stretches)
