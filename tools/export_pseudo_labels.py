@@ -1,4 +1,4 @@
-"""Writes the masks that a model gives a weakly labelled data set as COCO json, for other methods to train on.
+"""Writes the masks that a model gives a weakly labeled data set as COCO json, for other methods to train on.
 
     python tools/export_pseudo_labels.py CONFIG CHECKPOINT --out pseudo.json
 
@@ -19,7 +19,7 @@ from mmiam.apis import init_model
 from mmiam.apis.inference import fit_classes
 from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.apis.part_files import PartFiles
-from mmiam.apis.pseudo_labels import LabelledImages, label_images, merge_parts, provenance
+from mmiam.apis.pseudo_labels import LabeledImages, label_images, merge_parts, provenance
 from mmiam.utils.jobs import take_shard, with_bar
 
 
@@ -36,19 +36,19 @@ def main(argv=None) -> int:
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg = given_config(args)
-    images = LabelledImages(cfg, args.split)
+    images = LabeledImages(cfg, args.split)
     indices = take_shard(list(range(len(images))), args.shard)
     info = provenance(args.config, cfg, args.checkpoint, split=args.split, min_score=args.min_score,
                       keep_best=args.keep_best)
     parts = PartFiles(args.out + '.parts', info, images.keys())
     open_indices = [index for index in indices if not parts.has(index)]
-    print(f'{len(indices) - len(open_indices)} of {len(indices)} images are labelled already')
+    print(f'{len(indices) - len(open_indices)} of {len(indices)} images are labeled already')
     if open_indices:
         model = init_model(cfg, args.checkpoint, device_name(args.device))
         if fit_classes(model, images.classes, args.checkpoint):
             print(f'{args.checkpoint} has the classes in another order; their scores were reordered to that of the '
                   f'data set, {images.classes}')
-        label_images(model, images, parts, with_bar(open_indices, len(open_indices), 'labelling'), args.min_score,
+        label_images(model, images, parts, with_bar(open_indices, len(open_indices), 'labeling'), args.min_score,
                      args.keep_best)
     failed = parts.failures()
     for index, error in failed.items():

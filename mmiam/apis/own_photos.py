@@ -15,13 +15,14 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
+from pooch import file_hash
 
 import mmiam.zoo as zoo
 from mmiam.datasets.tag_files import read_tags
 from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
 from mmiam.engine.runs import lock_work_dir
 from mmiam.proposals.generators import SelectiveMerging
-from mmiam.utils.files import atomic_write, sha256_of
+from mmiam.utils.files import atomic_write
 from mmiam.utils.images import read_image, write_picture
 from mmiam.utils.jobs import run_jobs, with_bar
 from mmiam.utils.rle import decode_masks
@@ -30,7 +31,7 @@ from .inference import init_model
 from .options import device_name
 from .part_files import PartFiles
 from .photos import draw_photo
-from .pseudo_labels import LabelledImages, label_images, merge_parts, provenance
+from .pseudo_labels import LabeledImages, label_images, merge_parts, provenance
 
 CONFIG = 'iam-plus_lite2_own'
 #: fewer pseudo masks teach the packaged filling module nothing that it would not lose elsewhere
@@ -110,8 +111,8 @@ def own_config(photos: str, tags: str, classes: tuple[str, ...], proposals: str)
 
 def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, device: str) -> dict:
     """Masks of the photos' tags: the content of the COCO file, after it and the pictures were written."""
-    images = LabelledImages(cfg)
-    parts = PartFiles(osp.join(work_dir, f'masks-{sha256_of(checkpoint)[:12]}'),
+    images = LabeledImages(cfg)
+    parts = PartFiles(osp.join(work_dir, f'masks-{file_hash(checkpoint)[:12]}'),
                       provenance(config, cfg, checkpoint, min_score=MIN_SCORE), images.keys())
     left = [index for index in range(len(images)) if not parts.has(index)]
     if left:

@@ -1,4 +1,4 @@
-"""Pseudo labels: masks of a weakly labelled data set as COCO json, for fully supervised methods to train on.
+"""Pseudo labels: masks of a weakly labeled data set as COCO json, for fully supervised methods to train on.
 
 Masks of an image are only of classes among its image-level labels. Legend: n instances of one image.
 """
@@ -17,10 +17,11 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from pooch import file_hash
 
 from mmiam.engine.cue_mining import inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.utils.files import file_stamp, is_number, sha256_of, write_json
+from mmiam.utils.files import file_stamp, is_number, write_json
 from mmiam.utils.images import check_sides
 from mmiam.utils.rle import check_rle
 from mmiam.version import __version__
@@ -33,7 +34,7 @@ from .part_files import PartFiles
 MASK_READERS = ('LoadVOCInstances', 'LoadAnnotations')
 
 
-class LabelledImages:
+class LabeledImages:
     """The images and image-level labels of ``<split>_dataloader``, through the pipeline of the test.
 
     Images without any label are left out, as in training, for they can have no mask. Data sets in others
@@ -117,7 +118,7 @@ def provenance(config: str, cfg: Config, checkpoint: str, **settings) -> dict:
     return dict(
         description='Instance masks predicted from image-level labels; not annotated by people',
         version=f'mmiam {__version__}', config=config, config_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        checkpoint=osp.basename(checkpoint), checkpoint_sha256=sha256_of(checkpoint), **settings)
+        checkpoint=osp.basename(checkpoint), checkpoint_sha256=file_hash(checkpoint), **settings)
 
 
 def consistent(instances: InstanceData, labels: Sequence[int], min_score: float, keep_best: bool = False) -> Sequence:
@@ -143,7 +144,7 @@ def consistent(instances: InstanceData, labels: Sequence[int], min_score: float,
     return order[keep[order]]
 
 
-def image_part(images: LabelledImages, index: int, sample: DetDataSample, min_score: float, keep_best: bool) -> dict:
+def image_part(images: LabeledImages, index: int, sample: DetDataSample, min_score: float, keep_best: bool) -> dict:
     """COCO entries of one image but for its id: ``image`` (with ``category_ids``, its labels) and ``annotations``."""
     sample.pred_instances = sample.pred_instances[
         consistent(sample.pred_instances, images.labels[index], min_score, keep_best)]
@@ -154,13 +155,13 @@ def image_part(images: LabelledImages, index: int, sample: DetDataSample, min_sc
     return dict(image=image, annotations=results.content['annotations'])
 
 
-def label_images(model: torch.nn.Module, images: LabelledImages, parts: PartFiles, indices: Iterable[int],
+def label_images(model: torch.nn.Module, images: LabeledImages, parts: PartFiles, indices: Iterable[int],
                  min_score: float = 0., keep_best: bool = False) -> None:
     """Predict images and write their parts; of one that fails the error is recorded, and the rest goes on.
 
     Args:
         model (nn.Module): of :func:`init_model`.
-        images (LabelledImages): what is labelled.
+        images (LabeledImages): what is labeled.
         parts (PartFiles): what is there is not made again.
         indices (Iterable[int]): the images of this process.
         min_score, keep_best: see :func:`consistent`.
@@ -186,7 +187,7 @@ def label_images(model: torch.nn.Module, images: LabelledImages, parts: PartFile
             parts.write(index, part)
 
 
-def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
+def merge_parts(parts: PartFiles, images: LabeledImages, path: str) -> dict:
     """Put the parts together as one COCO file, written safely; images that failed are listed in its ``info``.
 
     Returns:
@@ -197,7 +198,7 @@ def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
     """
     missing, failed = parts.missing(), parts.failures()
     if missing:
-        raise ValueError(f'{len(missing)} of {len(images.names)} images are not labelled yet')
+        raise ValueError(f'{len(missing)} of {len(images.names)} images are not labeled yet')
     if failed and len(failed) == len(images.names):
         raise ValueError(f'every image failed, nothing is written; {images.names[0]}: {failed[0]}')
     info = dict(parts.info, num_images=len(images.names) - len(failed),
@@ -223,7 +224,7 @@ def merge_parts(parts: PartFiles, images: LabelledImages, path: str) -> dict:
     return content
 
 
-def _check_part(part: Mapping, images: LabelledImages, index: int) -> None:
+def _check_part(part: Mapping, images: LabeledImages, index: int) -> None:
     """Raise unless a part holds the COCO entries of this image, with masks of its size."""
     image, annotations = part['image'], part['annotations']
     tags = [images.category_ids[label] for label in images.labels[index]]

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from mmengine.logging import print_log
+from pooch import file_hash
 
-from mmiam.utils.files import read_json, read_text, sha256_of
+from mmiam.utils.files import read_json, read_text
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images
 
 from .image_labels import is_file_name
@@ -107,7 +108,7 @@ def _one_of_equal_files(images: list[TaggedImage], root: str) -> list[TaggedImag
     first: dict[str, TaggedImage] = {}
     kept, merged = [], []
     for image, size in zip(images, sizes):
-        key = sha256_of(os.path.join(root, image.name)) if size in shared else image.name
+        key = file_hash(os.path.join(root, image.name)) if size in shared else image.name
         other = first.setdefault(key, image)
         if image.tags[0] in other.tags:
             kept.append(image)

@@ -1,4 +1,4 @@
-"""Localisation on PASCAL VOC: images of a single object, and its box. For evaluation only."""
+"""Localization on PASCAL VOC: images of a single object, and its box. For evaluation only."""
 from __future__ import annotations
 
 from xml.etree import ElementTree

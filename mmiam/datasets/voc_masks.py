@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from mmiam.utils.images import read_indices
-from mmiam.utils.rle import encode_masks
+from mmiam.utils.rle import encode_masks, rle_box
 
 VOID = 255
 
@@ -56,8 +56,8 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
         if value in labels:
             mask = np.zeros(objects.shape, bool)
             mask[window] = inside
-            instances.append(dict(bbox=mask_box(mask), bbox_label=labels[value], mask=encode_masks(mask[None])[0],
-                                  ignore_flag=0))
+            rle, = encode_masks(mask[None])
+            instances.append(dict(bbox=rle_box(rle), bbox_label=labels[value], mask=rle, ignore_flag=0))
     return instances, encode_masks(void[None])[0] if void.any() else None
 
 
@@ -93,9 +93,3 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
         return voc_instances(masks[0], masks[1], labels)
     except ValueError as error:
         raise ValueError(f'{instance_path} (with {semantic_path}): {error}') from error
-
-
-def mask_box(mask: np.ndarray) -> list[float]:
-    """Tight box of a non-empty boolean mask (H, W): [x1, y1, x2, y2], x2 and y2 exclusive."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]

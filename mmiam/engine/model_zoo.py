@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from pooch import file_hash
 
 from mmiam.utils.download import fetch
-from mmiam.utils.files import atomic_write, sha256_of
+from mmiam.utils.files import atomic_write
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -94,7 +95,7 @@ def _packaged(relative: str, sha256: str, folder: str | Path | None) -> str:
     path = _inside(_PACKAGE.parent, relative, Path('model-index.yml'))
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing: install mmiam again')
-    if sha256_of(path) != sha256.lower():
+    if file_hash(path) != sha256.lower():
         raise ValueError(f'{path} has another sha256 than the model index states: install mmiam again')
     if folder is None:
         return str(path)

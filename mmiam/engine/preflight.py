@@ -5,6 +5,7 @@ import os.path as osp
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -81,8 +82,8 @@ def latest_checkpoint(work_dir: str) -> str | None:
     Raises:
         ValueError: if there are checkpoints and none is whole.
     """
-    names = sorted((name for name in (osp.basename(path) for path in _glob(work_dir))),
-                   key=lambda name: (int(re.findall(r'\d+', name)[-1]), name), reverse=True)
+    names = [path.name for path in Path(work_dir).glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
+    names.sort(key=lambda name: (int(re.findall(r'\d+', name)[-1]), name), reverse=True)
     last = osp.join(work_dir, 'last_checkpoint')
     if osp.isfile(last):
         with open(last, encoding='utf-8', errors='replace') as file:
@@ -102,12 +103,6 @@ def latest_checkpoint(work_dir: str) -> str | None:
         raise ValueError(f'no checkpoint in {work_dir} is whole: {broken[0]}. Start again without --resume, in another '
                          '--work-dir')
     return None
-
-
-def _glob(work_dir: str) -> list[str]:
-    import glob
-    return [path for path in glob.glob(osp.join(glob.escape(work_dir), '*.pth'))
-            if re.fullmatch(r'(epoch|iter)_\d+\.pth', osp.basename(path))]
 
 
 def check_own_initializers(model: torch.nn.Module) -> None:

@@ -13,19 +13,15 @@ from pathlib import Path
 import pooch
 import requests
 
-from .files import sha256_of
-
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+\-]*')
 _ATTEMPTS = 3  # a transfer that breaks off is begun again this often within one call
 _TIMEOUT = 30.  # seconds without a byte
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$MMIAM_CACHE``, else ``$XDG_CACHE_HOME/mmiam``, else ``~/.cache/mmiam``."""
-    given = os.environ.get('MMIAM_CACHE')
-    if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'mmiam'
+    """Where downloads are kept: ``$MMIAM_CACHE``, else the system's place: ``$XDG_CACHE_HOME/mmiam``, as a rule
+    ``~/.cache/mmiam``, on Linux."""
+    return Path(os.environ.get('MMIAM_CACHE') or pooch.os_cache('mmiam')).expanduser()
 
 
 def file_name(url: str) -> str:
@@ -75,11 +71,11 @@ def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None,
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
     with _locked(folder / f'{name}.lock'):
-        if not (target.is_file() and sha256_of(target).startswith(expected)):
+        if not (target.is_file() and pooch.file_hash(target).startswith(expected)):
             with tempfile.TemporaryDirectory(prefix=f'.{name}.', dir=folder) as inner:
                 part = Path(inner) / name
                 _transfer(url, part, progress)
-                found = sha256_of(part)
+                found = pooch.file_hash(part)
                 if not found.startswith(expected):
                     raise ValueError(f'{url} has the sha256 {found}, expected {expected}: the file was altered or the '
                                      'transfer was damaged. It was removed; try again, and do not use it if this '

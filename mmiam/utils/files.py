@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import io
 import json
 import math
@@ -104,15 +103,6 @@ def naming(path: str | Path, what: str = '') -> Iterator[None]:
             raise
         cause = f'no key {error.args[0]!r}' if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise ValueError(f'{path}: {what}{cause}') from error
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def file_stamp(path: str | Path) -> tuple[int, int] | None:

@@ -86,7 +86,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 
 def check_image_file(path: str | Path) -> tuple[int, int]:
-    """Size of an image file that is whole; OpenCV decodes a truncated JPEG without an error, its rest grey.
+    """Size of an image file that is whole; OpenCV decodes a truncated JPEG without an error, its rest gray.
 
     A JPEG or PNG whose end marker is in its last bytes passes at once; any other is decoded by Pillow, so that a file
     with appended data is not refused.
@@ -110,7 +110,7 @@ def check_image_file(path: str | Path) -> tuple[int, int]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Pixels of an image file that is whole: RGB, uint8 (H, W, 3); grey, alpha and 16 bits become that.
+    """Pixels of an image file that is whole: RGB, uint8 (H, W, 3); gray, alpha and 16 bits become that.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`check_image_file` does.
@@ -128,7 +128,7 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Values of a picture as they are stored: (H, W) indices or grey levels, or (H, W, channels).
+    """Values of a picture as they are stored: (H, W) indices or gray levels, or (H, W, channels).
 
     Args:
         path (str | Path): Any format that Pillow reads.
@@ -142,21 +142,21 @@ def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
         return np.array(ImageOps.exif_transpose(image))
 
 
-def read_grey(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Grey levels of a picture of 8 bits, uint8 (H, W); color becomes grey.
+def read_gray(path: str | Path, what: str = 'mask') -> np.ndarray:
+    """Gray levels of a picture of 8 bits, uint8 (H, W); color becomes gray.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file has more than 8 bits a channel.
     """
     with _opened(path, what, 'restore it') as image:
         if image.mode.startswith(('I', 'F')):
-            raise ValueError(f'{what} {path} has more than 8 bits a pixel (mode {image.mode}); save it as a grey '
+            raise ValueError(f'{what} {path} has more than 8 bits a pixel (mode {image.mode}); save it as a gray '
                              'picture of 8 bits')
         return np.array(ImageOps.exif_transpose(image).convert('L'))
 
 
 def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Indices of a palette or grey picture, (H, W): uint8, or uint16 where the file has more than 8 bits a pixel.
+    """Indices of a palette or gray picture, (H, W): uint8, or uint16 where the file has more than 8 bits a pixel.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file holds colors and not indices, or
@@ -164,7 +164,7 @@ def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
     """
     indices = read_pixels(path, what)
     if indices.ndim != 2 or indices.dtype.kind not in 'bui':
-        raise ValueError(f'{what} {path} holds colors, not indices; save it as a palette PNG (mode P), or as a grey '
+        raise ValueError(f'{what} {path} holds colors, not indices; save it as a palette PNG (mode P), or as a gray '
                          'PNG of 16 bits')
     if indices.dtype.itemsize == 1:
         return indices.astype(np.uint8)

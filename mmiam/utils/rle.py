@@ -1,6 +1,6 @@
 """COCO run-length encodings of binary masks, by pycocotools.
 
-Shapes: n masks of H x W pixels. An RLE is ``{'size': [H, W], 'counts': str}`` (column-major, compressed),
+Legend: n masks of H x W pixels. An RLE is ``{'size': [H, W], 'counts': str}`` (column-major, compressed),
 the form that mmdet's CocoMetric and json files take.
 """
 from __future__ import annotations
@@ -124,6 +124,12 @@ def rle_areas(rles: list[dict]) -> np.ndarray:
     if not rles:
         return np.zeros(0)
     return np.asarray(coco_mask.area([byte_rle(r) for r in rles]), dtype=np.float64)
+
+
+def rle_box(rle: dict) -> list[float]:
+    """Tight box of an RLE that is not empty, (x1, y1, x2, y2) in pixels, x2 and y2 exclusive."""
+    x, y, width, height = coco_mask.toBbox(byte_rle(rle)).tolist()
+    return [x, y, x + width, y + height]
 
 
 def rle_iou(first: list[dict], second: list[dict]) -> np.ndarray:

@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from PIL import Image
 
 from mmiam.apis.part_files import PartFiles
-from mmiam.apis.pseudo_labels import LabelledImages, consistent, image_part, merge_parts, provenance
+from mmiam.apis.pseudo_labels import LabeledImages, consistent, image_part, merge_parts, provenance
 from mmiam.utils.rle import decode_masks
 
 SCORES = torch.tensor([0.2, 0.9, 0.6, 0.4, 0.3])
@@ -60,7 +60,7 @@ def test_merge(tmp_path):
     both, path = images(('a.jpg', 'b.jpg'), (9000, 9007)), str(tmp_path / 'out.json')
     parts = PartFiles(str(tmp_path / 'parts'), dict(version='x'), both.names)
     parts.write(1, image_part(both, 1, sample(), 0., False))
-    with pytest.raises(ValueError, match='1 of 2 images are not labelled yet'):
+    with pytest.raises(ValueError, match='1 of 2 images are not labeled yet'):
         merge_parts(parts, both, path)
     assert not (tmp_path / 'out.json').exists()
     parts.write(0, image_part(both, 0, sample(), 0.5, False))
@@ -124,7 +124,7 @@ def photos(tmp_path):
 
 
 def labelled(dataset):
-    return LabelledImages(Config(dict(train_dataloader=dict(dataset=dataset),
+    return LabeledImages(Config(dict(train_dataloader=dict(dataset=dataset),
                                       test_dataloader=dict(dataset=dict(pipeline=[])))))
 
 

@@ -53,7 +53,7 @@ def test_images_have_three_channels(shape):
 
 @pytest.mark.parametrize('shape', [(2, 3, 4), (2, 3, 2), (2, 3, 3, 1)])
 def test_other_channels_are_refused(shape):
-    with pytest.raises(ValueError, match='grey .*take alpha'):
+    with pytest.raises(ValueError, match='gray .*take alpha'):
         pack(dict(img=np.zeros(shape, np.uint8)))
 
 

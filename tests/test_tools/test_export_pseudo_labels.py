@@ -60,7 +60,7 @@ def test_shards_and_a_second_run(export, tmp_path, capsys, monkeypatch):
     parts = sorted(path for path in (tmp_path / 'out.json.parts').glob('*.json') if path.name != 'info.json')
     times = [path.stat().st_mtime_ns for path in parts]
     parts[1].unlink()
-    assert export() == 0 and '2 of 3 images are labelled already' in capsys.readouterr().out
+    assert export() == 0 and '2 of 3 images are labeled already' in capsys.readouterr().out
     again = [path.stat().st_mtime_ns for path in parts]
     assert again[0] == times[0] and again[2] == times[2] and again[1] != times[1]
     assert (tmp_path / 'out.json').read_bytes() == (tmp_path / 'whole.json').read_bytes()
@@ -87,12 +87,12 @@ def test_one_broken_image_does_not_cost_the_others(export, tmp_path, capsys):
     entry, = content['info']['failed']
     assert entry['file_name'] == 't1.jpg' and 't1.jpg' in entry['error']
     image.write_bytes(whole)  # mended: it alone is labelled
-    assert export() == 0 and '2 of 3 images are labelled already' in capsys.readouterr().out
+    assert export() == 0 and '2 of 3 images are labeled already' in capsys.readouterr().out
     assert 'failed' not in json.loads((tmp_path / 'out.json').read_text())['info']
     names = image.parents[1] / 'ImageSets/Segmentation/train.txt'
     names.write_text('t0\nt2\n')  # taken out: the rest is kept
     image.write_bytes(whole[:200])
-    assert export() == 0 and '2 of 2 images are labelled already' in capsys.readouterr().out
+    assert export() == 0 and '2 of 2 images are labeled already' in capsys.readouterr().out
 
 
 def test_whatever_the_model_raises_on_one_image(export, monkeypatch, tmp_path, capsys):

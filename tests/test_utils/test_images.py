@@ -13,7 +13,7 @@ from mmiam.utils.images import (
     check_image_file,
     image_size,
     list_images,
-    read_grey,
+    read_gray,
     read_image,
     read_indices,
 )
@@ -88,7 +88,7 @@ def test_the_limit_on_pixels_is_ours_and_stated(tmp_path, monkeypatch):
     assert image_size(path) == (14000, 14000) and Image.MAX_IMAGE_PIXELS < 10**8
     path.write_bytes(png(20000, 20000))
     tracemalloc.start()
-    for read in (image_size, check_image_file, read_image, read_grey, read_indices):
+    for read in (image_size, check_image_file, read_image, read_gray, read_indices):
         with pytest.raises(ValueError, match=f'a.png has 20000 x 20000 pixels.* more than {MAX_PIXELS} .*smaller'):
             read(path)
     assert tracemalloc.get_traced_memory()[1] < 10**7
@@ -108,7 +108,7 @@ def test_indices_of_16_bits(tmp_path):
     with pytest.raises(ValueError, match='c.png holds colors, not indices'):
         read_indices(tmp_path / 'c.png')
     with pytest.raises(ValueError, match='a.png has more than 8 bits'):
-        read_grey(tmp_path / 'a.png')
+        read_gray(tmp_path / 'a.png')
 
 
 def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, monkeypatch):

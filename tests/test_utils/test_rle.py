@@ -11,6 +11,7 @@ from mmiam.utils.rle import (
     encode_masks,
     remove_region,
     rle_areas,
+    rle_box,
     rle_iou,
     run_lengths,
 )
@@ -82,3 +83,9 @@ def test_counts_that_are_none(counts, message):
 def test_runs_that_do_not_cover_the_image(runs):
     with pytest.raises(ValueError, match='the image has 12'):
         check_runs(np.array(runs, np.int64), (3, 4))
+
+
+def test_box_by_hand():
+    mask = np.zeros((1, 5, 6), bool)
+    mask[0, 1, 2] = mask[0, 3, 4] = True
+    assert rle_box(encode_masks(mask)[0]) == [2, 1, 5, 4]

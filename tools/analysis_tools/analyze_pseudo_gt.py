@@ -202,7 +202,7 @@ def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: S
     tallies = {name: {s: Tally() for s in settings if s.proposals == name} for name in roots}
     bounds, pictures, used = dict.fromkeys(roots, 0.), [], 0
     drawn = evenly_spread(len(chosen), sheet_rows if sheet else 0)
-    for position, index in enumerate(track(chosen, 'analysing', transient=True)):
+    for position, index in enumerate(track(chosen, 'analyzing', transient=True)):
         packed = dataset[index]
         sample = packed['data_samples']
         truth = read_truth(sample)

@@ -4,7 +4,7 @@
     sod-env/bin/python tools/analysis_tools/compare_saliency_metric.py --random 200
     sod-env/bin/python tools/analysis_tools/compare_saliency_metric.py --maps MAPS --masks MASKS
 
-The first form compares on random maps and masks, of awkward kinds too (constant maps, empty and full masks, few grey
+The first form compares on random maps and masks, of awkward kinds too (constant maps, empty and full masks, few gray
 levels). The second one reads maps (``save_dir`` of SaliencyMetric) and masks of the same names; masks are foreground
 above 128. Figures are printed and the exit status is 1 if any differs by more than ``--tolerance``.
 
@@ -55,7 +55,7 @@ def random_cases(number: int, seed: int = 0) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def file_cases(maps: Path, masks: Path, index_masks: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Maps (PNG, grey) with the masks of the same names.
+    """Maps (PNG, gray) with the masks of the same names.
 
     Raises:
         FileNotFoundError: naming the folder without maps, or the mask that is missing.
@@ -68,8 +68,8 @@ def file_cases(maps: Path, masks: Path, index_masks: bool) -> Iterator[tuple[np.
         if not mask.is_file():
             raise FileNotFoundError(f'{mask} does not exist (mask of {path})')
         with Image.open(path) as saliency, Image.open(mask) as truth:
-            grey = np.array(truth if index_masks else truth.convert('L'))
-            yield np.array(saliency.convert('L')) / 255, (grey % 255 != 0) if index_masks else grey > 128
+            gray = np.array(truth if index_masks else truth.convert('L'))
+            yield np.array(saliency.convert('L')) / 255, (gray % 255 != 0) if index_masks else gray > 128
 
 
 def compare(cases: Iterator[tuple[np.ndarray, np.ndarray]], toolbox, own) -> tuple[dict, dict, float, int]:

@@ -1,6 +1,6 @@
 """The usual ways of computing the operators, with which ``benchmark.py ops`` compares the package's own.
 
-Legend of shapes: I instances, C channels, L labels, H x W locations or pixels, h x w cells, T = r * r taps, K the
+Legend: I instances, C channels, L labels, H x W locations or pixels, h x w cells, T = r * r taps, K the
 window's side, P peaks or proposals, n maps.
 """
 from __future__ import annotations

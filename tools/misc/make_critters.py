@@ -179,11 +179,10 @@ def sample_body(rng):
 
 @dataclass
 class Sprite:
-    """An animal on its own canvas (h, w): colors, silhouette with and without the class's own parts, head and zone."""
+    """An animal on its own canvas (h, w): colors, silhouette with and without the class's own parts, head zone."""
     color: np.ndarray
     mask: np.ndarray
     body: np.ndarray
-    head: np.ndarray
     zone: np.ndarray
     offset: tuple = (0, 0)
 
@@ -226,15 +225,14 @@ def draw_animal(rng, head_rng, name, length, avoid):
     depth = np.where(near < 0, -near, -far)
     tone = .8 + .2 * np.sqrt(np.clip(depth / .22, 0, 1)) + .14 * np.clip(light * x - y, -1, 1)
     color = coat(rng, x, y, unit, base) * (tone * np.where(near < 0, 1., .82))[..., None]
-    mask, painted = body.copy(), face < 0
+    mask = body.copy()
     for *shape, paint, inside in HEADS[name]:
         distance = capsule(head_x, head_y, *shape)
         where = (distance < 0) & zone & ((face < 0) if inside else True)
         rim = .75 + .25 * np.sqrt(np.clip(-distance[where] / .25, 0, 1))
         color[where] = np.clip(np.array(paint) + head_rng.normal(0, 7, 3), 5, 250) * rim[:, None]
         mask |= where
-        painted |= where
-    return Sprite(color, mask, body, painted, zone)
+    return Sprite(color, mask, body, zone)
 
 
 def place(rng, sprite, others, side):
@@ -262,13 +260,12 @@ class Scene:
     """An RGB image (S, S, 3) uint8 and its ground truth.
 
     Attributes: ``instances`` (S, S) uint8, 0 background, i + 1 the i-th animal; ``labels``, an index into CLASSES each;
-    ``zones`` (n, S, S) bool, where an animal's class may show; ``heads`` (n, S, S) bool, visible pixels of the heads.
+    ``zones`` (n, S, S) bool, where an animal's class may show.
     """
     image: np.ndarray
     instances: np.ndarray
     labels: tuple
     zones: np.ndarray
-    heads: np.ndarray
 
 
 def render_scene(seed, size=128, labels=None):
@@ -298,8 +295,7 @@ def render_scene(seed, size=128, labels=None):
     def shrink(array):  # the mean over the subpixels of each pixel
         return cv2.resize(array.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
 
-    owner, head = np.zeros((side, side), np.uint8), np.zeros((side, side), bool)
-    zones = np.zeros((len(sprites), side, side), bool)
+    owner, zones = np.zeros((side, side), np.uint8), np.zeros((len(sprites), side, side), bool)
     for index, sprite in reversed(list(enumerate(sprites))):  # from back to front
         inside, part = sprite.spans(side)
         mask = sprite.mask[part]
@@ -307,16 +303,14 @@ def render_scene(seed, size=128, labels=None):
         image[inside] *= (1 - .2 * shadow)[..., None]
         image[inside][mask] = sprite.color[part][mask]
         owner[inside][mask] = index + 1
-        head[inside][mask] = sprite.head[part][mask]
         zones[index][inside] = sprite.zone[part]
     # a final pixel belongs to the layer that has most of its subpixels
     shares = np.stack([shrink(owner == index) for index in range(len(sprites) + 1)])
     instances = shares.argmax(0).astype(np.uint8)
-    heads = np.stack([(instances == i) & (shrink(head & (owner == i)) * 2 > shares[i]) for i in range(1, len(shares))])
     light = .82 + .36 * noise(ground, (size, size), .6 * size)
     small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) * light[..., None]
     small = np.clip(np.round(small + ground.normal(0, 3, small.shape)), 0, 255).astype(np.uint8)
-    return Scene(small, instances, tuple(kept), np.stack([shrink(zone) > 0 for zone in zones]), heads)
+    return Scene(small, instances, tuple(kept), np.stack([shrink(zone) > 0 for zone in zones]))
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

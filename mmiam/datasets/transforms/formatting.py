@@ -52,7 +52,7 @@ class PackWeakInputs(PlainTransform):
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
-    """Contiguous tensor (3, H, W) of an image (H, W, 3), or of a grey one, (H, W) or (H, W, 1), of the same type.
+    """Contiguous tensor (3, H, W) of an image (H, W, 3), or of a gray one, (H, W) or (H, W, 1), of the same type.
 
     Raises:
         ValueError: for another number of channels, or values that are not 0 to 255: other whole numbers than uint8 (of
@@ -66,6 +66,6 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
         warnings.warn(f'the highest value of an image is {image.max():.3g}; if its values are from 0 to 1, multiply '
                       'them by 255', stacklevel=2)
     if image.ndim != 3 or image.shape[2] not in (1, 3):
-        raise ValueError(f'an image must be (H, W, 3), or grey (H, W) or (H, W, 1), got {image.shape}; take alpha and '
+        raise ValueError(f'an image must be (H, W, 3), or gray (H, W) or (H, W, 1), got {image.shape}; take alpha and '
                          'other channels off')
     return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)).transpose(2, 0, 1)))

@@ -10,7 +10,7 @@ from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.utils.images import to_numpy
-from mmiam.utils.rle import encode_masks, text_rle
+from mmiam.utils.rle import encode_masks, rle_box, text_rle
 
 from ..dump import save_dump
 from ..functional.records import class_table, evaluate_records, ground_truth_part
@@ -119,16 +119,6 @@ def prediction_part(predictions: Mapping, size: tuple[int, int], field: str) -> 
     if any(list(rle['size']) != list(size) for rle in rles):
         raise ValueError(f"{field} has masks of {rles[0]['size']} pixels, the original image has "
                          f'{list(size)}; predictions must be at original size')
-    if 'bboxes' in predictions:
-        boxes = to_numpy(predictions['bboxes']).tolist()
-    else:
-        boxes = [_rle_box(rle) for rle in rles]
+    boxes = to_numpy(predictions['bboxes']).tolist() if 'bboxes' in predictions else list(map(rle_box, rles))
     return dict(labels=labels.astype(int).tolist(), scores=scores.astype(float).tolist(),
                 masks=[rle['counts'] for rle in rles], bboxes=boxes)
-
-
-def _rle_box(rle: dict) -> list[float]:
-    """Tight box xyxy of an RLE."""
-    from pycocotools import mask as coco_mask
-    x, y, width, height = coco_mask.toBbox(rle).tolist()
-    return [x, y, x + width, y + height]

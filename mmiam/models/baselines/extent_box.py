@@ -28,16 +28,15 @@ class ExtentBox(BasePostProcessor):
         region (str): ``'all'`` pixels above it, or the ``'largest'`` connected component (8 neighbors) alone.
         classifier (dict, optional): :class:`FrozenClassifier` that says the class from the whole image; None keeps the
             cue's label.
-        class_evidence, temperature: of the score, see :class:`BasePostProcessor`.
+        others: of the score, see :class:`BasePostProcessor`.
 
     An image has one box at most, that of the cue with the highest peak (our choice, for localization asks for one).
     Predictions have ``score_maps`` (m, h', w') besides, for the threshold sweep of :class:`LocalizationMetric`.
     """
 
     def __init__(self, map_key: str = 'iams', activation: str = 'sigmoid', region: str = 'all',
-                 classifier: dict | None = None, class_evidence: str = 'class', temperature: float = 1.,
-                 init_cfg=None) -> None:
-        super().__init__(class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
+                 classifier: dict | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
         if activation not in ('sigmoid', 'relu'):
             raise ValueError(f'activation must be "sigmoid" or "relu", got {activation!r}')
         if region not in ('all', 'largest'):

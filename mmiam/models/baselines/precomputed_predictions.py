@@ -11,6 +11,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmiam.models.detectors.iam_net import merge_known
+
 
 @MODELS.register_module()
 class PrecomputedPredictions(BaseDetector):
@@ -29,8 +31,9 @@ class PrecomputedPredictions(BaseDetector):
     def __init__(self, post_processor, test_cfg=None, data_preprocessor=None, init_cfg=None):
         super().__init__(data_preprocessor, init_cfg)
         self.post_processor = MODELS.build(post_processor)
+        test_cfg = merge_known(dict(baselines={}), test_cfg, 'PrecomputedPredictions: test_cfg')
         self.baselines = torch.nn.ModuleDict(
-            {name: MODELS.build(config) for name, config in dict(test_cfg or {}).get('baselines', {}).items()})
+            {name: MODELS.build(config) for name, config in test_cfg['baselines'].items()})
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Sets ``pred_instances``.

@@ -57,10 +57,9 @@ class ProposalRetrieval(BasePostProcessor):
         self.score = score
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        size = tuple(image.shape[-2:])
-        proposals = self.proposals_of(data_sample, size).first(self.max_proposals)
+        proposals = self.proposals_of(data_sample, tuple(image.shape[-2:])).first(self.max_proposals)
         if len(cues) == 0 or len(proposals) == 0:
-            return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
+            return self.no_instances(cues, image)
         values, mass = self.retrieval_values(cues, proposals)
         best_value, best = values.max(1)
         found = best_value.isfinite().nonzero().flatten()

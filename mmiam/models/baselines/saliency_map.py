@@ -34,13 +34,12 @@ class SaliencyMap(BasePostProcessor):
         activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
         by_score (bool): Multiply the map of each instance by the probability of its class before the maximum is taken,
             so that a doubtful instance is less salient than a sure one. Not in the paper; defaults to False.
-        class_evidence, temperature: of that probability, see :class:`BasePostProcessor`.
+        others: of that probability, see :class:`BasePostProcessor`.
     """
 
     def __init__(self, map_key: str = 'iams', field: str = 'pred_saliency', activation: str = 'relu',
-                 by_score: bool = False, class_evidence: str = 'class', temperature: float = 1.,
-                 init_cfg=None):
-        super().__init__(class_evidence=class_evidence, temperature=temperature, init_cfg=init_cfg)
+                 by_score: bool = False, **kwargs):
+        super().__init__(**kwargs)
         logits = map_key in ('iams', 'cams')
         if activation not in ACTIVATIONS or (activation == 'sigmoid' and not logits):
             raise ValueError(f'activation must be one of {ACTIVATIONS}, and "relu" for what are no logits; got '
@@ -65,7 +64,7 @@ class SaliencyMap(BasePostProcessor):
         maps = self.resize_maps(cues.get(self.map_key), size)
         weights = self.class_probability(cues).to(maps) if self.by_score else None
         data_sample.set_field(merge_saliency(maps, self.normalize, self.activation, weights), self.field)
-        return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
+        return self.no_instances(cues, image)
 
 
 def merge_saliency(maps: Tensor, normalize: bool = False, activation: str = 'relu',

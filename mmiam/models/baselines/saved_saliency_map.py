@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.utils.images import read_grey
+from mmiam.utils.images import read_gray
 
 
 @MODELS.register_module()
@@ -40,9 +40,9 @@ class SavedSaliencyMap(BasePostProcessor):
                 image.
         """
         path, size = osp.join(self.folder, f'{data_sample.img_id}{self.suffix}'), tuple(image.shape[-2:])
-        gray = read_grey(path, 'saliency map')
+        gray = read_gray(path, 'saliency map')
         if gray.shape != size:
             raise ValueError(f'saliency map {path} has {gray.shape} pixels, its image {size}; take maps of '
                              'the original size, or of this data set')
         data_sample.set_field(torch.from_numpy(gray).to(image) / 255, self.field)
-        return self.finalize(cues[:0], image.new_zeros((0, *size), dtype=torch.bool), image.new_zeros(0))
+        return self.no_instances(cues, image)

@@ -19,7 +19,7 @@ from .classifier_weights import load_classifier
 
 @MODELS.register_module()
 class FrozenClassifier(BaseModule):
-    """Backbone and head with their own normalisation and weights; always in eval mode, without gradients.
+    """Backbone and head with their own normalization and weights; always in eval mode, without gradients.
 
     Its weights are read from ``checkpoint`` at the first image, or before training begins; those in a checkpoint of
     the model around it, if there are any, come before them.
@@ -29,7 +29,7 @@ class FrozenClassifier(BaseModule):
         head (dict): :class:`PeakStimulationHead` for a classifier trained with peak stimulation,
             :class:`SoftmaxHead` for one trained on pooled features (ImageNet).
         checkpoint (str, optional): file of weights, see :func:`load_classifier`.
-        mean, std (Sequence[float]): normalisation of RGB in [0, 255] that the weights were trained with. The defaults
+        mean, std (Sequence[float]): normalization of RGB in [0, 255] that the weights were trained with. The defaults
             are torchvision's; a MobileNetV2 that takes [-1, 1] has 127.5 for both.
         input_size (tuple[int, int], optional): (H, W) to which :meth:`classify` brings an image. None leaves it.
     """
@@ -87,7 +87,7 @@ class FrozenClassifier(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of normalised images."""
+        """Feature maps of normalized images."""
         self.load()
         return self.backbone(inputs)
 

@@ -28,7 +28,7 @@ def merge_known(defaults: dict, given: dict | None, name: str) -> dict:
     """``defaults`` overridden by ``given``, whose keys must be among them."""
     unknown = sorted(set(given or {}) - set(defaults))
     if unknown:
-        raise ValueError(f'IAMNet: {name} has no {unknown[0]!r}; its keys are {", ".join(defaults)}')
+        raise ValueError(f'{name} has no {unknown[0]!r}; its keys are {", ".join(defaults)}')
     return {**defaults, **(given or {})}
 
 
@@ -69,8 +69,8 @@ class IAMNet(BaseDetector):
         self.sampler = TASK_UTILS.build(sampler) if sampler else None
         self.post_processor = MODELS.build(post_processor) if post_processor else None
         self.cue = MODELS.build(cue or dict(type='PeakResponseCue'))
-        self.train_cfg = merge_known(TRAIN_CFG, train_cfg, 'train_cfg')
-        self.test_cfg = merge_known(TEST_CFG, test_cfg, 'test_cfg')
+        self.train_cfg = merge_known(TRAIN_CFG, train_cfg, 'IAMNet: train_cfg')
+        self.test_cfg = merge_known(TEST_CFG, test_cfg, 'IAMNet: test_cfg')
         self.baselines = torch.nn.ModuleDict(
             {name: MODELS.build(config) for name, config in self.test_cfg['baselines'].items()})
         if filler is None and getattr(self.post_processor, 'needs_iam', False):

@@ -1,7 +1,7 @@
 """Instance Extent Filling: encode the cue, fill it, decode the Instance Activation Map (Sec. 3.2).
 
 Legend: B images, I instances over all images, C channels, X context channels, r side of
-the neighbourhood, H x W image size, N x N encoded size.
+the neighborhood, H x W image size, N x N encoded size.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InstanceExtentFiller(BaseModule):
             2, 3, 4 (Sec. 3.3) are read as strides 4, 8, 16: the only reading in which
             the shallowest level has the encoded size.
         channels (int): C. Not stated in the paper; 16.
-        kernel_size (int): r. Fig. 5 shows eight neighbours: 3.
+        kernel_size (int): r. Fig. 5 shows eight neighbors: 3.
         num_steps (int, optional): number of filling steps. None means N, the side of
             the encoded map ("to ensure the access to any location on the map").
         weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
@@ -50,7 +50,7 @@ class InstanceExtentFiller(BaseModule):
             a few hundred images the filling weights do not learn to carry it there
             (docs/experiments.md).
         center_bias (float): what the filling weight of a location itself has over those of
-            its neighbours, as a logit, before training. Not in the paper; our choice of 2,
+            its neighbors, as a logit, before training. Not in the paper; our choice of 2,
             because N steps of nearly equal weights blur the cue to nothing and what is
             blurred teaches little (docs/experiments.md). 0 starts with equal weights.
         loss_weight (float): weight of the loss.
@@ -106,7 +106,7 @@ class InstanceExtentFiller(BaseModule):
         return [feats[i] for i in self.in_indices]
 
     def filling_weights(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Normalised weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
+        """Normalized weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
         logits = self.weight_pyramid(self.levels(feats), size)
         return normalize_filling_weights(logits.float(), self.kernel_size, self.weight_norm)
 

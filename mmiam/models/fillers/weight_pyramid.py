@@ -1,6 +1,6 @@
 """R(M, theta_r): filling weights from the feature pyramid of the backbone (Sec. 3.2).
 
-Legend: B images, C channels of the filled features, r side of the neighbourhood,
+Legend: B images, C channels of the filled features, r side of the neighborhood,
 N x N encoded size.
 """
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FillingWeightPyramid(BaseModule):
                           nn.Conv2d(hidden_channels, out_channels, 1)) for channels in in_channels)
 
     def forward(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Unnormalised filling weights, has shape (B, C * r * r, *size)."""
+        """Unnormalized filling weights, has shape (B, C * r * r, *size)."""
         fused: Any = None
         for level, feat in reversed(list(zip(self.levels, feats))):
             if feat.shape[-2] > size[0] and feat.shape[-1] > size[1]:

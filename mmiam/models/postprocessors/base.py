@@ -67,6 +67,10 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
             original image, ``scores`` (m,) in [0, 1].
         """
 
+    def no_instances(self, cues: InstanceData, image: Tensor) -> InstanceData:
+        """The result for an image (3, H0, W0) in which nothing is found."""
+        return self.finalize(cues[:0], image.new_zeros((0, *image.shape[-2:]), dtype=torch.bool), image.new_zeros(0))
+
     def class_probability(self, cues: InstanceData) -> Tensor:
         """Evidence for the class of each cue, in [0, 1], has shape (n, )."""
         logits = cues.class_scores if self.class_evidence == 'class' else cues.peak_scores

@@ -4,6 +4,7 @@ Legend: n instances of one image, H0 x W0 original image size, h x w network inp
 """
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -55,6 +56,9 @@ class ConvCRFPostProc(BasePostProcessor):
         if not 0 < mask_thr < 1:
             raise ValueError(f'mask_thr is a probability between 0 and 1, got {mask_thr}')
         self.crf = None if crf is None else dict(crf)
+        unknown = set(self.crf or ()) - set(inspect.signature(conv_crf).parameters)
+        if unknown:
+            raise ValueError(f'crf has no {sorted(unknown)}; its keys are the arguments of mmiam.ops.conv_crf')
         self.mask_thr = mask_thr
         self.max_side = max_side
         self.region = region

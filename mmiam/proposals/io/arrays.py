@@ -68,7 +68,7 @@ def read_mask_folder(path: str | Path, size: tuple[int, int] | None = None) -> S
 
 
 def _inside(pixels: np.ndarray) -> np.ndarray:
-    """Where a mask image is non-zero; of grey with alpha or color images, where any color channel is."""
+    """Where a mask image is non-zero; of gray with alpha or color images, where any color channel is."""
     if pixels.ndim == 2:
         return pixels != 0
     color = pixels[..., :1] if pixels.shape[2] == 2 else pixels[..., :3]
