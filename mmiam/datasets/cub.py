@@ -5,7 +5,7 @@ import os
 
 from mmdet.registry import DATASETS
 
-from .cub_files import read_boxes, read_class_labels, read_classes, read_images, read_split
+from .cub_files import read_classes, read_table
 from .image_level import ImageLevelDataset
 
 SPLITS = ('train', 'test', 'all')
@@ -42,10 +42,10 @@ class CUBDataset(ImageLevelDataset):
 
     def load_data_list(self) -> list[dict]:
         """One entry an image of the split, in the order of the numbers."""
-        images = read_images(self.ann_file)
-        labels = self._complete(read_class_labels, 'image_class_labels.txt', images)
-        in_train = self._complete(read_split, 'train_test_split.txt', images)
-        boxes = self._complete(read_boxes, 'bounding_boxes.txt', images) if self.test_mode else {}
+        images = read_table(self.ann_file)
+        labels = self._complete('image_class_labels.txt', images)
+        in_train = self._complete('train_test_split.txt', images)
+        boxes = self._complete('bounding_boxes.txt', images) if self.test_mode else {}
         chosen = [number for number in sorted(images)
                   if self.split == 'all' or in_train[number] == (self.split == 'train')]
         if not chosen:
@@ -55,9 +55,9 @@ class CUBDataset(ImageLevelDataset):
     def _file(self, name: str) -> str:
         return os.path.join(self.data_root, name)
 
-    def _complete(self, read, name: str, images: dict[int, str]) -> dict:
+    def _complete(self, name: str, images: dict[int, str]) -> dict:
         """The table of a file, which must have every image of ``images.txt``."""
-        table = read(self._file(name))
+        table = read_table(self._file(name))
         missing = sorted(set(images) - set(table))
         if missing:
             raise ValueError(f'{self._file(name)} has no line for image {missing[0]} ({images[missing[0]]}; '

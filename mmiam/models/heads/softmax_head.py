@@ -73,13 +73,10 @@ class SoftmaxHead(PackagedWeights, PeakStimulationHead):
         cues = []
         for index, row in enumerate(probabilities):
             labels = self.most_probable(row, None if image_labels is None else image_labels[index])
-            if len(labels) == 0:
-                maps = response[index:index + 1, :1]
-                cue = super().find_cues(maps, [[]])[1][0]
-            else:  # the parent looks at these few maps only: C may be a thousand
-                maps = response[index:index + 1, labels]
-                cue = super().find_cues(maps, [range(len(labels))])[1][0]
-                cue.labels = labels[cue.labels]
+            # the parent looks at these few maps only, for C may be a thousand; at some map where there is none
+            maps = response[index:index + 1, labels if len(labels) else slice(1)]
+            cue = super().find_cues(maps, [range(len(labels))])[1][0]
+            cue.labels = labels[cue.labels]
             cue.class_scores = torch.logit(row[cue.labels], eps=1e-6)
             cues.append(cue)
         return scores, cues
