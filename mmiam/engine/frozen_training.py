@@ -190,7 +190,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
 def _features(model: nn.Module, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
     """Some outputs; those finer than the encoded map averaged to its size, as the filling module does first."""
     feats = model.extract_feat(images)
-    side = [-(-size // model.filler.pooling) for size in images.shape[-2:]]
+    side = [-(-size // model.filler.stride) for size in images.shape[-2:]]
     small = {level: all(a > b for a, b in zip(feats[level].shape[-2:], side)) for level in levels[:-1]}
     return {level: F.adaptive_avg_pool2d(feats[level], side) if small.get(level) else feats[level] for level in levels}
 

@@ -25,8 +25,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import requests
+from pooch import file_hash
 
-from mmiam.utils.files import atomic_write, sha256_of, write_json
+from mmiam.utils.files import atomic_write, write_json
 from mmiam.utils.images import IMAGE_SUFFIXES, read_image
 
 from .annotator import Annotator, click, outlines
@@ -169,7 +170,7 @@ class Backend:
     def load(self, folder: Path) -> None:
         """Take a trained model into use."""
         self.own[str(folder)] = (Annotator(str(folder), self.device),
-                                 f'{folder.parent.name}-{sha256_of(folder / "model.pth")[:8]}')
+                                 f'{folder.parent.name}-{file_hash(folder / "model.pth")[:8]}')
 
     def setup(self, body: dict) -> dict:
         """``/setup``: the labeling configuration is looked at, and Label Studio takes the model's version. Where no key
