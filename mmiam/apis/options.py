@@ -93,7 +93,7 @@ def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParse
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in shared:
-        may_be_left_out = dict(nargs='?') if name.endswith('?') else {}
+        may_be_left_out: dict = dict(nargs='?') if name.endswith('?') else {}
         parser.add_argument(*name.rstrip('?').split(), **may_be_left_out, **_SHARED[name.rstrip('?')])
     return parser
 
