@@ -3,6 +3,8 @@
 Data are a miniature VOC, networks are shrunk behind the configs' backs, two epochs stand for all. Commands that another
 test runs as they are, or that no test can run, are in :data:`ELSEWHERE`; a new command is in neither and fails.
 """
+from __future__ import annotations
+
 import re
 import shutil
 from pathlib import Path
