@@ -102,7 +102,8 @@ def plain_dataset(cfg: Config, proposals: bool = True):
     if further:
         raise ValueError(f'train_dataloader.dataset is made of {1 + len(further)} data sets, and features are stored '
                          'of one: name all images in one list')
-    return DATASETS.build(dict(dataset, pipeline=[step for step in dataset.pipeline if step['type'] not in left_out]))
+    steps = [step for step in dataset['pipeline'] if step['type'] not in left_out]
+    return DATASETS.build(dict(dataset, pipeline=steps))
 
 
 def load_model(cfg: Config, weights: str | None = None) -> nn.Module:
@@ -606,8 +607,8 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
                      fingerprint(key, osp.basename(osp.normpath(folder))))
     outcome.checkpoint = osp.join(work_dir, 'model.pth')
     meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe))
-    weights = own_weights(model)
-    _save(outcome.checkpoint, weights, dict(meta=meta, state_dict=weights))
+    own = own_weights(model)
+    _save(outcome.checkpoint, own, dict(meta=meta, state_dict=own))
     return outcome
 
 

@@ -102,8 +102,8 @@ class SafeCheckpointHook(Hook):
         found = classes_of(checkpoint)
         agnostic = getattr(dataset, 'class_agnostic', False)
         own = getattr(getattr(model, 'cue', None), 'needs_peak_head', True)  # labels are the checkpoint's
-        comparable = wanted and found and (len(found) == len(wanted) or own and set(wanted) < set(found))
-        if comparable and (whole or filling) and not agnostic:
+        if wanted and found and not agnostic and (whole or filling) and (
+                len(found) == len(wanted) or own and set(wanted) < set(found)):
             if goes_on and tuple(found) != tuple(wanted):
                 raise ValueError(f'{path} was trained with the classes {found}, and the data set has {tuple(wanted)}: '
                                  'a run goes on with the classes in the order that it began with')

@@ -89,7 +89,8 @@ class Shares:
             self.z = self.layer(self.shifted, self.weight.to(dtype).clamp(min=0))
         # In the memory of Z, which is linear in the input: its graph does not need the value. What is too small becomes
         # infinite first, so that its inverse is zero: three kernels where a choice between two results takes six.
-        self.inverse = F.threshold_(self.z.detach(), EPS, torch.inf).add_(EPS).reciprocal_()
+        inverse = F.threshold_(self.z.detach(), EPS, torch.inf)  # type: ignore[attr-defined]
+        self.inverse = inverse.add_(EPS).reciprocal_()
         self.ready = True
 
     def __call__(self, grad: Tensor) -> Tensor:
