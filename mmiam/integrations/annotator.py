@@ -58,7 +58,6 @@ class Annotator:
         self.model = load(model, device or None, maps=maps).model
         if maps and hasattr(self.model.cue, 'prms'):  # of a cue that draws PRMs on request alone
             self.model.cue.prms = True
-        self.keep_strongest = self.model.peak_head.keep_strongest
         self.all_names = list(self.model.dataset_meta['classes'])
         first = [names.split(',')[0].strip() for names in self.all_names]
         count = Counter(first)
@@ -81,7 +80,7 @@ class Annotator:
         Args:
             image (ndarray): RGB, uint8 (H, W, 3).
             tags (Sequence[str], optional): what is in the picture: only these classes are looked for, and of each the
-                best mask counts, however weak its peak and low its score. Without them, all classes.
+                best mask counts even if its score is low. Without them, all classes.
             score_thr (float, optional): least score, then without exception.
 
         Returns:
@@ -93,7 +92,6 @@ class Annotator:
         if labels is not None:
             given['image_labels'] = labels
         self.model.test_cfg['use_image_labels'] = labels is not None
-        self.model.peak_head.keep_strongest = self.keep_strongest or labels is not None
         with torch.no_grad():
             sample, = self.model.test_step(pseudo_collate([Compose(steps)(given)]))
         found = sample.pred_instances
@@ -123,6 +121,6 @@ def click(session: PromptSession, prompts: Sequence[Mapping]) -> np.ndarray | No
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
     """As of :func:`polygons`, but in units where pixel i reaches from i to i + 1, and less the points that change an
-    outline by no more than a pixel: each is a handle that a person may have to move."""
-    simple = [cv2.approxPolyDP(outline, 1., True)[:, 0] for outline in polygons(mask)]
-    return [outline + 0.5 for outline in simple if len(outline) >= 3]
+    outline by no more than a pixel: each is a handle that a person may have to move. Small ones stay as they are."""
+    found = [(outline, cv2.approxPolyDP(outline, 1., True)[:, 0]) for outline in polygons(mask)]
+    return [(simple if len(simple) >= 3 else outline) + 0.5 for outline, simple in found]

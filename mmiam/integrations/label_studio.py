@@ -232,7 +232,7 @@ class Backend:
         for one in context:
             value, size = one['value'], (one['original_width'], one['original_height'])
             labels = value.get('keypointlabels') or value.get('rectanglelabels') or value.get('labels') or []
-            if one.get('is_positive') in (False, 0):
+            if not one.get('is_positive', True):
                 continue
             label = label or next(iter(labels), None)
             x, y = (value[axis] * side / 100 for axis, side in zip('xy', size))
