@@ -50,8 +50,8 @@ def peak_stimulation(
         ValueError: If the map is not 4-dimensional or empty, the window is even, or an option is unknown.
     """
     _check(response, win_size, peak_filter, grad_mode)
-    peaks = _local_maxima(response.detach(), win_size)
-    threshold = _threshold(response.detach(), peak_filter)
+    peaks = local_maxima(response.detach(), win_size)
+    threshold = peak_threshold(response.detach(), peak_filter)
     if threshold is not None:
         peaks &= response.detach() >= threshold
     return _MeanOverPeaks.apply(response, peaks, grad_mode == 'mean'), peaks
@@ -77,7 +77,7 @@ class _MeanOverPeaks(Function):
         return peaks * grad[:, :, None, None], None, None
 
 
-def _local_maxima(response: Tensor, win_size: int) -> Tensor:
+def local_maxima(response: Tensor, win_size: int) -> Tensor:
     """Pixels that are the (first) maximum of their own window, bool, (B, C, H, W)."""
     height, width = response.shape[-2:]
     _, argmax = F.max_pool2d(response, win_size, stride=1, padding=win_size // 2, return_indices=True)
@@ -85,13 +85,14 @@ def _local_maxima(response: Tensor, win_size: int) -> Tensor:
     return argmax == own_index
 
 
-def _threshold(response: Tensor, peak_filter: str | float | None) -> Tensor | float | None:
+def peak_threshold(response: Tensor, peak_filter: str | float | None) -> Tensor | float | None:
     """Threshold of every map, (B, C, 1, 1), or one number for all of them."""
     if not isinstance(peak_filter, str):
         return peak_filter
     flat = response.flatten(2)
-    if peak_filter == 'median' and flat.is_cuda:
-        # neither median nor kthvalue along a dimension is deterministic there, so deterministic mode refuses both
+    if peak_filter == 'median' and (flat.is_cuda or torch.jit.is_tracing()):
+        # neither median nor kthvalue along a dimension is deterministic there, so deterministic mode refuses both; nor
+        # is one of them an operator of ONNX
         threshold = flat.sort(dim=2).values[:, :, (flat.shape[2] - 1) // 2]
     elif peak_filter == 'median':
         threshold = flat.median(dim=2).values

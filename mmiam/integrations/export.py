@@ -1,0 +1,532 @@
+"""Models as files for ONNX Runtime, OpenVINO and TorchScript: from a photo to masks, and masks at clicks.
+
+Two graphs, because a person who clicks waits for each answer: ``photo`` runs the network once and gives what it
+recognized, beside the state that ``click`` needs to fill and refine any number of further prompts.
+
+Traced is the network itself at the size that its test pipeline gives it, so that whatever depends on that size is a
+constant; the size of the photo and the number of instances are free. What asks for these is written here anew, in
+operators that every runtime has: filling, ConvCRF, regions and duplicates. Tests hold it to the predictions of the model.
+
+Legend: H0 x W0 photo, H x W network input, C classes, c channels, h x w encoded size, n instances.
+"""
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import os.path as osp
+import tempfile
+import warnings
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
+from torch import Tensor, nn
+
+from mmiam.models.cues import PeakGaussianCue, PromptCue
+from mmiam.models.cues.blobs import gaussians
+from mmiam.models.heads import SoftmaxHead
+from mmiam.models.postprocessors import ConvCRFPostProc
+from mmiam.ops.class_maps import class_maps_over_image, pixel_positions
+from mmiam.ops.peak_stimulation import local_maxima, peak_threshold
+from mmiam.utils.files import atomic_write, write_json
+
+#: what the graphs take and give, with the names of the axes that are free
+STATE = dict(weights={}, context={}, guide={})
+MASKS = dict(scores={0: 'n'}, boxes={0: 'n'}, masks={0: 'n', 1: 'height', 2: 'width'}, iams={0: 'n'}, cues={0: 'n'})
+GRAPHS: dict[str, tuple[dict, dict]] = dict(
+    photo=(dict(image={0: 'height', 1: 'width'}),
+           dict(class_scores={}, labels={0: 'n'}, **MASKS, peaks={0: 'n'}, peak_scores={0: 'n'}, cams={0: 'n'}, **STATE)),
+    click=(dict(**STATE, size={}, prompts={0: 'n'}), MASKS))
+
+
+# ---------------------------------------------------------------- operators with free sizes
+def resize_photo(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (H0, W0, 3) -> int64 (H, W, 3), bit by bit as OpenCV's bilinear resizing, which the test pipeline uses.
+
+    OpenCV rounds weights to 1/2048 and cuts four bits off before the second axis; a plain bilinear enlargement is off by
+    one in a few pixels, and with them the logits by more than rounding.
+    """
+    full = torch._shape_as_tensor(image)
+    (top, bottom, rows), (left, right, columns) = (_taps(full[axis], size[axis], axis == 1) for axis in (0, 1))
+    image = image.long()
+    halves = []
+    for index in (top, bottom):
+        line = image.index_select(0, index)
+        mixed = (line.index_select(1, left) * (2048 - columns)[:, None]
+                 + line.index_select(1, right) * columns[:, None])
+        halves.append(torch.div(mixed, 16, rounding_mode='floor'))
+    rows = rows[:, None, None]
+    parts = [torch.div(half * weight, 65536, rounding_mode='floor') for half, weight in zip(halves, (2048 - rows, rows))]
+    return torch.div(parts[0] + parts[1] + 2, 4, rounding_mode='floor')
+
+
+def _taps(length: Tensor, out: int, columns: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of ``out`` places: the pixels before and after it, and 2048 times the weight of the latter."""
+    places = ((torch.arange(out, dtype=torch.float64) + 0.5) * (length.double() / out) - 0.5).float()
+    first = places.floor()
+    share = places - first
+    first = first.long()
+    if columns:  # OpenCV sets the weight to 0 beyond the border of a row, and reads a row twice beyond that of a column
+        share = share * ((first >= 0) & (first < length - 1))
+    zero = torch.zeros_like(length)
+    return (torch.minimum(torch.maximum(first, zero), length - 1),
+            torch.minimum(torch.maximum(first + 1, zero), length - 1), (share * 2048).round().long())
+
+
+def linear_weights(out: Tensor, length: int) -> Tensor:
+    """Weights (out, length) of bilinear resizing with antialiasing along an axis."""
+    scale = length / out.double()
+    centers = (torch.arange(out, dtype=torch.float64) + 0.5) * scale
+    distance = torch.arange(length, dtype=torch.float64) + 0.5 - centers[:, None]
+    weights = (1 - distance.abs() / scale.clamp(min=1.)).relu()
+    return (weights / weights.sum(1, keepdim=True)).float()
+
+
+def area_weights(out: int | Tensor, length: int | Tensor) -> Tensor:
+    """Weights (out, length) of adaptive average pooling along an axis."""
+    places, cells = torch.arange(length), torch.arange(out)[:, None]
+    first = torch.div(cells * length, out, rounding_mode='floor')
+    after = torch.div((cells + 1) * length + out - 1, out, rounding_mode='floor')
+    inside = ((places >= first) & (places < after)).float()
+    return inside / inside.sum(1, keepdim=True)
+
+
+@torch.jit.script
+def fill(values: Tensor, weights: Tensor, steps: int) -> Tensor:
+    """Eq. 3 ``steps`` times: (n, c, h, w) by (c, 9, h, w)."""
+    h, w = values.shape[2], values.shape[3]
+    for _ in range(steps):
+        around = F.pad(values, [1, 1, 1, 1])
+        values = around[:, :, :h, :w] * weights[:, 0]
+        values = values + around[:, :, :h, 1:w + 1] * weights[:, 1]
+        values = values + around[:, :, :h, 2:] * weights[:, 2]
+        values = values + around[:, :, 1:h + 1, :w] * weights[:, 3]
+        values = values + around[:, :, 1:h + 1, 1:w + 1] * weights[:, 4]
+        values = values + around[:, :, 1:h + 1, 2:] * weights[:, 5]
+        values = values + around[:, :, 2:, :w] * weights[:, 6]
+        values = values + around[:, :, 2:, 1:w + 1] * weights[:, 7]
+        values = values + around[:, :, 2:, 2:] * weights[:, 8]
+    return values
+
+
+@torch.jit.script
+def pass_messages(labels: Tensor, kernels: Tensor, side: int) -> Tensor:
+    """Sum over the window (side x side) of kernel times neighbor: (n, 1, h, w) by (side * side, h, w)."""
+    h, w, span = labels.shape[2], labels.shape[3], side // 2
+    around = F.pad(labels, [span, span, span, span])
+    message = torch.zeros_like(labels)
+    for y in range(side):
+        band = around[:, :, y:y + h]
+        for x in range(side):
+            message = message + band[:, :, :, x:x + w] * kernels[y * side + x]
+    return message
+
+
+@torch.jit.script
+def label_regions(masks: Tensor) -> Tensor:
+    """As :func:`mmiam.models.postprocessors.regions.label_regions`: bool (n, H, W) -> long, 0 outside of a mask."""
+    height, width = masks.shape[1], masks.shape[2]
+    labels = torch.arange(1, height * width + 1).view(1, height, width) * masks
+    changed = True
+    while changed:
+        grown = F.max_pool2d(labels.unsqueeze(1).float(), 3, 1, 1).squeeze(1).long() * masks
+        flat = grown.flatten(1)
+        leapt = F.pad(flat, [1, 0]).gather(1, flat).view_as(labels)
+        changed = bool((leapt != labels).any())
+        labels = leapt
+    return labels
+
+
+@torch.jit.script
+def not_suppressed(overlaps: Tensor) -> Tensor:
+    """Greedy suppression, best first: overlaps (n, n), of i with the later j -> (n,), bool."""
+    alive = torch.ones(overlaps.shape[0], dtype=torch.bool)
+    for i in range(overlaps.shape[0]):
+        alive = alive & ~(overlaps[i] & alive[i])
+    return alive
+
+
+def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4, num_iters: int = 5,
+             pos_sigma: float = 3., pos_compat: float = 3., col_sigma: float = 13., col_compat: float = 10.,
+             weight: float = .2, unary_weight: float = 1., mode: str = 'reference') -> Tensor:
+    """:func:`mmiam.ops.conv_crf` of two labels as one plane, logits (n, H, W) -> logits of the result.
+
+    Args:
+        image (Tensor): RGB, [0, 255], has shape (3, H, W).
+        others: as there.
+    """
+    reference = mode == 'reference'
+    full = torch._shape_as_tensor(image)[1:]
+    cells = torch.div(full + blur - 1, blur, rounding_mode='floor')
+    lacking = cells * blur - full
+    start = torch.div(lacking + 1, 2, rounding_mode='floor')
+    pads = [start[1], lacking[1] - start[1], start[0], lacking[0] - start[0]]
+
+    def pool(planes: Tensor) -> Tensor:  # means over the pixels that a cell has in the image
+        return F.avg_pool2d(F.pad(planes, pads), blur) / share
+
+    edges = [(torch.arange(number + 1) * blur - first).clamp(min=0).minimum(length).float()
+             for number, first, length in zip(cells, start, full)]
+    heights, widths = (edge[1:] - edge[:-1] for edge in edges)
+    share = heights[:, None] * widths / blur**2
+    rows, columns = ((edge[1:] + edge[:-1] - 1) / 2 for edge in edges)
+    places = torch.stack([rows[:, None].expand_as(share), columns.expand_as(share)])[:, None]
+    picked = torch.eye(kernel_size**2).view(-1, 1, kernel_size, kernel_size)
+
+    def distance(planes: Tensor) -> Tensor:  # squared, to each neighbor: (k, 1, h, w) -> (K * K, h, w)
+        return (F.conv2d(planes, picked, padding=kernel_size // 2) - planes).square().sum(0)
+
+    inside = F.conv2d(torch.ones_like(places[:1]), picked, padding=kernel_size // 2)[0]
+    colors = pool(image[:, None])
+    kernels = (pos_compat * torch.exp(-0.5 / pos_sigma**2 * distance(places))
+               + col_compat * torch.exp(-0.5 / col_sigma**2 * distance(colors))) * inside * weight
+    if not reference:  # a cell is no neighbor of its own
+        kernels = kernels * (1 - torch.eye(kernel_size**2)[kernel_size**2 // 2])[:, None, None]
+    keep = unary_weight - weight if reference else unary_weight
+    logits = logits[:, None]
+    labels, result = pool(logits if reference else 2 * logits.sigmoid() - 1), logits
+    for iteration in range(num_iters):
+        if iteration:
+            labels = 2 * pool(result.sigmoid()) - 1
+        message = F.interpolate(pass_messages(labels, kernels, kernel_size), scale_factor=float(blur), mode='bilinear',
+                                align_corners=False)
+        result = keep * logits + message[:, :, start[0]:start[0] + full[0], start[1]:start[1] + full[1]]
+    return result[:, 0]
+
+
+# ---------------------------------------------------------------- the graphs
+class Filling(nn.Module):
+    """3. and 4., from cues to masks, without the image: state, cues (n, H, W), evidence (n,) -> :data:`MASKS`."""
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        filler = copy.deepcopy(model.filler)
+        self.encoder, self.decoder = filler.encoder.folded(), filler.decoder.folded()
+        self.stride, self.refine = filler.stride, model.post_processor
+        self.encoded: tuple = tuple(self.encode(torch.zeros(1, *size)).shape[-2:])
+        self.num_steps = max(self.encoded) if filler.num_steps is None else filler.num_steps
+
+    def encode(self, cues: Tensor) -> Tensor:
+        """(n, H, W) -> (n, c, h, w)."""
+        pooled = F.avg_pool2d(cues[:, None], self.stride, ceil_mode=True) if self.stride > 1 else cues[:, None]
+        return self.encoder(pooled / pooled.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny))
+
+    def logits(self, weights: Tensor, context: Tensor, cues: Tensor) -> Tensor:
+        """Instance Activation Maps (n, H, W) as logits: :meth:`InstanceExtentFiller.forward` of one image."""
+        filled = fill(self.encode(cues), weights, self.num_steps)
+        filled = torch.cat([filled, context * torch.ones_like(filled[:, :1])], dim=1)
+        logits = self.decoder(filled)
+        if self.stride > 1:
+            logits = F.interpolate(logits, scale_factor=float(self.stride), mode='bilinear', align_corners=False)
+        return logits[:, 0, :cues.shape[1], :cues.shape[2]]
+
+    def forward(self, weights: Tensor, context: Tensor, guide: Tensor, size: Tensor, cues: Tensor, evidence: Tensor
+                ) -> tuple[Tensor, ...]:
+        refine = self.refine
+        logits = self.logits(weights, context, cues)
+        full = resize(logits, size)
+        # ConvCRF and regions at the size of the photo, but at most max_side; then enlarged
+        longest = float(refine.max_side or 2**24)
+        scale = (longest / size.max().double()).clamp(max=1.)
+        small = (size * scale).round().long().clamp(min=1)
+        result = resize(full, small) - torch.logit(torch.tensor(refine.mask_thr)).item()
+        if refine.crf is not None:
+            resized = [area_weights(out, length) @ linear_weights(length, side)
+                       for out, length, side in zip(small, size, guide.shape[1:])]
+            image = (resized[0] @ guide @ resized[1].T).clamp(0, 255)
+            result = 2 * conv_crf(result, image, **refine.crf).sigmoid() - 1
+        if refine.region == 'cue':
+            result = keep_cue_region(result, resize(resize(cues, size), small))
+        masks = resize(result, size) > 0
+        inside = masks.float()
+        mean = (full.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1.)
+        scores = (evidence / refine.temperature).sigmoid() * mean
+        return scores, tight_boxes(masks), masks, logits.sigmoid(), cues
+
+
+def resize(maps: Tensor, size: Tensor) -> Tensor:
+    """Bilinear (n, h, w) -> (n, *size)."""
+    return F.interpolate(maps[:, None], size=[size[0], size[1]], mode='bilinear', align_corners=False)[:, 0]
+
+
+def keep_cue_region(result: Tensor, cues: Tensor) -> Tensor:
+    """Make negative what is positive outside of the region that holds most of the cue, both (n, H, W)."""
+    masks = result > 0
+    labels = label_regions(masks).flatten(1)
+    mass = torch.zeros_like(F.pad(cues.flatten(1), (1, 0))).scatter_add(1, labels, cues.flatten(1))[:, 1:]
+    highest, best = mass.max(1, keepdim=True)
+    kept = (labels == best + 1) | (highest <= 0)
+    return torch.where(masks & ~kept.view_as(masks), -result, result)
+
+
+def tight_boxes(masks: Tensor) -> Tensor:
+    """Boxes (x1, y1, x2, y2) around masks, zeros for an empty one: bool (n, H, W) -> float (n, 4)."""
+    sides = []
+    for axis in (1, 2):
+        there = masks.any(axis).float()
+        places = torch.arange(masks.shape[3 - axis]) + 1.
+        last = (there * places).amax(1)
+        sides.append((last - (there * (last[:, None] + 1 - places)).amax(1), last))
+    return torch.stack([sides[0][0], sides[1][0], sides[0][1], sides[1][1]], dim=1)
+
+
+class PhotoGraph(nn.Module):
+    """What the model predicts for a photo, and the state for clicks: uint8 (H0, W0, 3), RGB -> outputs of
+    ``GRAPHS['photo']``."""
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.size, self.filling = model, size, Filling(model, size)
+        hooks = [conv.register_forward_hook(fix_padding) for conv in model.modules()
+                 if isinstance(conv, Conv2dAdaptivePadding)]
+        feats, response = self.respond(torch.zeros(3, *size))
+        for hook in hooks:
+            hook.remove()
+        # as numbers, because a tracer follows what is asked of a tensor's shape
+        self.cells, self.response = tuple(feats[-1].shape[-2:]), tuple(response.shape[-2:])
+        self.offset = model.cell_offset(size)
+        self.rows, self.columns = (self.resampling(axis) for axis in (0, 1))
+
+    def resampling(self, axis: int) -> Tensor:
+        """Weights of :func:`class_maps_over_image` along an axis, which is bilinear: (H, h') or (W, w')."""
+        sides, cells, size, offset = [1, 1], [1, 1], [1, 1], [0, 0]
+        for values, own in zip((sides, cells, size, offset), (self.response, self.cells, self.size, self.offset)):
+            values[axis] = own[axis]
+        units = torch.eye(sides[axis]).view(-1, *sides)
+        return class_maps_over_image(units, tuple(cells), tuple(size), tuple(offset)).flatten(1).T.contiguous()
+
+    def respond(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Features and class response of an image (3, H, W), RGB in [0, 255]."""
+        preprocessor = self.model.data_preprocessor
+        feats = self.model.extract_feat((image[None] - preprocessor.mean) / preprocessor.std)
+        return feats, self.model.peak_head(feats)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        model, full = self.model, torch._shape_as_tensor(image)[:2]
+        guide = resize_photo(image, self.size).reshape(*self.size, 3).permute(2, 0, 1).float()
+        feats, response = self.respond(guide)
+        class_scores, labels, places, peak_scores, evidence = find_peaks(model.peak_head, response)
+        places = pixel_positions(places, self.response, self.cells, self.size, self.offset)
+        cues = gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
+        cams = self.rows @ response[0, labels] @ self.columns.T
+        feats = [self.pool(feat) for feat in feats]
+        weights = model.filler.filling_weights(feats, self.filling.encoded)[0]
+        context = torch.zeros(0, *self.filling.encoded) if model.filler.context is None else model.filler.context(
+            model.filler.levels(feats), self.filling.encoded).relu()[0]
+        if model.post_processor.class_evidence == 'peak':
+            evidence = peak_scores
+        scores, boxes, masks, iams, cues = self.filling(weights, context, guide, full, cues, evidence)
+
+        keep = self.keep(scores, masks, labels)
+        peaks = (places.flip(1) + 0.5) / torch.tensor(self.size[::-1]) * full.flip(0)
+        parts = [part.index_select(0, keep) for part in (labels, scores, boxes, masks, iams, cues, peaks, peak_scores,
+                                                         cams)]
+        return (class_scores, *parts, weights, context, guide)
+
+    def pool(self, feat: Tensor) -> Tensor:
+        """A level finer than the encoded size averaged to it, as :class:`FillingWeightPyramid` does."""
+        size, encoded = [int(side) for side in feat.shape[-2:]], self.filling.encoded
+        if not all(side > new for side, new in zip(size, encoded)):
+            return feat
+        rows, columns = (area_weights(new, side) for side, new in zip(size, encoded))
+        return rows @ feat @ columns.T
+
+    def keep(self, scores: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
+        """Positions of the instances that :meth:`BasePostProcessor.finalize` keeps, best first."""
+        refine = self.model.post_processor
+        order = torch.where(masks.flatten(1).any(1), scores, -torch.ones_like(scores)).sort(descending=True)[1]
+        order = order[masks.index_select(0, order).flatten(1).any(1)]
+        if refine.nms_iou is None:
+            return order
+        flat = masks.index_select(0, order).flatten(1).float()
+        common, areas = flat @ flat.T, flat.sum(1)
+        overlaps = common / (areas[:, None] + areas - common).clamp(min=1.) > refine.nms_iou
+        if not refine.class_agnostic_nms:
+            labels = labels.index_select(0, order)
+            overlaps = overlaps & (labels[:, None] == labels)
+        later = torch.arange(len(order))
+        return order[not_suppressed(overlaps & (later[:, None] < later))]
+
+
+def fix_padding(conv: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
+    """Let a convolution that pads by the size of its input pad always as for these ``inputs``."""
+    lacking = [max((-(-side // step) - 1) * step + (kernel - 1) * gap + 1 - side, 0) for side, step, kernel, gap in zip(
+        inputs[0].shape[-2:], conv.stride, conv.kernel_size, conv.dilation)]
+    pads = [part for lack in reversed(lacking) for part in (lack // 2, lack - lack // 2)]
+    conv.forward = lambda image: F.conv2d(F.pad(image, pads), conv.weight, conv.bias, conv.stride, 0, conv.dilation,
+                                          conv.groups)
+
+
+class ClickGraph(nn.Module):
+    """Masks at prompts: state, size (2,) of the photo as (H0, W0), prompts (n, 4) -> :data:`MASKS`, in their order.
+
+    A prompt is a box (x1, y1, x2, y2) in pixels of the photo; one without extent, (x, y, x, y), is a point.
+    """
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size, self.filling, self.cue = size, Filling(model, size), PromptCue()
+
+    def forward(self, weights: Tensor, context: Tensor, guide: Tensor, size: Tensor, prompts: Tensor
+                ) -> tuple[Tensor, ...]:
+        evidence = torch.full_like(prompts[:, 0], self.cue.logit)
+        return self.filling(weights, context, guide, size, self.draw(prompts, size), evidence)
+
+    def draw(self, prompts: Tensor, size: Tensor) -> Tensor:
+        """Gaussians (n, H, W) as of :class:`PromptCue`."""
+        factors = []
+        point = (prompts[:, :2] == prompts[:, 2:]).all(1)
+        reach = self.cue.point_sigma * size.prod().float().sqrt()
+        for axis in (0, 1):  # x, y
+            full, side = size[1 - axis].float(), self.size[1 - axis]
+            first, last = (prompts[:, i].clamp(min=0.).minimum(full) for i in (axis, axis + 2))
+            sigma = torch.where(point, reach, self.cue.box_sigma * (last - first))
+            low, high = torch.where(point, 0. * full, first), torch.where(point, full, last)
+            center, sigma, low, high = (value * side / full for value in ((first + last) / 2, sigma, low, high))
+            places = torch.arange(side) + 0.5
+            distance = places - center[:, None]
+            inside = (places >= low[:, None]) & (places < high[:, None])
+            nearest = distance.abs() == distance.abs().amin(1, keepdim=True)
+            inside = inside | nearest & ~inside.any(1, keepdim=True)
+            exponent = -0.5 * (distance / sigma[:, None].clamp(min=0.5)).square()
+            exponent = torch.where(inside, exponent, torch.full_like(exponent, -torch.inf))
+            factors.append((exponent - exponent.amax(1, keepdim=True)).exp())
+        return factors[1][:, :, None] * factors[0][:, None]
+
+
+def find_peaks(head: nn.Module, response: Tensor) -> tuple[Tensor, ...]:
+    """As ``head.find_cues`` of one image, response (1, C, h', w') -> class scores (C,), raw logits; of each peak label,
+    place (y, x) on the response map, height and evidence for its class."""
+    maps = response[0].float()
+    if isinstance(head, SoftmaxHead):
+        class_scores = maps.mean((1, 2))
+        probabilities, labels = head.probabilities(class_scores[None])[0].topk(min(head.top_k, head.num_classes))
+        wanted = (probabilities > 0) & (probabilities >= head.min_probability)
+        maps, evidence = maps[labels], torch.logit(probabilities, eps=1e-6)
+    marks = local_maxima(maps[None], head.peak_cfg['win_size'])[0]
+    threshold = peak_threshold(maps[None], head.peak_cfg['peak_filter'])
+    if threshold is not None:
+        marks = marks & (maps[None] >= threshold)[0]
+    if not isinstance(head, SoftmaxHead):
+        labels = torch.arange(len(maps))
+        class_scores = evidence = (maps * marks).sum((1, 2)) / marks.sum((1, 2)).clamp(min=1)
+        wanted = class_scores >= head.class_thr
+    heights = torch.where(marks, maps, torch.full_like(maps, -torch.inf))
+    strongest = heights.amax((1, 2), keepdim=True)
+    least = (head.relative_peak_thr * strongest.clamp(min=0)).clamp(min=head.peak_thr)
+    if head.keep_strongest:
+        least = torch.minimum(least, strongest)
+    index = (marks & wanted[:, None, None] & (heights >= least)).nonzero()
+    values, order = maps[index[:, 0], index[:, 1], index[:, 2]].sort(descending=True)
+    index, values = index[order[:head.max_peaks]], values[:head.max_peaks]
+    return class_scores, labels[index[:, 0]], index[:, 1:], values, evidence[index[:, 0]]
+
+
+# ---------------------------------------------------------------- files
+def exportable(model: nn.Module) -> tuple[int, int]:
+    """Size (H, W) at which a model sees a photo, of one that can be exported.
+
+    Raises:
+        ValueError: that says which part of the model no graph is made of.
+    """
+    steps = {step['type'].split('.')[-1]: step for step in model.cfg.test_dataloader.dataset.pipeline}
+    resize_step = steps.get('Resize', {})
+    faults = {
+        'its filler is missing': getattr(model, 'filler', None) is None,
+        f'its cue is {type(model.cue).__name__}; a graph has no backward pass, so it must be PeakGaussianCue':
+            type(model.cue) is not PeakGaussianCue,
+        f'its post_processor is {type(model.post_processor).__name__}, not ConvCRFPostProc':
+            type(model.post_processor) is not ConvCRFPostProc,
+        'its filler has another kernel_size than 3': getattr(model.filler, 'kernel_size', 3) != 3,
+        'groups of classes are its cue\'s': getattr(model.peak_head, 'targets', None) is not None,
+        'its test pipeline does not bring images to one size (Resize with keep_ratio=False)':
+            not resize_step.get('scale') or resize_step.get('keep_ratio', False),
+    }
+    found = next((fault for fault, is_so in faults.items() if is_so), None)
+    if found:
+        raise ValueError(f'the model cannot be exported: {found}')
+    return tuple(resize_step['scale'][::-1])
+
+
+def example_inputs(model: nn.Module, size: tuple[int, int]) -> dict[str, tuple[Tensor, ...]]:
+    """What the graphs are traced with."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (90, 120, 3), generator=generator, dtype=torch.uint8)
+    state = PhotoGraph(model, size)(image)[-3:]
+    prompts = torch.tensor([[20., 30., 20., 30.], [10., 20., 60., 70.]])
+    return dict(photo=(image, ), click=(*state, torch.tensor([90, 120]), prompts))
+
+
+@torch.no_grad()
+def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
+    """Write the graphs ``photo`` and ``click`` and the names of the classes into a folder.
+
+    Args:
+        model (IAMNet): of :func:`mmiam.apis.init_model`, on the CPU.
+        out (str): folder.
+        form (str): 'onnx', 'openvino' or 'torchscript'.
+
+    Returns:
+        list[str]: the files.
+
+    Raises:
+        ValueError: if the format is unknown, or the model is none that can be exported.
+        ModuleNotFoundError: if a package is missing; it says which.
+    """
+    if form not in WRITERS:
+        raise ValueError(f'format {form!r} is none of {", ".join(WRITERS)}')
+    size = exportable(model)
+    model = copy.deepcopy(model).eval()
+    photo = torch.randint(0, 256, (90, 120, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    graphs = dict(photo=PhotoGraph(model, size), click=ClickGraph(model, size))
+    state = graphs['photo'](photo)[-len(STATE):]
+    inputs = dict(photo=(photo, ), click=(*state, torch.tensor([90, 120]), torch.tensor([[20., 30., 20., 30.]])))
+    files = []
+    for name, graph in graphs.items():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+            warnings.simplefilter('ignore')  # of what is a constant of the size, and of exporters' plans
+            for path in WRITERS[form](graph.eval(), name, inputs[name], osp.join(folder, name)):
+                files.append(osp.join(out, osp.basename(path)))
+                with open(path, 'rb') as file:
+                    atomic_write(files[-1], file.read())
+    files.append(osp.join(out, 'classes.json'))
+    write_json(files[-1], list(model.dataset_meta['classes']))
+    return files
+
+
+def _torchscript(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
+    torch.jit.trace(graph, inputs, check_trace=False).save(f'{path}.pt')
+    return [f'{path}.pt']
+
+
+def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
+    _require('onnx')
+    # the tracer, because the other exporter knows no loop whose length the data tell (regions, duplicates)
+    tracer = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
+    given, results = GRAPHS[name]
+    torch.onnx.export(graph, inputs, f'{path}.onnx', opset_version=17,
+                      input_names=list(given), output_names=list(results), dynamic_axes={**given, **results}, **tracer)
+    return [f'{path}.onnx']
+
+
+def _openvino(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
+    openvino = _require('openvino')
+    openvino.save_model(openvino.convert_model(_onnx(graph, name, inputs, path)[0]), f'{path}.xml',
+                        compress_to_fp16=False)
+    return [f'{path}.xml', f'{path}.bin']
+
+
+WRITERS = dict(onnx=_onnx, openvino=_openvino, torchscript=_torchscript)
+
+
+def _require(name: str):
+    """An optional package.
+
+    Raises:
+        ModuleNotFoundError: with the command that installs it.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f'{name} is not installed: pip install {name}') from None
