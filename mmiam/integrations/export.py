@@ -345,7 +345,7 @@ class PhotoGraph(nn.Module):
         if not refine.class_agnostic_nms:
             labels = labels.index_select(0, order)
             overlaps = overlaps & (labels[:, None] == labels)
-        later = torch.arange(len(order))
+        later = torch.arange(order.shape[0])  # not len(): the tracer would take it for a constant
         return order[not_suppressed(overlaps & (later[:, None] < later))]
 
 
