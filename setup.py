@@ -96,7 +96,7 @@ setup(
     package_data={'mmiam': ['py.typed', *(f'**/*{suffix}' for suffix in DATA)]},
     install_requires=requirements('runtime'),
     extras_require={name: requirements(name) for name in (
-        'light', 'lite', 'tests', 'docs', 'optional', 'cvat', 'fiftyone')},
+        'light', 'lite', 'tests', 'docs', 'optional', 'cvat', 'export', 'fiftyone')},
     entry_points=dict(console_scripts=['mmiam=mmiam.cli:main']),
     cmdclass=dict(build_py=BuildWithMim, editable_wheel=EditableWithMim),
     zip_safe=False)

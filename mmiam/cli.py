@@ -55,6 +55,11 @@ def make_parser() -> argparse.ArgumentParser:
     label.add_argument('--seed', type=int, default=0)
     label.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
     label.set_defaults(run=run_label)
+    export = commands.add_parser('export', help='a model as files for ONNX Runtime, OpenVINO or TorchScript')
+    export.add_argument('model', help="'voc20', 'imagenet', or the folder of a run of mmiam label")
+    export.add_argument('--format', default='onnx', choices=['onnx', 'openvino', 'torchscript'])
+    export.add_argument('--out', default='exported', help='folder to write (default: exported)')
+    export.set_defaults(run=run_export)
     return parser
 
 
@@ -95,6 +100,17 @@ def run_label(args: argparse.Namespace) -> int:
     """Exit status 1 if a photo cannot be read; the others are done."""
     from mmiam.apis.own_photos import label_photos
     return label_photos(args.photos, args.out, args.tags, args.effort, args.work_dir, args.seed, args.device)
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Print the files."""
+    from mmengine.logging import MMLogger
+
+    import mmiam
+    from mmiam.integrations.export import export_model
+    MMLogger.get_current_instance().setLevel('ERROR')
+    print(*export_model(mmiam.load(args.model, 'cpu').model, args.out, args.format), sep='\n')
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

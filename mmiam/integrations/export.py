@@ -449,15 +449,6 @@ def exportable(model: nn.Module) -> tuple[int, int]:
     return tuple(resize_step['scale'][::-1])
 
 
-def example_inputs(model: nn.Module, size: tuple[int, int]) -> dict[str, tuple[Tensor, ...]]:
-    """What the graphs are traced with."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (90, 120, 3), generator=generator, dtype=torch.uint8)
-    state = PhotoGraph(model, size)(image)[-3:]
-    prompts = torch.tensor([[20., 30., 20., 30.], [10., 20., 60., 70.]])
-    return dict(photo=(image, ), click=(*state, torch.tensor([90, 120]), prompts))
-
-
 @torch.no_grad()
 def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     """Write the graphs ``photo`` and ``click`` and the names of the classes into a folder.
