@@ -55,9 +55,9 @@ def make_parser() -> argparse.ArgumentParser:
     label.add_argument('--seed', type=int, default=0)
     label.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
     label.set_defaults(run=run_label)
-    export = commands.add_parser('export', help='a model as files for ONNX Runtime, OpenVINO or TorchScript')
+    export = commands.add_parser('export', help='a model as files for ONNX Runtime or TorchScript')
     export.add_argument('model', help="'voc20', 'imagenet', or the folder of a run of mmiam label")
-    export.add_argument('--format', default='onnx', choices=['onnx', 'openvino', 'torchscript'])
+    export.add_argument('--format', default='onnx', choices=['onnx', 'torchscript'])
     export.add_argument('--out', default='exported', help='folder to write (default: exported)')
     export.set_defaults(run=run_export)
     return parser

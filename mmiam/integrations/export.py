@@ -1,4 +1,4 @@
-"""Models as files for ONNX Runtime, OpenVINO and TorchScript: from a photo to masks, and masks at clicks.
+"""Models as files for ONNX Runtime and TorchScript: from a photo to masks, and masks at clicks.
 
 Two graphs, because a person who clicks waits for each answer: ``photo`` runs the network once and gives what it
 recognized, beside the state that ``click`` needs to fill and refine any number of further prompts.
@@ -203,7 +203,7 @@ class Filling(nn.Module):
         super().__init__()
         filler = copy.deepcopy(model.filler)
         self.encoder, self.decoder = filler.encoder.folded(), filler.decoder.folded()
-        self.stride, self.refine = filler.stride, model.post_processor
+        self.stride, self.refine = filler.pooling, model.post_processor
         self.encoded: tuple = tuple(self.encode(torch.zeros(1, *size)).shape[-2:])
         self.num_steps = max(self.encoded) if filler.num_steps is None else filler.num_steps
 
@@ -456,7 +456,7 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     Args:
         model (IAMNet): of :func:`mmiam.apis.init_model`, on the CPU.
         out (str): folder.
-        form (str): 'onnx', 'openvino' or 'torchscript'.
+        form (str): 'onnx' or 'torchscript'.
 
     Returns:
         list[str]: the files.
@@ -501,14 +501,7 @@ def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
     return [f'{path}.onnx']
 
 
-def _openvino(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
-    openvino = _require('openvino')
-    openvino.save_model(openvino.convert_model(_onnx(graph, name, inputs, path)[0]), f'{path}.xml',
-                        compress_to_fp16=False)
-    return [f'{path}.xml', f'{path}.bin']
-
-
-WRITERS = dict(onnx=_onnx, openvino=_openvino, torchscript=_torchscript)
+WRITERS = dict(onnx=_onnx, torchscript=_torchscript)
 
 
 def _require(name: str):

@@ -33,12 +33,7 @@ def onnx(folder, graph):
     return lambda values: session.run(list(GRAPHS[graph][1]), dict(zip(names, map(np.asarray, values))))
 
 
-def openvino(folder, graph):
-    compiled = pytest.importorskip('openvino').compile_model(folder / f'{graph}.xml', 'CPU')
-    return lambda values: list(compiled([np.asarray(value) for value in values]).values())
-
-
-RUNTIMES = dict(torchscript=torchscript, onnx=onnx, openvino=openvino)
+RUNTIMES = dict(torchscript=torchscript, onnx=onnx)
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +46,7 @@ def model():
 @pytest.fixture(scope='module', params=list(RUNTIMES))
 def exported(request, tmp_path_factory, model):
     """The folder of a format, and its runtime."""
-    for package in dict(onnx=['onnx', 'onnxruntime'], openvino=['onnx', 'openvino']).get(request.param, []):
+    for package in ['onnx', 'onnxruntime'] if request.param == 'onnx' else []:
         pytest.importorskip(package, reason=f'{package} is not installed')
     folder = tmp_path_factory.mktemp(request.param)
     files = export_model(model, str(folder), request.param)
@@ -109,7 +104,7 @@ def test_the_page(tmp_path, monkeypatch, photo, capsys):
 
 
 def test_what_cannot_be_exported_says_why(model, tmp_path):
-    with pytest.raises(ValueError, match="'tflite' is none of onnx, openvino, torchscript"):
+    with pytest.raises(ValueError, match="'tflite' is none of onnx, torchscript"):
         export_model(model, str(tmp_path), 'tflite')
     cue, model.cue = model.cue, torch.nn.Identity()
     try:
