@@ -5,7 +5,7 @@ recognized, beside the state that ``click`` needs to fill and refine any number 
 
 Traced is the network itself at the size that its test pipeline gives it, so that whatever depends on that size is a
 constant; the size of the photo and the number of instances are free. What asks for these is written here anew, in
-operators that every runtime has: filling, ConvCRF, regions and duplicates. Tests hold it to the predictions of the model.
+operators that every runtime has: filling, ConvCRF, regions and duplicates. Tests hold it to the model's predictions.
 
 Legend: H0 x W0 photo, H x W network input, C classes, c channels, h x w encoded size, n instances.
 """
@@ -36,7 +36,8 @@ STATE = dict(weights={}, context={}, guide={})
 MASKS = dict(scores={0: 'n'}, boxes={0: 'n'}, masks={0: 'n', 1: 'height', 2: 'width'}, iams={0: 'n'}, cues={0: 'n'})
 GRAPHS: dict[str, tuple[dict, dict]] = dict(
     photo=(dict(image={0: 'height', 1: 'width'}),
-           dict(class_scores={}, labels={0: 'n'}, **MASKS, peaks={0: 'n'}, peak_scores={0: 'n'}, cams={0: 'n'}, **STATE)),
+           dict(class_scores={}, labels={0: 'n'}, **MASKS, peaks={0: 'n'}, peak_scores={0: 'n'}, cams={0: 'n'},
+                **STATE)),
     click=(dict(**STATE, size={}, prompts={0: 'n'}), MASKS))
 
 
@@ -44,8 +45,8 @@ GRAPHS: dict[str, tuple[dict, dict]] = dict(
 def resize_photo(image: Tensor, size: tuple[int, int]) -> Tensor:
     """uint8 (H0, W0, 3) -> int64 (H, W, 3), bit by bit as OpenCV's bilinear resizing, which the test pipeline uses.
 
-    OpenCV rounds weights to 1/2048 and cuts four bits off before the second axis; a plain bilinear enlargement is off by
-    one in a few pixels, and with them the logits by more than rounding.
+    OpenCV rounds weights to 1/2048 and cuts four bits off before the second axis; a plain bilinear enlargement is off
+    by one in a few pixels, and with them the logits by more than rounding.
     """
     full = torch._shape_as_tensor(image)
     (top, bottom, rows), (left, right, columns) = (_taps(full[axis], size[axis], axis == 1) for axis in (0, 1))
@@ -57,7 +58,8 @@ def resize_photo(image: Tensor, size: tuple[int, int]) -> Tensor:
                  + line.index_select(1, right) * columns[:, None])
         halves.append(torch.div(mixed, 16, rounding_mode='floor'))
     rows = rows[:, None, None]
-    parts = [torch.div(half * weight, 65536, rounding_mode='floor') for half, weight in zip(halves, (2048 - rows, rows))]
+    parts = [torch.div(half * weight, 65536, rounding_mode='floor')
+             for half, weight in zip(halves, (2048 - rows, rows))]
     return torch.div(parts[0] + parts[1] + 2, 4, rounding_mode='floor')
 
 
@@ -294,7 +296,8 @@ class PhotoGraph(nn.Module):
         for values, own in zip((sides, cells, size, offset), (self.response, self.cells, self.size, self.offset)):
             values[axis] = own[axis]
         units = torch.eye(sides[axis]).view(-1, *sides)
-        return class_maps_over_image(units, tuple(cells), tuple(size), tuple(offset)).flatten(1).T.contiguous()
+        places = [(values[0], values[1]) for values in (cells, size, offset)]
+        return class_maps_over_image(units, *places).flatten(1).T.contiguous()
 
     def respond(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Features and class response of an image (3, H, W), RGB in [0, 255]."""
@@ -310,7 +313,7 @@ class PhotoGraph(nn.Module):
         places = pixel_positions(places, self.response, self.cells, self.size, self.offset)
         cues = gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
         cams = self.rows @ response[0, labels] @ self.columns.T
-        feats = [self.pool(feat) for feat in feats]
+        feats = tuple(self.pool(feat) for feat in feats)
         weights = model.filler.filling_weights(feats, self.filling.encoded)[0]
         context = torch.zeros(0, *self.filling.encoded) if model.filler.context is None else model.filler.context(
             model.filler.levels(feats), self.filling.encoded).relu()[0]
@@ -470,7 +473,7 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     size = exportable(model)
     model = copy.deepcopy(model).eval()
     photo = torch.randint(0, 256, (90, 120, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    graphs = dict(photo=PhotoGraph(model, size), click=ClickGraph(model, size))
+    graphs: dict[str, nn.Module] = dict(photo=PhotoGraph(model, size), click=ClickGraph(model, size))
     state = graphs['photo'](photo)[-len(STATE):]
     inputs = dict(photo=(photo, ), click=(*state, torch.tensor([90, 120]), torch.tensor([[20., 30., 20., 30.]])))
     files = []

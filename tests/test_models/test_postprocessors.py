@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,7 @@ class TestConvCRFPostProc:
         from mmiam.models.postprocessors import conv_crf as module
         seen, crf = [], module.conv_crf
 
+        @functools.wraps(crf)
         def spy(unary, image, **kwargs):
             seen.append((tuple(unary.shape), tuple(image.shape), image.max().item()))
             return crf(unary, image, **kwargs)
