@@ -118,8 +118,10 @@ class PretendedGPU(TorchDispatchMode):
             there = ends[0] if name == 'copy_' else there
             if any(ends):
                 self.launches[name] += 1
-                if ends[0] != ends[1]:
-                    self.waits['upload' if (ends[1] if name == '_to_copy' else ends[0]) else 'download'] += 1
+                # an upload that asks not to wait is safe, paged memory or not: it has been read when the call returns
+                asked = kwargs.get('non_blocking') or args[2:3] == (True, )
+                if ends[0] != ends[1] and not (there and asked):
+                    self.waits['upload' if there else 'download'] += 1
             if name == '_to_copy' and ends[0] != ends[1] and out is held_args[0]:
                 out = out.clone()
         elif there:
@@ -143,5 +145,8 @@ class PretendedGPU(TorchDispatchMode):
     def check_devices(name, tensors, args):
         """As CUDA: only a number (a tensor without axes), or an index, may be elsewhere."""
         for tensor in tensors:
+            if tensor.device == GPU and not isinstance(tensor, GPUTensor):
+                raise RuntimeError(f'{name}: torch made a tensor there unseen, without values: index by a tensor, not '
+                                   'by a list; torch.tensor, not new_tensor')
             if not isinstance(tensor, GPUTensor) and tensor.dim() and not name.startswith('index'):
                 raise RuntimeError(f'{name}: expected all tensors to be on the same device, found two')

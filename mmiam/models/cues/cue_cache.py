@@ -67,9 +67,10 @@ class CueCache:
         try:
             stored = read_arrays(self._path(sample))
             names = (*FIELDS, *(name for name in OPTIONAL if name in stored))
-            cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device) for name in names})
+            cues = InstanceData(**{name: torch.from_numpy(stored[name]).to(device, non_blocking=True)
+                                   for name in names})
             field = 'prms' if 'prms' in stored else 'maps'
-            maps = torch.from_numpy(stored[field]).to(device).float()
+            maps = torch.from_numpy(stored[field]).to(device, non_blocking=True).float()
             cues.set_field(maps / maps.sum((1, 2), keepdim=True) if field == 'prms' else maps, field)
             candidates = np.split(stored['candidates'], np.cumsum(stored['counts'])[:-1])
             cues.candidates = candidates if len(cues) else []

@@ -138,7 +138,7 @@ class IAMNet(BaseDetector):
             peaks_per_image=sum(map(len, counts)) / len(cues),
             candidates_per_image=sum(map(sum, counts)) / len(cues),
             peaks_dropped_per_image=sum(one.count(0) for one in counts) / len(cues))
-        report = {name: batch_inputs.new_tensor(value) for name, value in report.items()}
+        report = {name: torch.tensor(value) for name, value in report.items()}
         cues = self.draw_instances(cues, counts)
         if not any(map(len, cues)):  # keeps the graph, so that a process without instances stays in step with others
             idle = [*self.fill(feats, cues), *self.filler.parameters()]
@@ -161,7 +161,8 @@ class IAMNet(BaseDetector):
         images = [(image, i) for image, one in enumerate(counts) for i, count in enumerate(one) if count]
         chosen = torch.randperm(len(images))[:self.train_cfg['max_instances']].tolist()
         kept = [sorted(images[c][1] for c in chosen if images[c][0] == image) for image in range(len(cues))]
-        return [cue[torch.tensor(index, dtype=torch.long, device=cue.maps.device)] for cue, index in zip(cues, kept)]
+        return [cue if len(index) == len(cue) else cue[torch.tensor(index, dtype=torch.long, device=cue.maps.device)]
+                for cue, index in zip(cues, kept)]
 
     def replace_by_prompts(self, cues: list[InstanceData], data_samples: list[DetDataSample]) -> None:
         """Give a share of the instances the map of a click or a box on their best candidate mask."""
@@ -185,7 +186,8 @@ class IAMNet(BaseDetector):
         feats = None if new else self.extract_feat(batch_inputs)
         parts = [new[i:i + self.train_cfg['cue_batch']] for i in range(0, len(new), self.train_cfg['cue_batch'])]
         for part in parts:
-            found = self.find_cues(batch_inputs[part], [batch_data_samples[i] for i in part], [labels[i] for i in part])
+            some = [batch_data_samples[i] for i in part]
+            found = self.find_cues(batch_inputs[torch.tensor(part)], some, [labels[i] for i in part])
             for i, cue in zip(part, found.cues):
                 sample = batch_data_samples[i]
                 cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)

@@ -111,7 +111,7 @@ class ProposalPseudoGTSampler:
 
         Arguments and errors are those of :meth:`candidates`.
         """
-        prms, cams = matching_maps(cues), cues.get('cams')
+        prms, cams = matching_maps(cues).cpu(), cues.get('cams')  # where they are matched and chosen from
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
@@ -140,7 +140,7 @@ class ProposalPseudoGTSampler:
             tried = (torch.as_tensor(proposals.masks(options), device=iams.device) for options in candidates)
             return PseudoGT(*most_agreeing(tried, iams.detach().float().sigmoid()))
         drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
-        return PseudoGT(torch.as_tensor(proposals.masks(drawn), device=device))
+        return PseudoGT(torch.from_numpy(proposals.masks(drawn)).to(device, non_blocking=True))
 
     def trusted(self, agreement: Tensor) -> Tensor:
         """Instances of a batch to train on: the ``trusted_fraction`` in best agreement, (n, ) -> (m, ) long, ascending.
