@@ -1,4 +1,4 @@
-"""What a prediction asks of a GPU, counted on any machine: kernel launches, and waits for the device.
+"""What predicting and training ask of a GPU, counted on any machine: kernel launches, and waits for the device.
 
 A launch takes the host about 5 us, whatever the GPU, and a wait keeps it from preparing the next: with few of both the
 GPU is never idle.
@@ -76,10 +76,11 @@ def usual_algorithms():
     torch.use_deterministic_algorithms(kept)
 
 
-@pytest.mark.parametrize('cue, launches, waits', [('PeakGaussianCue', 1010, 7), ('PeakResponseCue', 1920, 12)])
+@pytest.mark.parametrize('cue, launches, waits', [('PeakGaussianCue', 978, 5), ('PeakResponseCue', 1500, 7)])
 def test_a_prediction(monkeypatch, cue, launches, waits):
     """The limits are what is reached, to be lowered with it."""
-    model, images = resnet(cue=dict(type=cue)), torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    model = resnet(cue=dict(type=cue))
+    images = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     expected, gpu = predict(model, images), PretendedGPU()
     monkeypatch.setattr(filling, '_gpu_filling', lambda device: triton(gpu))
     with gpu:
@@ -118,4 +119,4 @@ def test_a_training_iteration_of_the_filling_stage(monkeypatch, tmp_path):
         gradients.append(torch.cat([getattr(parameter.grad, 'held', parameter.grad).flatten()
                                     for parameter in model.filler.parameters()]))
     torch.testing.assert_close(*gradients)
-    assert gpu.launches['filling'] == 3 * 112 - 1 and gpu.launches.total() <= 900 and gpu.waits.total() <= 5
+    assert gpu.launches['filling'] == 3 * 112 - 1 and gpu.launches.total() <= 751 and not gpu.waits.total()

@@ -49,7 +49,7 @@ def _normalized_positions(side: int, cells: int, offset: int, device: torch.devi
     """Where the pixels of one axis lie between the first (-1) and the last cell (1); has shape (side, )."""
     if cells == 1:
         return torch.zeros(side, device=device)
-    return 2 * (torch.arange(side, device=device) - offset) / cell_stride(side, cells) / (cells - 1) - 1
+    return (torch.arange(side, device=device) - offset) * (2 / cell_stride(side, cells)) / (cells - 1) - 1
 
 
 def pixel_positions(places: Tensor, map_size: tuple[int, int], cells: tuple[int, int], size: tuple[int, int],
@@ -63,6 +63,6 @@ def pixel_positions(places: Tensor, map_size: tuple[int, int], cells: tuple[int,
     """
     columns = []
     for place, side, count, length, start in zip(places.T, map_size, cells, size, offset):
-        cell = place * ((count - 1) / max(side - 1, 1))
-        columns.append((cell * cell_stride(length, count) + start).clamp(0, length - 1))
+        scale = (count - 1) / max(side - 1, 1) * cell_stride(length, count)
+        columns.append((place * scale + start).clamp(0, length - 1))
     return torch.stack(columns, dim=1)

@@ -79,4 +79,4 @@ def mask_nms(masks: Tensor, scores: Tensor, iou_thr: float, labels: Tensor | Non
     for i in range(n):
         if alive[i]:
             alive &= ~overlaps[i]
-    return order[alive.nonzero()[:, 0].to(order.device)]
+    return order[alive.nonzero()[:, 0].to(order.device, non_blocking=True)]

@@ -123,7 +123,7 @@ class PeakStimulationHead(BaseModule):
         if image_labels is None:
             wanted = scores >= self.class_thr
         else:
-            wanted = one_hot(image_labels, scores.shape[1]).to(scores.device) > 0
+            wanted = one_hot(image_labels, scores.shape[1]).to(scores.device, non_blocking=True) > 0
         height = response.masked_fill(~peak_mask, -torch.inf).float()
         strongest = height.amax((2, 3), keepdim=True)
         # relative only among positive responses: a fraction of a negative maximum lies above it

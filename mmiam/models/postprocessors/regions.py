@@ -44,17 +44,16 @@ def label_regions(masks: Tensor) -> Tensor:
     leap instead of going a pixel a round, and a handful of rounds does.
     """
     height, width = masks.shape[-2:]
-    labels = torch.arange(1, height * width + 1, device=masks.device).view(height, width) * masks
     dtype = torch.float32 if height * width < 2**24 else torch.float64  # holds every number; pooling takes no integers
+    labels = torch.arange(1, height * width + 1, dtype=dtype, device=masks.device).view(height, width) * masks
     for turn in itertools.count(1):
-        grown = F.max_pool2d(labels[:, None].to(dtype), 3, stride=1, padding=1)[:, 0].long() * masks
-        grown = grown.flatten(1)
-        leapt = F.pad(grown, (1, 0)).gather(1, grown).view_as(labels)
+        grown = (F.max_pool2d(labels[:, None], 3, stride=1, padding=1)[:, 0] * masks).flatten(1)
+        leapt = F.pad(grown, (1, 0)).gather(1, grown.long()).view_as(labels)
         # asked now and then: an answer is waited for, a round more changes nothing
         if turn % 4 == 0 and torch.equal(leapt, labels):
             break
         labels = leapt
-    return labels
+    return labels.long()
 
 
 def _regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:

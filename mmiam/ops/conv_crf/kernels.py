@@ -151,8 +151,7 @@ class Messages:
         Cells outside the image count as zero.
         """
         w, length = self.size[1], planes[0].numel()
-        values = planes.new_empty(len(planes), length + 2 * self.margin)
-        values[:, :self.margin] = values[:, -self.margin:] = 0
+        values = planes.new_zeros(len(planes), length + 2 * self.margin)
         message = planes.flatten(1)
         values[:, self.margin:-self.margin] = message
         message.mul_(self.center)
@@ -194,10 +193,8 @@ class Messages:
                                             first + shift)
             # an overlapping operand would have its result permuted, hence out
             color = torch.sub(there, self.colors[:, None, first:last], out=scratch[:there.numel()].view(there.shape))
-            kernels = -color.square_()[0]
-            for channel in color[1:]:
-                kernels.sub_(channel)
-            kernels = kernels.exp_().unflatten(1, (-1, width)).mul_(self.col_scales[run])
+            kernels = color.square_().sum(0).neg_().exp_()
+            kernels = kernels.unflatten(1, (-1, width)).mul_(self.col_scales[run])
             kernels.addcmul_(self.row_kernels[dy][top - rows + above:bottom + above], self.col_kernels[run])
             # k(i, i - s) = k(i - s, i): the numbers computed for s, read s cells earlier. Row n holds the shift s + n,
             # one cell farther back, hence the stride less one. No kernel is computed twice.

@@ -154,7 +154,8 @@ def _fill_on_gpu(fill: Any, values: Tensor, weights: Tensor, num_steps: int, ima
     """All images in one call of ``fill``: :func:`extent_filling` of float32 values, with the index on the CPU."""
     if image_index is None:
         image_index = torch.arange(len(values)) if len(weights) > 1 else torch.zeros(len(values), dtype=torch.long)
-    starts = F.pad(torch.bincount(image_index, minlength=len(weights)).cumsum(0), (1, 0)).int().to(values.device)
+    starts = F.pad(torch.bincount(image_index, minlength=len(weights)).cumsum(0), (1, 0)).int()
+    starts = starts.to(values.device, non_blocking=True)
     ordered = bool((image_index.diff() >= 0).all())
     order = image_index.argsort(stable=True)
     if not ordered:

@@ -73,44 +73,58 @@ class Shares:
 
     def __init__(self, x: Tensor, weight: Tensor, layer: Callable, num_images: int) -> None:
         self.x, self.weight, self.layer, self.num_images = x.detach(), weight.detach(), layer, num_images
-        self.ready = False
+        self.dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        self.z: Any = None
 
-    def prepare(self) -> None:
-        """Compute Z, unless it is there."""
-        if self.ready:
-            return
-        dtype = torch.float64 if self.x.dtype == torch.float64 else torch.float32
-        x = self.x.to(dtype)
+    def find_z(self, positive: Tensor) -> None:
+        """Compute Z, with ``positive`` for W+."""
+        x = self.x.to(self.dtype)
         minimum = sample_minimum(x, self.num_images)
         # on a GPU a subtraction costs less than asking whether there is something to take off
         shift = x.device.type != 'cpu' or minimum.any()
         self.shifted = (x - minimum if shift else x.detach()).requires_grad_()
         with torch.enable_grad():
-            self.z = self.layer(self.shifted, self.weight.to(dtype).clamp(min=0))
+            self.z = self.layer(self.shifted, positive)
         # In the memory of Z, which is linear in the input: its graph does not need the value. What is too small becomes
         # infinite first, so that its inverse is zero: three kernels where a choice between two results takes six.
-        inverse = F.threshold_(self.z.detach(), EPS, torch.inf)  # type: ignore[attr-defined]
-        self.inverse = inverse.add_(EPS).reciprocal_()
-        self.ready = True
+        self.inverse = F.threshold_(self.z.detach(), EPS, torch.inf)  # type: ignore[attr-defined]
 
     def __call__(self, grad: Tensor) -> Tensor:
-        self.prepare()
+        prepare([self])
         scaled = grad.to(self.z.dtype) * self.inverse
         routed, = torch.autograd.grad(self.z, self.shifted, scaled, retain_graph=True)
         return routed * self.shifted.detach()
 
 
+def prepare(layers: list[Shares]) -> None:
+    """Compute Z of layers, unless it is there; by one kernel for all where a GPU would take as long to start each."""
+    layers = [layer for layer in layers if layer.z is None]
+    if not layers:
+        return
+    positive = torch._foreach_clamp_min([layer.weight.to(layer.dtype) for layer in layers], 0.)
+    for layer, weight in zip(layers, positive):
+        layer.find_z(weight)
+    inverses = [layer.inverse for layer in layers]
+    torch._foreach_add_(inverses, EPS)
+    torch._foreach_reciprocal_(inverses)
+
+
 class FixedNorm(Function):
-    """Batch normalization with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input."""
+    """Batch normalization with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input.
+
+    Inputs: x (Tensor), ``gains`` (list[Tensor], filled by the time of the backward), ``number`` (int, which of them is
+    this one's), ``plain`` (Callable, the layer as it is).
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, gain: Tensor, plain: Callable) -> Tensor:
-        ctx.gain = gain.view(1, -1, *[1] * (x.dim() - 2))
+    def forward(ctx, x: Tensor, gains: list[Tensor], number: int, plain: Callable) -> Tensor:
+        ctx.gains, ctx.number = gains, number
         return plain()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return (grad * ctx.gain).to(grad.dtype), None, None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        gain = ctx.gains[ctx.number].view(-1, *[1] * (grad.dim() - 2))
+        return (grad * gain).to(grad.dtype), None, None, None
 
 
 class FixedResample(Function):
@@ -137,8 +151,8 @@ def sample_minimum(x: Tensor, num_images: int) -> Tensor:
     number of images is taken to hold the rows of an image one after the other.
     """
     rows = num_images if x.shape[0] % num_images == 0 else x.shape[0]
-    least = x.reshape(rows, -1).amin(1)
-    return least.repeat_interleave(x.shape[0] // rows).view(-1, *[1] * (x.dim() - 1))
+    least = x.reshape(rows, -1).amin(1, keepdim=True)
+    return least.expand(rows, x.shape[0] // rows).reshape(-1, *[1] * (x.dim() - 1))
 
 
 class RecordPositiveLayers(TorchFunctionMode):
@@ -146,12 +160,24 @@ class RecordPositiveLayers(TorchFunctionMode):
 
     Attributes:
         layers (list[Shares]): what they were.
+        gains (list[Tensor]): of batch normalization, a channel, after :meth:`find_gains`.
     """
 
     def __init__(self, num_images: int) -> None:
         super().__init__()
         self.num_images = num_images
         self.layers: list[Shares] = []
+        self.norms: list[tuple[Tensor, float, Tensor]] = []
+        self.gains: list[Tensor] = []
+
+    def find_gains(self) -> None:
+        """Fill ``gains``, by a few kernels for all: weight / sqrt(variance + eps)."""
+        if self.norms:
+            variances, eps, weights = (list(column) for column in zip(*self.norms))
+            self.gains += torch._foreach_add(variances, eps)
+            torch._foreach_sqrt_(self.gains)
+            torch._foreach_reciprocal_(self.gains)
+            torch._foreach_mul_(self.gains, weights)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
@@ -169,8 +195,7 @@ class RecordPositiveLayers(TorchFunctionMode):
         self.layers.append(shares)
         return PositiveLayer.apply(x, shares, lambda: func(*args, **kwargs))
 
-    @staticmethod
-    def _batch_norm(func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _batch_norm(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         bound = _BATCH_NORM.bind(*args, **kwargs)
         bound.apply_defaults()
         options = bound.arguments
@@ -181,10 +206,10 @@ class RecordPositiveLayers(TorchFunctionMode):
             raise ValueError('peak back-propagation needs normalization with fixed statistics: call .eval() on '
                              'the network before tracing')
         dtype = torch.float64 if variance.dtype == torch.float64 else torch.float32
-        gain = torch.rsqrt(variance.detach().to(dtype) + options['eps'])
-        if weight is not None:
-            gain = gain * weight.detach().to(dtype)
-        return FixedNorm.apply(x, gain, lambda: func(*args, **kwargs))
+        variance = variance.detach().to(dtype)
+        weight = torch.ones_like(variance) if weight is None else weight.detach().to(dtype)
+        self.norms.append((variance, options['eps'], weight))
+        return FixedNorm.apply(x, self.gains, len(self.norms) - 1, lambda: func(*args, **kwargs))
 
     @staticmethod
     def _interpolate(func: Callable, args: tuple, kwargs: dict) -> Tensor:

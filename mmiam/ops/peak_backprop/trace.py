@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .rules import RecordPositiveLayers, checkpointed_blocks_inline, warn_outside_theory
+from .rules import RecordPositiveLayers, checkpointed_blocks_inline, prepare, warn_outside_theory
 
 # Bytes of one gradient of the peaks that go back together. On a CPU large maps are faster one peak at a time.
 CHUNK_BYTES = {'cpu': 16 << 20}
@@ -46,6 +46,7 @@ class Trace:
             self._images = images.detach().clone().requires_grad_()
             with RecordPositiveLayers(len(images)) as recorder, checkpointed_blocks_inline():
                 recorded = network(self._images)
+        recorder.find_gains()
         self._recorded: list[tuple[Tensor, Tensor]] = []
         self.output = self._detach(recorded)
         if not self._recorded:
@@ -73,7 +74,7 @@ class Trace:
         """
         recorded, images = self._find(response), self._images
         with torch.inference_mode(False), torch.autocast(images.device.type, enabled=False):
-            peaks = check_peaks(response, peaks).clone()
+            peaks = check_peaks(response, peaks)  # on the CPU: a GPU is asked once, and sent each chunk once
             dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
             maps = torch.zeros((len(peaks), *images.shape[-2:]), dtype=dtype, device=images.device)
             turn = _turn_of_each(peaks[:, 0])  # a turn has at most one peak of every image
@@ -81,10 +82,11 @@ class Trace:
             for first in range(0, turns, self._together):
                 last = min(first + self._together, turns)
                 rows = ((turn >= first) & (turn < last)).nonzero().flatten()
+                chunk = torch.stack([rows, turn[rows] - first, *peaks[rows].T]).to(images.device, non_blocking=True)
                 seeds = torch.zeros((last - first, *recorded.shape), dtype=recorded.dtype, device=recorded.device)
-                seeds[(turn[rows] - first, *peaks[rows].T)] = 1
+                seeds[tuple(chunk[1:])] = 1
                 grads = self._differentiate(recorded, seeds)
-                maps[rows] = grads[turn[rows] - first, peaks[rows, 0]].to(dtype).sum(1)
+                maps[chunk[0]] = grads[tuple(chunk[1:3])].to(dtype).sum(1)
             return normalize_maps(maps)
 
     def _differentiate(self, recorded: Tensor, seeds: Tensor) -> Tensor:
@@ -93,8 +95,7 @@ class Trace:
             return torch.autograd.grad(recorded, self._images, seed, retain_graph=True)[0]
 
         if len(seeds) > 1 and self._together > 1:
-            for layer in self._layers:  # what all peaks share must not be made while peaks are mapped over
-                layer.prepare()
+            prepare(self._layers)  # what all peaks share must not be made while peaks are mapped over
             try:
                 # autograd's own is_grads_batched would call the backward of every convolution for each peak
                 return torch.func.vmap(differentiate)(seeds)
@@ -161,21 +162,20 @@ def normalize_maps(maps: Tensor) -> Tensor:
     """Clamp at zero and divide by the sum; maps without positive values become all zero. (P, H, W)."""
     maps = maps.clamp(min=0)
     largest = maps.flatten(1).amax(1) if len(maps) else maps.new_zeros(0)
-    maps /= torch.where(largest > 0, largest, 1)[:, None, None]
+    maps /= largest.masked_fill(largest == 0, 1)[:, None, None]
     total = maps.sum(dim=(1, 2))
-    return maps.div_(torch.where(total > 0, total, 1)[:, None, None])
+    return maps.div_(total.masked_fill(total == 0, 1)[:, None, None])
 
 
 def check_peaks(response: Tensor, peaks: Tensor) -> Tensor:
-    """Peaks on the response's device, after checking form and range."""
+    """Peaks on the CPU, after checking form and range."""
     if response.dim() != 4:
         raise ValueError(f'response must be (B, C, h, w), got shape {tuple(response.shape)}')
     if peaks.dim() != 2 or peaks.shape[1] != 4 or peaks.is_floating_point():
         raise ValueError('peaks must be an integer (P, 4) tensor of rows (image, class, y, x), got '
                          f'{peaks.dtype}, shape {tuple(peaks.shape)}')
-    peaks = peaks.to(response.device, torch.long)
-    size = torch.tensor(response.shape, device=peaks.device)
-    if ((peaks < 0) | (peaks >= size)).any():
+    peaks = peaks.to('cpu', torch.long)
+    if ((peaks < 0) | (peaks >= torch.tensor(response.shape))).any():
         raise ValueError(f'a peak lies outside of the response map of shape {tuple(response.shape)}')
     return peaks
 
