@@ -18,7 +18,7 @@ from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).parent
 MIM = ('configs', 'demo', 'tools', 'model-index.yml')
-DATA = ('.pth', '.safetensors', '.json', '.yml', '.md')  # published weights and what describes them
+DATA = ('.pth', '.safetensors', '.json', '.yml', '.md', '.html')  # published weights, what describes them, a page
 
 
 def version() -> str:

@@ -60,6 +60,13 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument('--format', default='onnx', choices=['onnx', 'torchscript'])
     export.add_argument('--out', default='exported', help='folder to write (default: exported)')
     export.set_defaults(run=run_export)
+    serve = commands.add_parser('serve', help='a page on this machine to look at photos and click on objects')
+    serve.add_argument('--model', default='voc20', help="'voc20' (default), 'imagenet', or the folder of a run of "
+                       'mmiam label')
+    serve.add_argument('--host', default='127.0.0.1', help='address to serve at (default: this machine alone)')
+    serve.add_argument('--port', type=int, default=8000)
+    serve.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
+    serve.set_defaults(run=run_serve)
     return parser
 
 
@@ -111,6 +118,15 @@ def run_export(args: argparse.Namespace) -> int:
     MMLogger.get_current_instance().setLevel('ERROR')
     print(*export_model(mmiam.load(args.model, 'cpu').model, args.out, args.format), sep='\n')
     return 0
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """Until it is interrupted."""
+    from mmengine.logging import MMLogger
+
+    from mmiam.integrations.serve import serve
+    MMLogger.get_current_instance().setLevel('ERROR')
+    return serve(args.model, args.host, args.port, args.device)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 VOC = 'data/VOCdevkit/VOC2012'
 #: pattern of a command -> the test that runs it, or the file that does; optional packages are installed by none
 ELSEWHERE = {
-    r'mmiam (predict|label)': 'tests/test_cli.py',
+    r'mmiam (predict|label)': 'tests/test_cli.py', r'mmiam serve': 'tests/test_integrations/test_serve.py',
     r'make demo': 'tests/test_tools/test_run_demo.py', r'make (test|docs)': '.ci/run',
     r'make stacks': 'tools/misc/test_stacks.sh', r'pip install -e': 'Makefile',
     r'pip install (mmcv-lite|scikit-image)': 'Makefile', r'pip install (h5py|pydensecrf2)': 'requirements/optional.txt',
