@@ -204,7 +204,7 @@ class Studio:
         if step == 'add':
             photo.add({key: asked[key] for key in ('point', 'box') if key in asked}, str(asked.get('name', '')))
         elif step == 'remove':
-            photo.remove(asked.get('number'))
+            photo.remove(asked.get('number', -1))
         else:
             photo.undo()
         return photo.describe()
