@@ -1,4 +1,4 @@
-"""Models as files for ONNX Runtime and TorchScript: from a photo to masks, and masks at clicks.
+"""Models as files for ONNX Runtime, OpenVINO and TorchScript: from a photo to masks, and masks at clicks.
 
 Two graphs, because a person who clicks waits for each answer: ``photo`` runs the network once and gives what it
 recognized, beside the state that ``click`` needs to fill and refine any number of further prompts.
@@ -175,9 +175,10 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
     rows, columns = ((edge[1:] + edge[:-1] - 1) / 2 for edge in edges)
     places = torch.stack([rows[:, None].expand_as(share), columns.expand_as(share)])[:, None]
     picked = torch.eye(kernel_size**2).view(-1, 1, kernel_size, kernel_size)
+    center = picked[kernel_size**2 // 2]  # taken off within the convolution: OpenVINO fails on a difference behind it
 
     def distance(planes: Tensor) -> Tensor:  # squared, to each neighbor: (k, 1, h, w) -> (K * K, h, w)
-        return (F.conv2d(planes, picked, padding=kernel_size // 2) - planes).square().sum(0)
+        return F.conv2d(planes, picked - center, padding=kernel_size // 2).square().sum(0)
 
     inside = F.conv2d(torch.ones_like(places[:1]), picked, padding=kernel_size // 2)[0]
     colors = pool(image[:, None])
@@ -459,7 +460,7 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     Args:
         model (IAMNet): of :func:`mmiam.apis.init_model`, on the CPU.
         out (str): folder.
-        form (str): 'onnx' or 'torchscript'.
+        form (str): 'onnx', 'openvino' or 'torchscript'.
 
     Returns:
         list[str]: the files.
@@ -504,7 +505,14 @@ def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
     return [f'{path}.onnx']
 
 
-WRITERS = dict(onnx=_onnx, torchscript=_torchscript)
+def _openvino(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
+    openvino = _require('openvino')
+    model = openvino.convert_model(_onnx(graph, name, inputs, path)[0])
+    openvino.save_model(model, f'{path}.xml', compress_to_fp16=False)
+    return [f'{path}.xml', f'{path}.bin']
+
+
+WRITERS = dict(onnx=_onnx, openvino=_openvino, torchscript=_torchscript)
 
 
 def _require(name: str):

@@ -33,7 +33,15 @@ def onnx(folder, graph):
     return lambda values: session.run(list(GRAPHS[graph][1]), dict(zip(names, map(np.asarray, values))))
 
 
-RUNTIMES = dict(torchscript=torchscript, onnx=onnx)
+def openvino(folder, graph):
+    import openvino
+    model = openvino.compile_model(str(folder / f'{graph}.xml'), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    return lambda values: list(model([np.asarray(value) for value in values]).values())
+
+
+#: format -> how its files are run, and what is needed for it
+RUNTIMES = dict(torchscript=(torchscript, ), onnx=(onnx, 'onnx', 'onnxruntime'),
+                openvino=(openvino, 'onnx', 'openvino'))
 
 
 @pytest.fixture(scope='module')
@@ -46,12 +54,13 @@ def model():
 @pytest.fixture(scope='module', params=list(RUNTIMES))
 def exported(request, tmp_path_factory, model):
     """The folder of a format, and its runtime."""
-    for package in ['onnx', 'onnxruntime'] if request.param == 'onnx' else []:
+    runtime, *packages = RUNTIMES[request.param]
+    for package in packages:
         pytest.importorskip(package, reason=f'{package} is not installed')
     folder = tmp_path_factory.mktemp(request.param)
     files = export_model(model, str(folder), request.param)
     assert files and all(Path(path).is_file() for path in files)
-    return folder, RUNTIMES[request.param]
+    return folder, runtime
 
 
 @pytest.mark.slow
@@ -104,7 +113,7 @@ def test_the_page(tmp_path, monkeypatch, photo, capsys):
 
 
 def test_what_cannot_be_exported_says_why(model, tmp_path):
-    with pytest.raises(ValueError, match="'tflite' is none of onnx, torchscript"):
+    with pytest.raises(ValueError, match="'tflite' is none of onnx, openvino, torchscript"):
         export_model(model, str(tmp_path), 'tflite')
     cue, model.cue = model.cue, torch.nn.Identity()
     try:
