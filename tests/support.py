@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+import mmiam  # noqa: F401  (first: makes mmdet importable on mmcv-lite)
+
+# isort: split
+from mmdet.models.detectors.base import BaseDetector
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -136,3 +141,16 @@ class Seen(TorchDispatchMode):
 #: float16 where torch has it on a CPU
 HALF = pytest.param(torch.float16, marks=pytest.mark.skipif(
     tuple(map(int, torch.__version__.split('.')[:2])) < (2, 3), reason='no float16 on a CPU before torch 2.3'))
+
+
+class OnlyPredicts(BaseDetector):
+    """A detector without network; ``predict`` is for who derives from it."""
+
+    def loss(self, batch_inputs, batch_data_samples):
+        return {}
+
+    def extract_feat(self, batch_inputs):
+        return (batch_inputs, )
+
+    def _forward(self, batch_inputs, batch_data_samples=None):
+        return batch_inputs

@@ -115,13 +115,7 @@ def output_names(paths: list[str]) -> list[str]:
 
 
 def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:
-    """Predicts an image file with the test-time augmentation of the model's config.
-
-    Raises:
-        ValueError: if its config has none.
-    """
-    if 'tta_model' not in model.cfg:
-        raise ValueError(f'{model.cfg.filename} has no tta_model and tta_pipeline; _base_/tiles.py has some to add')
+    """Predicts an image file with the test-time augmentation of the model's config."""
     augmented, pipeline = MODELS.build(dict(model.cfg.tta_model, module=model)), Compose(model.cfg.tta_pipeline)
 
     def predict(path: str) -> DetDataSample:
@@ -136,9 +130,9 @@ def predict_files(model: torch.nn.Module, paths: list[str], tiles: bool = False
                   ) -> Iterator[tuple[str, DetDataSample | None]]:
     """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None.
 
-    With ``tiles`` each is predicted in windows too (:func:`tiled`).
+    With ``tiles`` each is predicted in windows too (:func:`tiled`), where the model's config says which.
     """
-    predict = tiled(model) if tiles else partial(inference_detector, model)
+    predict = tiled(model) if tiles and 'tta_model' in model.cfg else partial(inference_detector, model)
     for path in paths:
         sample = None
         if is_whole(path):

@@ -141,8 +141,7 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
     if prompts:
         classes = tuple(tags) or ('object', )
     results, names = CocoResults(classes), dict(zip(paths, output_names(paths)))
-    found = prompted(model, paths, prompts) if prompts else predict_files(
-        model, paths, tiles and 'tta_model' in model.cfg)
+    found = prompted(model, paths, prompts) if prompts else predict_files(model, paths, tiles)
     for path, sample in found:
         if sample is not None:
             sample.pred_instances = sample.pred_instances.cpu() if prompts else one_a_region(

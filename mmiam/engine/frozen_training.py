@@ -212,6 +212,14 @@ def _make_store(folder: str, shapes: dict[int, tuple[int, ...]]) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ head
+def packaged_classifier(model: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Weights (K, D) and biases (K,) of the ImageNet classifier that comes with the backbone, if one does."""
+    if not getattr(model.backbone, 'own_weights', False):
+        return None
+    packaged = CheckpointLoader.load_checkpoint(model.backbone.init_cfg['checkpoint'], map_location='cpu')
+    return packaged['fc.weight'], packaged['fc.bias']
+
+
 def start_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], images: Sequence[int],
                classifier: tuple[Tensor, Tensor]) -> None:
     """Set a head's weights to the ImageNet classes that are likelier in images of a label than in the others.
@@ -576,10 +584,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     if state:
         model.peak_head.load_state_dict(state['head'])
     else:
-        classifier = None
-        if recipe.start_from_classifier and getattr(model.backbone, 'own_weights', False):
-            packaged = CheckpointLoader.load_checkpoint(model.backbone.init_cfg['checkpoint'], map_location='cpu')
-            classifier = packaged['fc.weight'], packaged['fc.bias']
+        classifier = packaged_classifier(model) if recipe.start_from_classifier else None
         judged = cross_validate(model.peak_head, store, labels, recipe, seed, classifier=classifier) if judge else (
             np.zeros(0, int), ) * 2
         loss = train_head(model.peak_head, store, labels, recipe, seed, classifier=classifier)

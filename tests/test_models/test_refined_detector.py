@@ -1,10 +1,10 @@
 """Masks of any detector, refined: a stand-in detector on the light stack, mmdet's own where its operators are."""
 import pytest
 import torch
-from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from support import OnlyPredicts
 
 SIZE = 48
 FOREGROUND = 'mmiam.models.postprocessors.ConvCRFPostProc.foreground'
@@ -12,7 +12,7 @@ CRF = dict(type='ConvCRFPostProc', crf=dict(kernel_size=7, blur=1))
 
 
 @MODELS.register_module()
-class StandIn(BaseDetector):
+class StandIn(OnlyPredicts):
     """Gives the masks in ``masks`` (n, H, W) with the scores in ``scores``."""
 
     def __init__(self, masks, scores, data_preprocessor=None, with_masks=True):
@@ -27,15 +27,6 @@ class StandIn(BaseDetector):
             if self.with_masks:
                 sample.pred_instances.masks = self.masks.clone()
         return batch_data_samples
-
-    def loss(self, batch_inputs, batch_data_samples):
-        return {}
-
-    def extract_feat(self, batch_inputs):
-        return (batch_inputs, )
-
-    def _forward(self, batch_inputs, batch_data_samples=None):
-        return batch_inputs
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
-from mmdet.models.detectors.base import BaseDetector
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from support import OnlyPredicts
 
 from mmiam.datasets.transforms import CropTile
 
@@ -15,7 +15,7 @@ WINDOWS = [dict(type='CropTile', window=window) for window in ((0, 0, 1, 1), (0,
 
 
 @MODELS.register_module()
-class BrightRegions(BaseDetector):
+class BrightRegions(OnlyPredicts):
     """An instance for each bright value that at least a share of the pixels has; its label is the value - 200."""
 
     def __init__(self, least=0., data_preprocessor=None):
@@ -33,15 +33,6 @@ class BrightRegions(BaseDetector):
                 masks=masks, labels=torch.tensor(values, dtype=torch.long) - 200,
                 scores=torch.full((len(values), ), .5), bboxes=torch.tensor(boxes).float().reshape(-1, 4))
         return batch_data_samples
-
-    def loss(self, batch_inputs, batch_data_samples):
-        return {}
-
-    def extract_feat(self, batch_inputs):
-        return (batch_inputs, )
-
-    def _forward(self, batch_inputs, batch_data_samples=None):
-        return batch_inputs
 
 
 def predict(image, *steps, least=0., **settings):

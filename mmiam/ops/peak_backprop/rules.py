@@ -85,9 +85,6 @@ class Shares:
         self.shifted = (x - minimum if shift else x.detach()).requires_grad_()
         with torch.enable_grad():
             self.z = self.layer(self.shifted, positive)
-        # In the memory of Z, which is linear in the input: its graph does not need the value. What is too small becomes
-        # infinite first, so that its inverse is zero: three kernels where a choice between two results takes six.
-        self.inverse = F.threshold_(self.z.detach(), EPS, torch.inf)  # type: ignore[attr-defined]
 
     def __call__(self, grad: Tensor) -> Tensor:
         prepare([self])
@@ -104,9 +101,13 @@ def prepare(layers: list[Shares]) -> None:
     positive = torch._foreach_clamp_min([layer.weight.to(layer.dtype) for layer in layers], 0.)
     for layer, weight in zip(layers, positive):
         layer.find_z(weight)
-    inverses = [layer.inverse for layer in layers]
+    # In the memory of Z, which is linear in the input: its graph does not need the value. What is too small becomes
+    # infinite first, so that its inverse is zero: three kernels where a choice between two results takes six.
+    inverses = [F.threshold_(layer.z.detach(), EPS, torch.inf) for layer in layers]  # type: ignore[attr-defined]
     torch._foreach_add_(inverses, EPS)
     torch._foreach_reciprocal_(inverses)
+    for layer, inverse in zip(layers, inverses):
+        layer.inverse = inverse
 
 
 class FixedNorm(Function):
