@@ -26,7 +26,7 @@ ELSEWHERE = {
     r'mmiam (predict|label)': 'tests/test_cli.py', r'mmiam serve': 'tests/test_integrations/test_serve.py',
     r'make demo': 'tests/test_tools/test_run_demo.py', r'make (test|docs)': '.ci/run',
     r'make stacks': 'tools/misc/test_stacks.sh', r'pip install -e': 'Makefile',
-    r'pip install (mmcv-lite|scikit-image)': 'Makefile', r'pip install (h5py|pydensecrf2)': 'requirements/optional.txt',
+    r'pip install (mmcv-lite|scikit-image)': 'Makefile', r'pip install (h5py|pydensecrf2|openvino)': 'requirements/optional.txt',
     r'python -c': 'tests/conftest.py', r'mim ': 'tests/test_packaging/test_wheel.py',
     r'srun .*generate': 'tests/test_proposals/test_proposal_tools.py',
     r'srun .*mine_cues|train.py .*work_dirs/mined': 'tests/test_tools/test_mine_cues.py',
