@@ -19,12 +19,12 @@ DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
 
 @pytest.fixture
 def folder(tmp_path):
-    """Colour, grey and RGBA images of 20 x 30 pixels, and one that is none."""
+    """Color, gray and RGBA images of 20 x 30 pixels, and one that is none."""
     path = tmp_path / 'images'
     path.mkdir()
     pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 4), dtype=np.uint8)
-    Image.fromarray(pixels[..., :3]).save(path / 'colour.jpg')
-    Image.fromarray(pixels[..., 0]).save(path / 'grey.png')
+    Image.fromarray(pixels[..., :3]).save(path / 'color.jpg')
+    Image.fromarray(pixels[..., 0]).save(path / 'gray.png')
     Image.fromarray(pixels).save(path / 'rgba.png')
     (path / 'broken.jpg').write_bytes(b'no image')
     return path
@@ -38,16 +38,16 @@ def test_image_demo_writes_the_rest_of_a_folder_with_a_broken_image(folder, tiny
         env=dict(os.environ, PYTHONPATH='.', OMP_NUM_THREADS='1'), timeout=200)
     assert done.returncode == 1 and 'broken.jpg is not an image that can be read' in done.stderr, done.stderr[-3000:]
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
-    assert [Path(one['file_name']).name for one in content['images']] == ['colour.jpg', 'grey.png', 'rgba.png']
-    assert all((tmp_path / 'out/vis' / name).is_file() for name in ('colour.jpg', 'grey.png', 'rgba.png'))
+    assert [Path(one['file_name']).name for one in content['images']] == ['color.jpg', 'gray.png', 'rgba.png']
+    assert all((tmp_path / 'out/vis' / name).is_file() for name in ('color.jpg', 'gray.png', 'rgba.png'))
 
 
 def test_image_files(folder, tmp_path):
-    assert image_files(str(folder / 'grey.png')) == [str(folder / 'grey.png')]
-    names = ['broken.jpg', 'colour.jpg', 'grey.png', 'rgba.png']
+    assert image_files(str(folder / 'gray.png')) == [str(folder / 'gray.png')]
+    names = ['broken.jpg', 'color.jpg', 'gray.png', 'rgba.png']
     assert [Path(path).name for path in image_files(str(folder))] == names
-    (tmp_path / 'list.txt').write_text('images/grey.png\n\nimages/rgba.png\n')
-    assert [Path(path).name for path in image_files(str(tmp_path / 'list.txt'))] == ['grey.png', 'rgba.png']
+    (tmp_path / 'list.txt').write_text('images/gray.png\n\nimages/rgba.png\n')
+    assert [Path(path).name for path in image_files(str(tmp_path / 'list.txt'))] == ['gray.png', 'rgba.png']
     (tmp_path / 'list.txt').write_text('images/none.png\n')
     with pytest.raises(FileNotFoundError, match='none.png does not exist'):
         image_files(str(tmp_path / 'list.txt'))
@@ -66,7 +66,7 @@ def test_image_demo_draws_no_random_masks_unasked(folder, tiny_config, tmp_path,
 def test_det_inferencer(folder, tiny_files):
     """mmdet's own inferencer gives what inference_detector gives, from a config file and a checkpoint."""
     model, inferencer = init_model(*tiny_files, 'cpu'), DetInferencer(*tiny_files, device='cpu')
-    path = str(folder / 'colour.jpg')
+    path = str(folder / 'color.jpg')
     found = inferencer(path, return_datasamples=True, no_save_vis=True)['predictions'][0].pred_instances
     expected = inference_detector(model, path).pred_instances
     assert len(expected) > 0
@@ -105,5 +105,5 @@ def test_an_image_whose_scores_are_no_numbers_is_said(folder, tiny_config, monke
         found[0].pred_class_scores[0] = float('nan')
         return found
     monkeypatch.setattr(model, 'test_step', step)
-    with pytest.warns(UserWarning, match='grey.png: the scores are no numbers'):
-        assert list(predict_files(model, [str(folder / 'grey.png')])) == [(str(folder / 'grey.png'), None)]
+    with pytest.warns(UserWarning, match='gray.png: the scores are no numbers'):
+        assert list(predict_files(model, [str(folder / 'gray.png')])) == [(str(folder / 'gray.png'), None)]

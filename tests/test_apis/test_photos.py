@@ -103,7 +103,7 @@ def model(tiny_config):
 
 def test_files_of_a_folder(model, folder, tmp_path):
     whole = (folder / 'b/dog.jpg').read_bytes()
-    (folder / 'b/dog.jpg').write_bytes(whole[:len(whole) * 2 // 3])  # OpenCV reads it, its rest grey
+    (folder / 'b/dog.jpg').write_bytes(whole[:len(whole) * 2 // 3])  # OpenCV reads it, its rest gray
     paths, _ = photos.find_photos([str(folder)])
     with pytest.warns(UserWarning, match='dog.jpg'):
         found = list(photos.predict_photos(model, paths, str(tmp_path / 'out'), score_thr=0., form='yolo'))

@@ -123,7 +123,7 @@ def photos(tmp_path):
     return make
 
 
-def labelled(dataset):
+def labeled(dataset):
     return LabeledImages(Config(dict(train_dataloader=dict(dataset=dataset),
                                       test_dataloader=dict(dataset=dict(pipeline=[])))))
 
@@ -132,26 +132,26 @@ def test_data_sets_in_others_are_taken_out(photos):
     one, two = photos('one'), photos('two')
     balanced = dict(type='ClassBalancedDataset', oversample_thr=1., dataset=one)
     for wrapped in (one, balanced, dict(type='RepeatDataset', times=3, dataset=balanced)):
-        found = labelled(wrapped)
+        found = labeled(wrapped)
         assert found.names == ['cat/1.jpg', 'dog/1.jpg'] and found.labels == [[0], [1]] and found.ids == [1, 2]
-    found = labelled(dict(type='ConcatDataset', datasets=[balanced, two, one]))
+    found = labeled(dict(type='ConcatDataset', datasets=[balanced, two, one]))
     assert found.names == ['one/cat/1.jpg', 'one/dog/1.jpg', 'two/cat/1.jpg', 'two/dog/1.jpg']
     assert [os.path.isfile(path) for path in found.paths] == [True] * 4 and len(set(found.keys())) == 4
     two['metainfo'] = dict(classes=('dog', 'cat'))
     with pytest.raises(ValueError, match='have other classes'):
-        labelled(dict(type='ConcatDataset', datasets=[one, two]))
+        labeled(dict(type='ConcatDataset', datasets=[one, two]))
 
 
 def test_another_image_under_the_name_has_another_key(photos):
     """Also one of the same size in bytes, as after its EXIF orientation was changed."""
     one = photos('one')
-    before, path = labelled(one).keys(), labelled(one).paths[0]
+    before, path = labeled(one).keys(), labeled(one).paths[0]
     data = bytearray(open(path, 'rb').read())
     data[-20] ^= 1
     with open(path, 'wb') as file:
         file.write(data)
     os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
-    assert [a == b for a, b in zip(before, labelled(one).keys())] == [False, True]
+    assert [a == b for a, b in zip(before, labeled(one).keys())] == [False, True]
 
 
 def test_ids_of_coco_json_are_kept(photos, tmp_path):
@@ -160,8 +160,8 @@ def test_ids_of_coco_json_are_kept(photos, tmp_path):
                    categories=[dict(id=18, name='dog'), dict(id=3, name='cat')],
                    annotations=[dict(image_id=9, category_id=3), dict(image_id='b', category_id=18)])
     (tmp_path / 'tags.json').write_text(json.dumps(content))
-    found = labelled(dict(one, ann_file=str(tmp_path / 'tags.json')))
+    found = labeled(dict(one, ann_file=str(tmp_path / 'tags.json')))
     assert dict(zip(found.names, found.ids)) == {'dog/1.jpg': 'b', 'cat/1.jpg': 9}
     assert dict(zip(found.classes, found.category_ids)) == dict(dog=18, cat=3)
-    chosen = labelled(dict(one, ann_file=str(tmp_path / 'tags.json'), metainfo=dict(classes=('cat', 'dog'))))
+    chosen = labeled(dict(one, ann_file=str(tmp_path / 'tags.json'), metainfo=dict(classes=('cat', 'dog'))))
     assert chosen.category_ids == [3, 18]

@@ -78,7 +78,7 @@ def test_a_network_wants_its_checkpoint(run_test_tool, tiny_config, mini_voc, tm
         run_test_tool('tiny.py', '--work-dir', 'work')
 
 
-def test_a_map_is_grey_over_255(tmp_path):
+def test_a_map_is_gray_over_255(tmp_path):
     save(tmp_path / 'a.png', np.array([[0, 51, 255]], np.uint8))
     sample = DetDataSample(metainfo=dict(img_id='a'))
     image = torch.zeros(3, 1, 3)

@@ -59,7 +59,7 @@ def test_other_channels_are_refused(shape):
 
 @pytest.mark.parametrize('image', [np.zeros((2, 2, 3), np.uint16), np.zeros((2, 2), bool), np.zeros((2, 2, 3), int),
                                    np.full((2, 2, 3), np.nan), np.full((2, 2, 3), -np.inf, np.float32)])
-def test_values_that_are_no_grey_levels(image):
+def test_values_that_are_no_gray_levels(image):
     with pytest.raises(ValueError, match='an image must be uint8, or finite numbers from 0 to 255, got '):
         pack(dict(img=image))
 

@@ -153,13 +153,13 @@ def test_mask_of_another_size(ecssd):
 @pytest.mark.parametrize('mode', ['L', '1', 'P', 'RGB', 'RGBA', 'LA'])
 def test_kinds_of_masks(mode, tmp_path):
     """Foreground is above 128, whatever the kind of picture."""
-    grey = np.array([[0, 128, 129, 255]], np.uint8)
-    picture = Image.fromarray(grey)
+    gray = np.array([[0, 128, 129, 255]], np.uint8)
+    picture = Image.fromarray(gray)
     if mode == '1':
-        picture, grey = Image.fromarray(grey > 128), np.array([[0, 0, 255, 255]])
+        picture, gray = Image.fromarray(gray > 128), np.array([[0, 0, 255, 255]])
     elif mode == 'P':
         picture = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8))
-        picture.putpalette([value for level in grey[0] for value in [int(level)] * 3])
+        picture.putpalette([value for level in gray[0] for value in [int(level)] * 3])
     else:
         picture = picture.convert(mode)
     picture.save(tmp_path / 'mask.png')

@@ -219,7 +219,7 @@ def test_a_broken_file_is_named(mini_voc, file, content):
 
 
 def test_truncated_image_is_named_and_not_trained_on(mini_voc):
-    """OpenCV alone decodes it, grey below the cut, without any error."""
+    """OpenCV alone decodes it, gray below the cut, without any error."""
     root = mini_voc()
     path = root / 'JPEGImages/t0.jpg'
     path.write_bytes(path.read_bytes()[:-200])
@@ -235,7 +235,7 @@ def test_mask_of_another_size_is_named(mini_voc):
 
 
 @pytest.mark.parametrize('mode, size', [('L', (32, 24)), ('RGBA', (32, 24)), ('RGB', (1, 1)), ('L', (1, 1))])
-def test_grey_rgba_and_single_pixel(mini_voc, mode, size):
+def test_gray_rgba_and_single_pixel(mini_voc, mode, size):
     root = mini_voc()
     color = 77 if mode == 'L' else (10, 20, 30, 40)[:len(mode)]
     Image.new(mode, size, color).save(root / 'JPEGImages/t0.png')

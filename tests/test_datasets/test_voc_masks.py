@@ -45,7 +45,7 @@ def test_contradicting_masks():
         voc_instances(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), {1: 0})
 
 
-def test_read_palette_and_grey(tmp_path):
+def test_read_palette_and_gray(tmp_path):
     picture = Image.fromarray(OBJECTS)
     picture.save(tmp_path / 'l.png')
     picture.putpalette([0] * 768)  # all colors alike: only the indices tell

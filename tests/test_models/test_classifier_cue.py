@@ -22,11 +22,11 @@ def build(**kwargs):
     torch.manual_seed(0)
     cue = MODELS.build(dict(type='ClassifierCue', **kwargs))
     if cue.classifier is not None:
-        randomise(cue.classifier.head.classifier)
+        randomize(cue.classifier.head.classifier)
     return cue
 
 
-def randomise(classifier):
+def randomize(classifier):
     """Weights of either sign and biases above zero, so that there are peaks, whatever was drawn before."""
     generator = torch.Generator().manual_seed(3)
     classifier.bias.copy_(torch.rand(classifier.bias.shape, generator=generator) + 1)
@@ -58,7 +58,7 @@ def run(cue, count, image_labels=None):
     return found.cues
 
 
-def test_peak_responses_are_those_of_the_classifier_on_its_own_normalisation():
+def test_peak_responses_are_those_of_the_classifier_on_its_own_normalization():
     cue = build(classifier=classifier())
     expected = PeakResponseCue()(cue.classifier, images() / 127.5 - 1)
     for one, other in zip(run(cue, 2), expected.cues):
@@ -93,7 +93,7 @@ def network(build_net):  # noqa: F811
     def make(**overrides):
         model = build_net(**overrides)
         if getattr(model.cue, 'classifier', None) is not None:
-            randomise(model.cue.classifier.head.classifier)
+            randomize(model.cue.classifier.head.classifier)
         model.filler.decoder.layers[-1].bias.data.fill_(2.)
         return model
 

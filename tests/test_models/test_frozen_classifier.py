@@ -61,7 +61,7 @@ def test_frozen_and_in_eval_mode():
     assert not any(parameter.requires_grad for parameter in one.parameters())
 
 
-def test_normalisation_and_padding():
+def test_normalization_and_padding():
     one = build(mean=(1., 2., 3.), std=(2., 4., 5.))
     images = torch.full((2, 3, 4, 6), 13.)
     samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in ((4, 6), (3, 2))]

@@ -64,7 +64,7 @@ def test_other_boxes_and_masks_leave_every_step_bit_identical(reference, mini_vo
 def test_other_class_names_change_both_stages(reference, mini_voc, tiny_config):
     """The comparison above would see a difference."""
     steps, weights = reference
-    other_steps, other_weights = train(tiny_config(relabel(mini_voc()), 'relabelled'))
+    other_steps, other_weights = train(tiny_config(relabel(mini_voc()), 'relabeled'))
     assert other_steps[0] != steps[0]
     assert other_steps[3] != steps[3]
     for part in ('peak_head', 'filler'):

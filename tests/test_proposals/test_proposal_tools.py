@@ -69,10 +69,10 @@ def test_generate_names_broken_images_and_goes_on(voc, tmp_path, capsys):
     images = voc / 'JPEGImages'
     (images / 'im1.jpg').write_bytes((images / 'im0.jpg').read_bytes()[:200])
     (images / 'im3.jpg').write_bytes(b'')
-    Image.new('L', (30, 20)).save(images / 'grey.png')
+    Image.new('L', (30, 20)).save(images / 'gray.png')
     Image.new('RGBA', (30, 20)).save(images / 'alpha.png')
     assert tool('generate').main([str(images), str(tmp_path / 'out')]) == 1
-    assert sorted(p.stem for p in (tmp_path / 'out').iterdir()) == ['alpha', 'grey', 'im0', 'im2']
+    assert sorted(p.stem for p in (tmp_path / 'out').iterdir()) == ['alpha', 'gray', 'im0', 'im2']
     printed = capsys.readouterr().out
     assert 'im1.jpg' in printed and 'im3.jpg' in printed and '4 of 6 files' in printed
 

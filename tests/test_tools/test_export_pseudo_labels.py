@@ -86,7 +86,7 @@ def test_one_broken_image_does_not_cost_the_others(export, tmp_path, capsys):
     assert [(one['id'], one['file_name']) for one in content['images']] == [(1, 't0.jpg'), (3, 't2.jpg')]
     entry, = content['info']['failed']
     assert entry['file_name'] == 't1.jpg' and 't1.jpg' in entry['error']
-    image.write_bytes(whole)  # mended: it alone is labelled
+    image.write_bytes(whole)  # mended: it alone is labeled
     assert export() == 0 and '2 of 3 images are labeled already' in capsys.readouterr().out
     assert 'failed' not in json.loads((tmp_path / 'out.json').read_text())['info']
     names = image.parents[1] / 'ImageSets/Segmentation/train.txt'
@@ -120,7 +120,7 @@ def test_whatever_the_model_raises_on_one_image(export, monkeypatch, tmp_path, c
 
 
 def test_classes_in_another_order(export, tmp_path, capsys):
-    """The same masks with the same names, whatever the order in which the classifier learnt them."""
+    """The same masks with the same names, whatever the order in which the classifier learned them."""
     assert export(out='first.json') == 0
     content = torch.load(tmp_path / 'tiny.pth', weights_only=True)
     for part in ('weight', 'bias'):

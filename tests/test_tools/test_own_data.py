@@ -42,11 +42,11 @@ def folder(tmp_path):
     for name in ('tools', 'demo', 'configs'):
         (tmp_path / name).symlink_to(ROOT / name)
     rng = np.random.default_rng(0)
-    for tag, colour in (('cat', (220, 60, 40)), ('dog', (40, 90, 220))):
+    for tag, color in (('cat', (220, 60, 40)), ('dog', (40, 90, 220))):
         for number in range(1, 4):
             image = Image.fromarray(rng.integers(90, 130, (48, 64, 3), dtype=np.uint8))
             x, y = rng.integers(4, 24, 2).tolist()
-            ImageDraw.Draw(image).ellipse((x, y, x + 30, y + 20), fill=colour)
+            ImageDraw.Draw(image).ellipse((x, y, x + 30, y + 20), fill=color)
             path = tmp_path / f'photos/{tag}/{number}.jpg'
             path.parent.mkdir(parents=True, exist_ok=True)
             image.save(path, quality=95)
