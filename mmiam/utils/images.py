@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from .files import atomic_write, is_count
 
@@ -49,13 +50,13 @@ def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
 def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
     """An image of Pillow whose header is read; what goes wrong then or later names the file."""
     try:
-        # MAX_PIXELS is the limit here. Pillow's own is a variable of its module, which is others' as well: put back
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-        with image:
+        with open(path, 'rb') as file:  # of a name Pillow maps the pixels, and those of a turned TIFF are in no order
+            # MAX_PIXELS is the limit here. Pillow's own is a variable of its module, which is others' too: put back
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(file)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
             check_sides(image.height, image.width, f'{what} {path}')
             yield image
     except FileNotFoundError:
@@ -81,8 +82,11 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ValueError: if the header cannot be read, or states more than ``MAX_PIXELS``.
     """
     with _opened(path, 'image', 'download it again') as image:
+        width, height = image.size
+        if image.format == 'TIFF':  # newer versions of Pillow turn its size, and not its orientation, at once
+            width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH))
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return (width, height) if turned else (height, width)
 
 
 def check_image_file(path: str | Path) -> tuple[int, int]:
@@ -127,6 +131,12 @@ def read_image(path: str | Path) -> np.ndarray:
     return image
 
 
+def _turned(image: Image.Image) -> Image.Image:
+    """An image as it is shown. Decoding turns a TIFF at once, and a second time would be wrong."""
+    image.load()
+    return ImageOps.exif_transpose(image)
+
+
 def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
     """Values of a picture as they are stored: (H, W) indices or gray levels, or (H, W, channels).
 
@@ -139,7 +149,7 @@ def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
         ValueError: if the file is damaged or too large.
     """
     with _opened(path, what, 'restore it') as image:
-        return np.array(ImageOps.exif_transpose(image))
+        return np.array(_turned(image))
 
 
 def read_gray(path: str | Path, what: str = 'mask') -> np.ndarray:
@@ -152,7 +162,7 @@ def read_gray(path: str | Path, what: str = 'mask') -> np.ndarray:
         if image.mode.startswith(('I', 'F')):
             raise ValueError(f'{what} {path} has more than 8 bits a pixel (mode {image.mode}); save it as a gray '
                              'picture of 8 bits')
-        return np.array(ImageOps.exif_transpose(image).convert('L'))
+        return np.array(_turned(image).convert('L'))
 
 
 def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:

@@ -55,7 +55,8 @@ def test_no_image(tmp_path, content, match):
             read(str(tmp_path / 'gone.jpg'))
 
 
-@pytest.mark.parametrize('suffix, orientation', [('.jpg', 1), ('.jpg', 3), ('.jpg', 6), ('.png', 8), ('.webp', 5)])
+@pytest.mark.parametrize('suffix, orientation', [('.jpg', 1), ('.jpg', 3), ('.jpg', 6), ('.png', 8), ('.webp', 5),
+                                                 ('.tif', 4), ('.tif', 6)])
 def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
     """As mmcv's loader turns it."""
     if suffix == '.webp' and cv2.__version__ < '4.11':
@@ -67,9 +68,11 @@ def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
     size = image_size(tmp_path / f'a{suffix}')
     assert size == ((20, 30) if orientation < 5 else (30, 20)) == check_image_file(tmp_path / f'a{suffix}')
     assert read_image(tmp_path / f'a{suffix}').shape == (*size, 3)
-    mask = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
-    mask.save(tmp_path / 'mask.png', exif=exif.tobytes())
-    assert (read_indices(tmp_path / 'mask.png').shape == (2, 3)) == (orientation < 5)
+    mask = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    expected = {1: mask, 3: mask[::-1, ::-1], 4: mask[::-1], 5: mask.T, 6: mask[::-1].T, 8: mask[:, ::-1].T}
+    for name in ('mask.png', 'mask.tif'):
+        Image.fromarray(mask).save(tmp_path / name, exif=exif.tobytes())
+        np.testing.assert_array_equal(read_indices(tmp_path / name), expected[orientation])
 
 
 def png(height, width):
