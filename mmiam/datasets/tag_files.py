@@ -1,7 +1,8 @@
 """Image-level tags of one's own images: one folder a class, CSV, or COCO json of which only category ids are read.
 
 A *name* is an image's path relative to the image folder, with ``/``. Names in files are checked, so that no file can
-lead out of the image folder. Blanks around a class name are no part of it.
+lead out of the image folder. Blanks around a class name are no part of it, and an é is one letter, however it was
+written; a name in a file is found on the disk in either form.
 """
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,11 +71,20 @@ def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
     if suffix not in readers:
         raise ValueError(f'{ann_file}: tags are read from .csv and .json files, not from {suffix or "such"} files')
     tagged = readers[suffix](ann_file)
-    missing = [image.name for image in tagged.images if not os.path.isfile(os.path.join(img_root, image.name))]
+    missing = []
+    for image in tagged.images:
+        stored = _as_stored(img_root, image.name)
+        if stored is None:
+            missing.append(image.name)
+        else:
+            image.name = stored
     if missing:
         raise FileNotFoundError(f'{os.path.join(img_root, missing[0])}, named in {ann_file}, does not exist '
                                 f'({len(missing)} of {len(tagged.images)} images are missing); names are relative to '
                                 f'img_root ({img_root})')
+    twice = [name for name, number in Counter(image.name for image in tagged.images).items() if number > 1]
+    if twice:
+        raise ValueError(f'{ann_file} names {twice[0]!r} twice, in two forms of its letters; keep one')
     return tagged
 
 
@@ -96,7 +107,7 @@ def read_class_folders(root: str) -> TaggedImages:
     if empty:
         raise ValueError(f'class folder {os.path.join(root, empty[0])} has no image ({", ".join(IMAGE_SUFFIXES)}; '
                          f'{len(empty)} such folders); convert its files to one of these, or remove the folder')
-    images = [TaggedImage(name, [name.split('/')[0].strip()]) for name in names]
+    images = [TaggedImage(name, [_class_name(name.split('/')[0])]) for name in names]
     classes = tuple(sorted({image.tags[0] for image in images}))
     return TaggedImages(_one_of_equal_files(images, root), classes)
 
@@ -177,7 +188,7 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
     if header is None:
         _refuse_flags(path, [cell for _, row in rows for cell in row[1:]])
         return 0, lambda row: [tag for cell in row[1:] for tag in _split(cell)], False
-    keys = [re.sub(r'[^a-z]', '', cell.lower()) for cell in header]
+    keys = [re.sub(r'[\W\d_]', '', cell.lower()) for cell in header]
     columns = range(len(header))
     names = [i for i in columns if rows and all(i < len(row) and _is_image(row[i]) for _, row in rows)]
     names += sorted((i for i in columns if keys[i] in NAME_COLUMNS), key=lambda i: NAME_COLUMNS.index(keys[i]))
@@ -194,8 +205,12 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
         return column, lambda row: [tag for cell in cells(row) for tag in _split(cell)], True
     flags = [all(row[i].lower() in _FLAGS for _, row in rows if i < len(row)) for i in columns]
     # numbers of rows and further names are no classes, but "photo" over 0 and 1 is one
-    classes = [i for i in columns if i != column and keys[i] not in ('', 'unnamed', 'id', 'imageid')
+    classes = [i for i in columns if i != column and header[i] and keys[i] not in ('unnamed', 'id', 'imageid')
                and (flags[i] or keys[i] not in NAME_COLUMNS)]
+    called = {i: _class_name(header[i]) for i in classes}
+    twice = [name for name, number in Counter(called.values()).items() if number > 1]
+    if twice:
+        raise ValueError(f'{path}: the header {header} has the column {twice[0]!r} twice; keep one')
     for line, row in rows:
         wrong = [i for i in range(len(row)) if i >= len(header) or i in classes and row[i].lower() not in _FLAGS]
         if wrong:
@@ -203,7 +218,7 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
             raise ValueError(f'{path}, line {line}: {row[wrong[0]]!r} in column {name!r} of the header {header}, which '
                              'has neither a column of tags ("tags", "label" or "class") nor only columns of 0 and 1, '
                              'one a class')
-    return column, lambda row: [header[i] for i in classes if i < len(row) and _FLAGS[row[i].lower()]], False
+    return column, lambda row: [name for i, name in called.items() if i < len(row) and _FLAGS[row[i].lower()]], False
 
 
 def _split(cell: str) -> list[str]:
@@ -211,8 +226,19 @@ def _split(cell: str) -> list[str]:
     quotes = ''
     if re.fullmatch(r'\[.*\]|[({]\s*([\'"]).*\1\s*,?\s*[)}]', cell, re.DOTALL):
         cell, quotes = cell[1:-1], '\'"'
-    parts = (part.strip() for part in re.split(r'[,;|\n\r]', cell))
+    parts = map(_class_name, re.split(r'[,;|\n\r]', cell))
     return [tag for tag in (part.strip(quotes) if quotes else part for part in parts) if tag]
+
+
+def _class_name(text: str) -> str:
+    """Without blanks around it, composed: é is one letter or two, by the system that wrote it."""
+    return unicodedata.normalize('NFC', text.strip())
+
+
+def _as_stored(img_root: str, name: str) -> str | None:
+    """A name as the disk has it, which may write é as one letter or as two; None if there is no such file."""
+    forms = dict.fromkeys((name, unicodedata.normalize('NFC', name), unicodedata.normalize('NFD', name)))
+    return next((form for form in forms if os.path.isfile(os.path.join(img_root, form))), None)
 
 
 def _refuse_flags(path: str, cells: list[str]) -> None:
@@ -236,7 +262,7 @@ def read_coco(path: str) -> TaggedImages:
     categories: dict[str, dict] = {}
     for position, item in enumerate(_items(path, content, 'categories')):
         key, name = _key(item.get('id')), item.get('name')
-        name = name.strip() if isinstance(name, str) else ''
+        name = _class_name(name) if isinstance(name, str) else ''
         if key is None or key in categories or not name or any(name == one['name'] for one in categories.values()):
             raise ValueError(f'{path}: categories[{position}] is {item!r}; give each category an id and a name of '
                              'its own (1 and "1" are one id)')
@@ -324,7 +350,7 @@ def class_names(img_root: str, ann_file: str = FOLDERS, chosen: Sequence[str] | 
     Returns () where image folder or file do not exist, so that a config can be read without its data.
     """
     names = chosen.split(',') if isinstance(chosen, str) else chosen
-    names = tuple(name.strip() for name in names if name.strip())
+    names = tuple(_class_name(name) for name in names if name.strip())
     if names:
         return names
     if not os.path.isdir(img_root) or not (ann_file == FOLDERS or os.path.isfile(ann_file)):

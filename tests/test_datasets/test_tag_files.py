@@ -101,6 +101,26 @@ def test_a_class_may_be_called_as_a_column_of_names(tmp_path):
     assert tags(read_csv(str(tmp_path / 't.csv'))) == {'a.jpg': ['cat'], 'b.jpg': ['(unknown)']}
 
 
+@pytest.mark.parametrize('text, expected', [('file,猫,犬\na.jpg,1,0\n', ['猫']), ('file,0,1\na.jpg,0,1\n', ['1'])])
+def test_a_class_may_have_any_letters(tmp_path, text, expected):
+    (tmp_path / 'tags.csv').write_text(text, encoding='utf-8')
+    assert tags(read_csv(str(tmp_path / 'tags.csv'))) == {'a.jpg': expected}
+
+
+def test_composed_and_decomposed_letters_are_the_same(tmp_path):
+    one, two = 'caf\u00e9', 'cafe\u0301'
+    for name in (f'{two}/{two}.png', 'owl/1.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert class_names(str(tmp_path), 'folders') == (one, 'owl') == class_names('', '', f'{two},owl')
+    text = f'file,tag\n{one}/{one}.png,{one}\nowl/1.png,{two}\n'
+    (tmp_path / 'tags.csv').write_text(text, encoding='utf-8')
+    assert tags(read_tags(str(tmp_path), str(tmp_path / 'tags.csv'))) == {f'{two}/{two}.png': [one], 'owl/1.png': [one]}
+    (tmp_path / 'tags.csv').write_text(text + f'{two}/{two}.png,owl\n', encoding='utf-8')
+    with pytest.raises(ValueError, match='twice, in two forms'):
+        read_tags(str(tmp_path), str(tmp_path / 'tags.csv'))
+
+
 def test_rows_of_boxes_are_one_image(tmp_path):
     (tmp_path / 't.csv').write_text('filename,class,xmin\na.jpg,cat,1\na.jpg,dog,5\na.jpg,cat,9\n')
     assert tags(read_csv(str(tmp_path / 't.csv'))) == {'a.jpg': ['cat', 'dog']}
@@ -109,12 +129,14 @@ def test_rows_of_boxes_are_one_image(tmp_path):
 @pytest.mark.parametrize('text, message', [
     ('file,species\na.jpg,robin\n', r"t.csv, line 2: 'robin' in column 'species' of the header \['file', 'species'\]"),
     ('file,cat,dog\na.jpg,1,0\nb.jpg,0,2\n', r"line 3: '2' in column 'dog'"),
+    ('file,cat,cat\na.jpg,1,0\n', "has the column 'cat' twice"),
+    ('文件,标签\na.jpg,猫\n', "'猫' in column '标签'"),
     ('file,cat\na.jpg,1,1\n', r"line 2: '1' in column 'none'"),
     ('train_0,haze\ntrain_1,clear\n', "neither an image with its tags nor a header"),
     ('a.jpg,1,0\nb.jpg,0,1\n', 'all tags are 0 or 1; name the classes'),
     ('file,label\na.jpg,1\nb.jpg,0\n', 'all tags are 0 or 1; name the classes')])
 def test_csv_of_other_forms_is_refused(tmp_path, text, message):
-    (tmp_path / 't.csv').write_text(text)
+    (tmp_path / 't.csv').write_text(text, encoding='utf-8')
     with pytest.raises(ValueError, match=message):
         read_csv(str(tmp_path / 't.csv'))
 
