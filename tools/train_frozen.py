@@ -1,4 +1,4 @@
-"""Trains head and filling module on a frozen backbone, whose outputs are stored once (mmiam/engine/frozen_training.py).
+"""Trains head and filling module on a frozen backbone, whose outputs are stored once (mmiam/engine/frozen_training).
 
     python tools/train_frozen.py configs/iam-plus_lite2_voc.py --work-dir work_dirs/voc20 --seed 0
 

@@ -75,6 +75,7 @@ class Shares:
         self.x, self.weight, self.layer, self.num_images = x.detach(), weight.detach(), layer, num_images
         self.dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         self.z: Any = None
+        self.inverse: Any = None  # of Z, zero where Z is too small
 
     def find_z(self, positive: Tensor) -> None:
         """Compute Z, with ``positive`` for W+."""

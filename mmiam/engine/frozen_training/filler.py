@@ -1,0 +1,97 @@
+"""Step 4: the filling module, trained on stored features and mined pseudo masks."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmiam.models.cues import simulate_prompts
+from mmiam.models.samplers.proposal_pseudo_gt_sampler import most_agreeing
+
+from .features import FeatureStore
+from .mining import Instances
+from .recipe import BATCH, Recipe, image_odds, load_state, optimize, save
+
+_SAVE_EVERY = 100  # steps between two saved states
+
+
+def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], recipe: Recipe, seed: int = 0,
+                 state_file: str | None = None, key: str = '') -> float:
+    """Train the filling module by its own loss on mined pseudo masks.
+
+    ``max_instances`` and ``prompt_ratio`` are those of the model's ``train_cfg``, the share of instances that teach is
+    the sampler's ``trusted_fraction``.
+
+    Args:
+        model (IAMNet): its ``filler`` is trained in place.
+        store (FeatureStore): of the same images as ``mined``.
+        mined (dict[int, Instances]): of :func:`read_mined`, not empty.
+        recipe (Recipe): ``fill_steps`` and so on.
+        seed (int): of all random choices; each step has its own, so a resumed run equals one without interruption.
+        state_file (str, optional): where the state is kept every 100 steps; found there with the same ``key``, it is
+            gone on from.
+        key (str): what the run is of.
+
+    Returns:
+        float: mean loss of the last tenth of the steps of this call; NaN if none was left.
+    """
+    filler = model.filler
+    optimizer = torch.optim.AdamW(filler.parameters(), lr=recipe.fill_lr, weight_decay=recipe.weight_decay)
+    state = load_state(state_file, key)
+    if state:
+        filler.load_state_dict(state['filler'])
+        optimizer.load_state_dict(state['optimizer'])
+    images, losses, warm = list(mined), [], max(1, min(100, recipe.fill_steps // 10))
+    odds = image_odds([mined[i].labels.tolist() for i in images], recipe.balance)
+    pooling, filler.pooling = filler.pooling, 1  # the maps are on the grid already
+    filler.train()
+    try:
+        for step in range(state.get('step', 0), recipe.fill_steps):
+            rate = recipe.fill_lr * min(1, (step + 1) / warm) * (1 - step / recipe.fill_steps)**0.9
+            optimizer.param_groups[0]['lr'] = rate
+            loss = _filling_loss(model, store, mined, images, odds, (seed, step),
+                                 step >= recipe.agree_from * recipe.fill_steps)
+            losses.append(optimize(optimizer, loss, f'filling module, step {step + 1}'))
+            if (step + 1) % _SAVE_EVERY == 0 or step + 1 == recipe.fill_steps:
+                print_log(f'filling module: step {step + 1} of {recipe.fill_steps}, '
+                          f'loss {np.mean(losses[-_SAVE_EVERY:]):.3f}', logger='current')
+                if state_file is not None:
+                    save(state_file, filler.state_dict(), dict(
+                        key=key, step=step + 1, filler=filler.state_dict(), optimizer=optimizer.state_dict()))
+    finally:
+        filler.pooling = pooling
+        filler.eval()
+    return float(np.mean(losses[-max(1, recipe.fill_steps // 10):])) if losses else math.nan
+
+
+def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], images: list[int],
+                  odds: np.ndarray, seed: tuple[int, int], agreeing: bool) -> Tensor:
+    """Loss of one random batch."""
+    rng, device = np.random.default_rng(seed), next(model.filler.parameters()).device
+    chosen = [images[i] for i in rng.choice(len(images), min(BATCH, len(images)), p=odds, replace=False)]
+    views = rng.integers(0, 2, len(chosen))
+    pairs = [(row, place) for row, i in enumerate(chosen) for place in range(len(mined[i].labels))]
+    if len(pairs) > model.train_cfg['max_instances']:
+        kept = rng.choice(len(pairs), model.train_cfg['max_instances'], replace=False)
+        pairs = [pairs[i] for i in sorted(kept)]
+    maps = torch.from_numpy(np.stack([mined[chosen[row]].maps[place] for row, place in pairs])).float()
+    masks = [torch.from_numpy(mined[chosen[row]].masks[place]).float() / 255 for row, place in pairs]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        for i in np.flatnonzero(rng.random(len(pairs)) < model.train_cfg['prompt_ratio']):
+            masks[i] = masks[i][:1]  # a prompt stands for one mask: the others would contradict it
+            if (masks[i] > 0.5).any():
+                maps[i] = simulate_prompts(masks[i] > 0.5)[0]
+    for i, (row, _) in enumerate(pairs):
+        if views[row]:
+            maps[i], masks[i] = maps[i].flip(-1), masks[i].flip(-1)
+    feats = {level: store.read(chosen, views, level, device) for level in model.filler.in_indices}
+    logits = model.filler(feats, maps.to(device), torch.tensor([row for row, _ in pairs], device=device))
+    if not agreeing:
+        return sum(model.filler.loss(logits, torch.stack([m[rng.integers(len(m))] for m in masks]).to(device)).values())
+    targets, agreement = most_agreeing(masks, logits.detach().sigmoid().cpu())
+    trusted = model.sampler.trusted(agreement)
+    return sum(model.filler.loss(logits[trusted.to(device)], targets[trusted].to(device)).values())

@@ -1,0 +1,130 @@
+"""A whole run: head and filling module of a config, from images to a checkpoint."""
+from __future__ import annotations
+
+import os.path as osp
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmiam.evaluation.functional.classification_ap import ClassificationAP, classification_average_precision
+from mmiam.models.heads.peak_stimulation_head import one_hot
+from mmiam.utils.checkpoints import fingerprint
+from mmiam.utils.jobs import take_shard
+from mmiam.version import __version__
+
+from .features import FeatureStore, load_model, plain_dataset, store_features
+from .filler import train_filler
+from .head import cross_validate, packaged_classifier, train_head
+from .mining import mine_views, read_mined
+from .recipe import Recipe, load_state, save
+
+
+@dataclass
+class Outcome:
+    """What :func:`train_frozen` did.
+
+    Attributes:
+        checkpoint (str | None): its file; None where a shard left the rest to the others.
+        failed (dict[str, str]): path and error of images that could not be read.
+        ap (ClassificationAP | None): of the classes, on images that the judging head had not seen.
+        pseudo_masks (ndarray | None): instances with a pseudo mask by class, (C,).
+        filler_trained (bool): whether there were enough of them.
+    """
+    checkpoint: str | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    ap: ClassificationAP | None = None
+    pseudo_masks: np.ndarray | None = None
+    filler_trained: bool = False
+
+
+def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed: int = 0, weights: str | None = None,
+                 device: str = 'cpu', features: str | None = None, shard: str | None = None, least_masks: int = 1,
+                 mined_in: str | None = None, judge: bool = False) -> Outcome:
+    """Train head and filling module of a config; everything made before in ``work_dir`` is used.
+
+    Args:
+        cfg (Config): of an IAMNet; the images are those of ``train_dataloader.dataset``.
+        work_dir (str): for states, log and ``model.pth``: head and filling module (the backbone too where its weights
+            do not come from an address), class names, recipe and seed, plain tensors.
+        recipe (Recipe, optional): by default :meth:`Recipe.for_images`.
+        seed (int): of the weights and of all random choices.
+        weights (str, optional): checkpoint whose filling module is the start.
+        device (str): of the network.
+        features (str, optional): folder of the stored features, which several runs may share.
+        shard (str, optional): 'i/n': store the features of this share of the images, find their pseudo masks where the
+            head is trained, and leave the rest to a run without it.
+        mined_in (str, optional): folder of pseudo masks that another run has made (``mined-...`` in its
+            ``work_dir``); by default they are made with this run's head.
+        judge (bool): cross-validate the head first, for ``Outcome.ap``.
+        least_masks (int): with fewer pseudo masks the filling module stays as it is.
+    """
+    torch.manual_seed(seed)
+    model = load_model(cfg, weights).to(device)
+    bare, dataset = plain_dataset(cfg, proposals=False), plain_dataset(cfg)
+    classes = dataset.metainfo['classes']
+    labels = [dataset.get_cat_ids(i) for i in range(len(dataset))]
+    if len(classes) != getattr(model.peak_head, 'num_classes', len(classes)):
+        raise ValueError(f'model.peak_head.num_classes is {model.peak_head.num_classes}, the data set has '
+                         f'{len(classes)} classes')
+    recipe = recipe or Recipe.for_images(len(dataset))
+    share = take_shard(list(range(len(dataset))), shard)
+
+    store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share)
+    outcome = Outcome(failed=failed)
+
+    key = fingerprint(vars(recipe), seed, judge, labels, cfg.model.to_dict(), model, store.folder)
+    head_file = osp.join(work_dir, 'head.pth')
+    state = load_state(head_file, key)
+    if not state:
+        if shard is not None:  # the head needs the features of all shares
+            return outcome
+        state = dict(key=key, **_head_state(model, store, labels, recipe, seed, judge))
+        save(head_file, state['head'], state)
+    model.peak_head.load_state_dict(state['head'])
+    if len(state['images']):
+        outcome.ap = classification_average_precision(
+            state['scores'].numpy(), one_hot([labels[i] for i in state['images']], len(classes)).numpy() > 0)
+        print_log(f'head: AP on held-back images {100 * outcome.ap.mean:.1f}', logger='current')
+
+    if mined_in is None:
+        settings = repr([cfg.model.get(name) for name in ('peak_head', 'cue', 'sampler', 'filler')])
+        mined_in, failed = mine_views(model, dataset, work_dir, [i for i in share if store.done[i]], settings)
+        outcome.failed.update(failed)
+    if shard is not None:
+        return outcome
+    mined = read_mined(mined_in, len(dataset), len(classes), recipe, model.cue)
+    found = [label for one in mined.values() for label in one.labels]
+    outcome.pseudo_masks = np.bincount(np.array(found, int), minlength=len(classes))
+    print_log(f'pseudo masks: {len(found)} on {len(mined)} of {len(dataset)} images', logger='current')
+
+    outcome.filler_trained = len(found) >= least_masks
+    if outcome.filler_trained:
+        train_filler(model, store, mined, recipe, seed, osp.join(work_dir, 'filler.pth'),
+                     fingerprint(key, osp.basename(osp.normpath(mined_in))))
+
+    outcome.checkpoint = osp.join(work_dir, 'model.pth')
+    meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe))
+    own = own_weights(model)
+    save(outcome.checkpoint, own, dict(meta=meta, state_dict=own))
+    return outcome
+
+
+def _head_state(model: nn.Module, store: FeatureStore, labels: list, recipe: Recipe, seed: int, judge: bool) -> dict:
+    """Weights of a trained head, and the cross-validated scores of the images where they are asked for."""
+    classifier = packaged_classifier(model) if recipe.start_from_classifier else None
+    images, scores = np.zeros(0, int), np.zeros(0)
+    if judge:  # first: its heads start from the same weights
+        images, scores = cross_validate(model.peak_head, store, labels, recipe, seed, classifier=classifier)
+    loss = train_head(model.peak_head, store, labels, recipe, seed, classifier=classifier)
+    print_log(f'head: {recipe.head_steps} steps, loss {loss:.4f}', logger='current')
+    return dict(head=model.peak_head.state_dict(), images=torch.from_numpy(images), scores=torch.from_numpy(scores))
+
+
+def own_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict without the parts whose ``init_cfg`` names weights at an address (``pip://...``)."""
+    fetched = [name for name, part in model.named_children() if '://' in str(getattr(part, 'init_cfg', ''))]
+    return {name: value.cpu() for name, value in model.state_dict().items() if name.split('.')[0] not in fetched}
