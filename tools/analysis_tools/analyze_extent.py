@@ -28,7 +28,6 @@ from terminaltables import AsciiTable
 import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-import mmcv
 from mmdet.registry import DATASETS
 
 from mmiam.apis import init_model
@@ -36,7 +35,7 @@ from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.evaluation.functional.best_overlap import best_threshold_iou
 from mmiam.models.postprocessors.base import BasePostProcessor
 from mmiam.utils.files import write_json
-from mmiam.utils.images import write_picture
+from mmiam.utils.images import read_image, write_picture
 
 VIEWS = ('instance', 'map')
 #: edges of the size groups, as shares of the image's area; our choice
@@ -115,7 +114,7 @@ def weight_arrows(model, feats: tuple, sample, cell: int) -> np.ndarray:
     weights = model.filler.filling_weights(feats, (rows, columns))[0].cpu().numpy()
     used = [max(1, round(count * part / whole))  # without what padding added
             for count, part, whole in zip((rows, columns), sample.img_shape[:2], (height, width))]
-    return draw_field(mmcv.imread(sample.img_path, channel_order='rgb'), weights[..., :used[0], :used[1]], cell)
+    return draw_field(read_image(sample.img_path), weights[..., :used[0], :used[1]], cell)
 
 
 def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: int, out: Path) -> dict:

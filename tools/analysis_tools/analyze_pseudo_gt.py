@@ -22,7 +22,6 @@ from typing import NamedTuple
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-import mmcv
 import numpy as np
 import torch
 from image_samples import Truth, batch_of, evenly_spread, read_truth
@@ -40,6 +39,7 @@ from mmiam.proposals import SegmentProposals, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.proposals.matching import proposal_iou
 from mmiam.utils.files import write_json
+from mmiam.utils.images import read_image
 from mmiam.visualization import overlay_heatmap, overlay_instances, write_sheet
 
 FIGURES = ('drawn', 'best', 'vote', 'draws_50', 'recall_50', 'no_candidate')
@@ -227,7 +227,7 @@ def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: S
 def draw_row(path: str, cues: InstanceData, proposals: SegmentProposals, truth: Truth,
              setting: Setting) -> list[np.ndarray]:
     """Tiles of an image: itself, the map of its strongest peak, that map's candidates, the class's instances."""
-    image = mmcv.imread(path, channel_order='rgb')
+    image = read_image(path)
     candidates = next(all_candidates(cues, proposals.resize(cues.prms.shape[-2:]), [setting]))[1][0] \
         if len(proposals) else np.zeros(0, int)
     heat = cues.prms[0] / cues.prms[0].max().clamp(min=1e-12)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-import mmcv
 import numpy as np
 from image_samples import evenly_spread, read_truth
 from mmdet.apis import inference_detector
@@ -20,6 +19,7 @@ from rich.progress import track
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.utils.images import read_image
 from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
 
@@ -36,7 +36,7 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
     rows, classes = [], dataset.metainfo['classes']
     for i in track(chosen, 'drawing', transient=True):
         path = entries[i]['img_path']
-        image, sample = mmcv.imread(path, channel_order='rgb'), dataset[i]['data_samples']
+        image, sample = read_image(path), dataset[i]['data_samples']
         masks, labels = read_truth(sample)[:2] if 'instances' in sample else (np.zeros((0, *image.shape[:2])), ())
         tiles = draw_predicted(image, inference_detector(model, path).cpu().pred_instances, classes)
         rows.append([*(tiles[name] for name in COLUMNS),

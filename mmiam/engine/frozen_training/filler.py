@@ -53,7 +53,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
             rate = recipe.fill_lr * min(1, (step + 1) / warm) * (1 - step / recipe.fill_steps)**0.9
             optimizer.param_groups[0]['lr'] = rate
             loss = _filling_loss(model, store, mined, images, odds, (seed, step),
-                                 step >= recipe.agree_from * recipe.fill_steps)
+                                 step >= recipe.select_from * recipe.fill_steps)
             losses.append(optimize(optimizer, loss, f'filling module, step {step + 1}'))
             if (step + 1) % _SAVE_EVERY == 0 or step + 1 == recipe.fill_steps:
                 print_log(f'filling module: step {step + 1} of {recipe.fill_steps}, '
@@ -68,7 +68,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
 
 
 def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], images: list[int],
-                  odds: np.ndarray, seed: tuple[int, int], agreeing: bool) -> Tensor:
+                  odds: np.ndarray, seed: tuple[int, int], selecting: bool) -> Tensor:
     """Loss of one random batch."""
     rng, device = np.random.default_rng(seed), next(model.filler.parameters()).device
     chosen = [images[i] for i in rng.choice(len(images), min(BATCH, len(images)), p=odds, replace=False)]
@@ -90,7 +90,7 @@ def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instan
             maps[i], masks[i] = maps[i].flip(-1), masks[i].flip(-1)
     feats = {level: store.read(chosen, views, level, device) for level in model.filler.in_indices}
     logits = model.filler(feats, maps.to(device), torch.tensor([row for row, _ in pairs], device=device))
-    if not agreeing:
+    if not selecting:
         return sum(model.filler.loss(logits, torch.stack([m[rng.integers(len(m))] for m in masks]).to(device)).values())
     targets, agreement = most_agreeing(masks, logits.detach().sigmoid().cpu())
     trusted = model.sampler.trusted(agreement)

@@ -28,7 +28,7 @@ class Recipe:
             those that reach ``sure_score`` besides: one threshold for all classes leaves rare ones without any.
         start_from_classifier (bool): whether the head starts from the ImageNet classifier, where the backbone comes
             with one (:func:`start_head`); for few images.
-        agree_from (float): share of ``fill_steps`` after which pseudo masks are chosen by agreement
+        select_from (float): share of ``fill_steps`` after which pseudo masks are chosen by agreement
             (:class:`ProposalPseudoGTSampler`).
     """
     head_steps: int
@@ -36,7 +36,7 @@ class Recipe:
     head_lr: float = 3e-3
     fill_lr: float = 5e-3
     balance: float = 0.5
-    agree_from: float = 0.33
+    select_from: float = 0.33
     weight_decay: float = 1e-4
     class_share: float = 0.5
     sure_score: float = 1.1

@@ -22,6 +22,7 @@ class EpochSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train_epoch(self, runner) -> None:
+        # a prime apart: seed + epoch would give epoch 1 of seed 0 the randomness of epoch 0 of seed 1
         seed = (runner.seed + 1_000_003 * runner.epoch) % 2**31
         set_random_seed(seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
         loader = runner.train_dataloader
@@ -29,5 +30,5 @@ class EpochSeedHook(Hook):
             if sampler is not None and hasattr(sampler, 'seed'):
                 sampler.seed = runner.seed  # of the run that is resumed, where the config states none
         if loader.num_workers:
-            loader._iterator = None
+            loader._iterator = None  # persistent workers, whose states are those of the last epoch, end with it
             loader.worker_init_fn = partial(worker_init_fn, num_workers=loader.num_workers, rank=get_rank(), seed=seed)

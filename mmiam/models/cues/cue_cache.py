@@ -52,6 +52,8 @@ class CueCache:
 
     def _path(self, sample: DetDataSample) -> str:
         flip = sample.get('flip_direction') if sample.get('flip') else None
+        # What a file holds depends on the view, not on the index of the sample, which shuffling and other lists change.
+        # Proposals hash their label maps once; what is resized or flipped hashes that hash and the operation.
         view = (sample.img_path, file_stamp(sample.img_path), flip, sample.img_shape,
                 sample.batch_input_shape, sorted(map(int, sample.get('image_labels', ()))),
                 sample.segment_proposals.fingerprint)
@@ -76,7 +78,8 @@ class CueCache:
             cues.candidates = candidates if len(cues) else []
             if len({len(value) for value in cues.values()}) > 1:  # InstanceData lets any follow an empty one
                 raise ValueError('fields of different lengths')
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, AssertionError):  # broken
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, AssertionError):
+            # broken, however: it is computed anew and written again, and no training ends for a cache
             self.misses += 1
             return None
         self.hits += 1
@@ -101,7 +104,7 @@ class CueCache:
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         content = buffer.getvalue()
-        if len(content) > self.bytes_left:
+        if len(content) > self.bytes_left:  # counted: to add up the folder for every image would cost more than it
             return
         try:
             atomic_write(self._path(sample), content)

@@ -55,6 +55,8 @@ def _fill(source, target, weights, starts, C, H, W, BLOCK: tl.constexpr):
     c, image = tl.program_id(1), tl.program_id(2)
     P = H * W
     own = weights + ((image * C + c) * 9).to(tl.int64) * P + p
+    # Nine names, as Triton has no arrays in registers. They are loaded once for all instances of the image: a program
+    # an instance would fetch them, nine times as much as its values, again for each.
     w0, w1 = tl.load(own, mask=here, other=0.), tl.load(own + P, mask=here, other=0.)
     w2, w3 = tl.load(own + 2 * P, mask=here, other=0.), tl.load(own + 3 * P, mask=here, other=0.)
     w4, w5 = tl.load(own + 4 * P, mask=here, other=0.), tl.load(own + 5 * P, mask=here, other=0.)
@@ -89,6 +91,7 @@ def _fill_back(grad, target, weights, starts, source, grad_weights, C, H, W, NEE
             v3, v4, v5 = v3 + g4 * s3, v4 + g4 * s4, v5 + g4 * s5
             v6, v7, v8 = v6 + g4 * s6, v7 + g4 * s7, v8 + g4 * s8
     if NEED:
+        # no atomics: this program alone has all instances of these weights, and steps come one after the other
         own = grad_weights + first
         tl.store(own, tl.load(own, mask=here) + v0, mask=here)
         tl.store(own + P, tl.load(own + P, mask=here) + v1, mask=here)
