@@ -75,7 +75,7 @@ class FeatureStore:
         return torch.from_numpy(np.stack([stored[i, v] for i, v in zip(images, views)])).to(device).float()
 
 
-def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] | None = None
+def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] | None = None, settings: str = ''
                    ) -> tuple[FeatureStore, dict[str, str]]:
     """Run the backbone once over both views of each image; what is stored already is kept.
 
@@ -85,6 +85,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
         root (str): folder for stores; that of these images, settings and weights has a name of its own, so runs may
             share it.
         indices (Iterable[int], optional): the images of this process.
+        settings (str): whatever else the features depend on.
 
     Returns:
         tuple[FeatureStore, dict[str, str]]: the store, and path and error of each image that cannot be read.
@@ -95,7 +96,8 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
     levels = sorted({*model.filler.in_indices, len(model.backbone.out_indices) - 1})
     paths = [dataset.image_path(i) for i in range(len(dataset))]
     stamps = [file_stamp(path) for path in paths]
-    folder = osp.join(root, 'features-' + fingerprint(paths, stamps, repr(dataset.pipeline), model.backbone, levels))
+    folder = osp.join(root, 'features-' + fingerprint(paths, stamps, repr(dataset.pipeline), model.backbone, levels,
+                                                      settings))
     failed, store = {}, FeatureStore(folder) if osp.isdir(folder) else None
     wanted = list(range(len(dataset)) if indices is None else indices)
     left = [i for i in wanted if store is None or not store.done[i]]

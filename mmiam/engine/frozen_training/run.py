@@ -73,7 +73,9 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     recipe = recipe or Recipe.for_images(len(dataset))
     share = take_shard(list(range(len(dataset))), shard)
 
-    store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share)
+    # the same weights give other features at other strides
+    network = repr([cfg.model.backbone.to_dict(), cfg.model.data_preprocessor.to_dict()])
+    store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share, network)
     outcome = Outcome(failed=failed)
 
     key = fingerprint(vars(recipe), seed, judge, labels, cfg.model.to_dict(), model, store.folder)
@@ -91,7 +93,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
         print_log(f'head: AP on held-back images {100 * outcome.ap.mean:.1f}', logger='current')
 
     if mined_in is None:
-        settings = repr([cfg.model.get(name) for name in ('peak_head', 'cue', 'sampler', 'filler')])
+        settings = repr([osp.basename(store.folder), *map(cfg.model.get, ('peak_head', 'cue', 'sampler', 'filler'))])
         mined_in, failed = mine_views(model, dataset, work_dir, [i for i in share if store.done[i]], settings)
         outcome.failed.update(failed)
     if shard is not None:
