@@ -71,8 +71,8 @@ def test_other_weights_and_other_images_have_a_store_of_their_own(config, tmp_pa
 def test_the_same_weights_in_another_network_have_features_of_their_own(config, tmp_path):
     for strides in ([1, 2, 2, 2], [1, 2, 2, 1]):
         config.model.backbone.strides = strides
-        ft.train_frozen(config, str(tmp_path), recipe())
-    stores = [ft.FeatureStore(str(path)).levels[3].shape for path in tmp_path.glob('features/*')]
+        train_frozen(config, str(tmp_path), recipe())
+    stores = [FeatureStore(str(path)).levels[3].shape for path in tmp_path.glob('features/*')]
     assert len(set(stores)) == len(stores) == len(list(tmp_path.glob('mined-*'))) == 2
 
 
