@@ -90,6 +90,9 @@ def _check_archive(path: str) -> None:
     """
     if not zipfile.is_zipfile(path):
         return  # torch's older layout has no sums
+    with open(path, 'rb') as file:
+        if file.read(4) != b'PK\3\4':  # torch would read what stands in front, which has no sums, by its older layout
+            raise ValueError('an archive that does not begin with its first member')
     with zipfile.ZipFile(path) as archive:
         twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]  # sums are found by name
         packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]
@@ -162,7 +165,7 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
             others, or for children that the model does not have, does not matter.
 
     Raises:
-        ValueError: naming the first weights that are missing, unexpected, of other shapes or not finite.
+        ValueError: naming the first weights that are missing, unexpected, of other shapes, no floats or not finite.
     """
     children = {name for name, _ in model.named_children()}
     parts = children if parts is None else set(parts) & children
@@ -171,6 +174,8 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
     own = {name: value for name, value in model.state_dict().items()
            if name.split('.')[0] in parts and not name.startswith(separate or ('\0', ))}
     wrong = [name for name, value in own.items() if name in state and state[name].shape != value.shape]
+    whole = [name for name, value in own.items()
+             if name in state and value.is_floating_point() and not state[name].is_floating_point()]
     missing = [name for name in own if name not in state and not _OPTIONAL.search(name)]
     unused = tuple(getattr(model, 'unused_weights', ())) or ('\0', )
     further = [name for name in state
@@ -185,6 +190,9 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
                          f'{name}, {tuple(state[name].shape)} in place of {tuple(own[name].shape)}; '
                          + ('the classes of the config are not those of the training: set them (metainfo.classes, '
                             'num_classes; OWN_CLASSES for own images)' if name.startswith(HEAD) else _OTHER_MODEL))
+    if whole:
+        raise ValueError(f'{path}: {len(whole)} weights are {state[whole[0]].dtype}, the first is {whole[0]}, as those '
+                         'of a quantized model, which are not the weights themselves; give the file before that')
     if missing:
         raise ValueError(f'{path} lacks {len(missing)} of the {len(own)} weights of {type(model).__name__}: '
                          f'{_some(missing)}; {_OTHER_MODEL}')

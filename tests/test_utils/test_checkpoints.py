@@ -1,5 +1,6 @@
 """Checkpoints are whole, and of the model and the classes that they are read for."""
 import random
+import tracemalloc
 
 import pytest
 import torch
@@ -55,7 +56,19 @@ def test_no_bit_flips_into_another_value(tmp_path):
         read_checkpoint(str(path))
 
 
+def test_nothing_stands_before_an_archive(tmp_path):
+    """torch reads it by its older layout, without check sums; here it states a text of a gigabyte."""
+    save_checkpoint(dict(state_dict=model().state_dict()), path := tmp_path / 'a.pth')
+    path.write_bytes(b'X\xf6\xb2\xdc<\x1b' + path.read_bytes())
+    tracemalloc.start()
+    with pytest.raises(ValueError, match='a.pth .*does not begin with its first member'):
+        read_checkpoint(str(path))
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+
+
 @pytest.mark.parametrize('change, message', [
+    (lambda s: {**s, 'filler.weight': s['filler.weight'].to(torch.int8)}, '1 weights are torch.int8.* quantized'),
     (lambda s: without(s, 'peak_head'), 'lacks 2 of the .* weights of Module: peak_head.classifier.weight'),
     (lambda s: without(s, 'filler'), 'lacks 2 .*filler.weight'),
     (lambda s: without(s, 'backbone.1.running_var'), 'lacks 1 .*backbone.1.running_var'),
