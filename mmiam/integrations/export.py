@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from mmiam.models.cues import PeakGaussianCue, PromptCue
 from mmiam.models.cues.blobs import gaussians
+from mmiam.models.fillers import surer_maps, widen_cues
 from mmiam.models.heads import SoftmaxHead
 from mmiam.models.postprocessors import ConvCRFPostProc
 from mmiam.ops.class_maps import class_maps_over_image, pixel_positions
@@ -206,7 +207,7 @@ class Filling(nn.Module):
         super().__init__()
         filler = copy.deepcopy(model.filler)
         self.encoder, self.decoder = filler.encoder.folded(), filler.decoder.folded()
-        self.stride, self.refine = filler.pooling, model.post_processor
+        self.stride, self.refine, self.refill = filler.pooling, model.post_processor, model.test_cfg['refill']
         self.encoded: tuple = tuple(self.encode(torch.zeros(1, *size)).shape[-2:])
         self.num_steps = max(self.encoded) if filler.num_steps is None else filler.num_steps
 
@@ -228,6 +229,8 @@ class Filling(nn.Module):
                 ) -> tuple[Tensor, ...]:
         refine = self.refine
         logits = self.logits(weights, context, cues)
+        if self.refill:
+            logits = surer_maps(logits, self.logits(weights, context, widen_cues(cues, logits, self.refill)))
         full = resize(logits, size)
         # ConvCRF and regions at the size of the photo, but at most max_side; then enlarged
         longest = float(refine.max_side or 2**24)

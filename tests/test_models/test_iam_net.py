@@ -115,6 +115,34 @@ def test_baselines_ride_along(build):
     assert result.pred_instances_cam.masks.shape[1:] == (24, 32)
 
 
+def test_refilling_fills_from_the_cue_and_what_was_found_and_keeps_the_surer_map(build, monkeypatch):
+    model = build(test_cfg=dict(refill=0.4))
+    feats = model.extract_feat(image())
+    maps = torch.zeros(2, 64, 64)
+    maps[0, 20, 20] = maps[1, 40, 30] = 1.
+    cues = [InstanceData(maps=maps)]
+    given, answers = [], iter([torch.full((2, 64, 64), 1.), torch.stack([torch.full((64, 64), v) for v in (2., .5)])])
+
+    def filler(feats, maps, image_index):
+        given.append(maps)
+        return next(answers)
+
+    monkeypatch.setattr(model.filler, 'forward', filler)
+    with torch.no_grad():
+        iams, = model.fill(feats, cues)
+    assert torch.equal(given[0], maps)
+    assert torch.allclose(given[1], torch.where(maps > 0, 1., 0.4))  # a flat map lies beneath the peak at 0.4 of it
+    assert (iams[0] == 2).all() and (iams[1] == 1).all()
+
+
+def test_refilling_is_for_prediction_alone(build):
+    once, twice = build(), build(test_cfg=dict(refill=1.))
+    feats, cues = once.extract_feat(image()), [InstanceData(maps=torch.rand(3, 64, 64))]
+    assert torch.equal(once.train().fill(feats, cues)[0], twice.train().fill(feats, cues)[0])
+    model = build(test_cfg=dict(refill=1.))
+    assert len(model.fill(feats, [InstanceData(maps=torch.zeros(0, 64, 64))])[0]) == 0
+
+
 def test_without_filler(build):
     with pytest.raises(ValueError, match='ConvCRFPostProc refines Instance Activation Maps'):
         build(filler=None)
@@ -152,7 +180,8 @@ def test_a_cue_of_ones_own_is_trained_with_kept_and_predicts(build, tmp_path):
 
 @pytest.mark.parametrize('options, message', [
     (dict(train_cfg=dict(max_instance=3)), "train_cfg has no 'max_instance'; its keys are max_instances, cue_batch"),
-    (dict(test_cfg=dict(return_map=True)), "test_cfg has no 'return_map'; its keys are baselines, return_maps")])
+    (dict(test_cfg=dict(return_map=True)), "test_cfg has no 'return_map'; its keys are baselines, return_maps"),
+    (dict(test_cfg=dict(refill=1.5)), r'test_cfg.refill is a height in \[0, 1\], got 1.5')])
 def test_unknown_keys_are_refused(build, options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)

@@ -16,6 +16,7 @@ model = dict(
         type='InstanceExtentFiller', in_channels=(24, 48, 120), channels=32, stride=8, num_stacks=1,
         context_channels=64, aux_loss=dict(type='DiceLoss')),
     post_processor=dict(
-        type='ConvCRFPostProc', mask_thr=0.3, crf=dict(kernel_size=9, blur=6, weight=0.05), region='cue',
+        type='ConvCRFPostProc', mask_thr=0.4, crf=dict(kernel_size=9, blur=6, weight=0.05), region='cue',
         class_evidence='peak', temperature=8., nms_iou=0.5),
-    train_cfg=dict(max_instances=24, prompt_ratio=0.3))
+    train_cfg=dict(max_instances=24, prompt_ratio=0.3),
+    test_cfg=dict(refill=0.4))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmiam.models.backbones import cell_offset
 from mmiam.models.cues import CueCache, FoundCues, simulate_prompts
+from mmiam.models.fillers import surer_maps, widen_cues
 from mmiam.models.heads.peak_stimulation_head import one_hot
 
 from .original_image import original_image, to_rgb
@@ -21,7 +22,7 @@ from .original_image import original_image, to_rgb
 STAGES = ('classify', 'fill')
 MAPS = ('maps', 'prms', 'cams', 'iams')
 TRAIN_CFG = dict(max_instances=48, cue_batch=4, prompt_ratio=0.)
-TEST_CFG = dict(baselines={}, return_maps=False, use_image_labels=False)
+TEST_CFG = dict(baselines={}, return_maps=False, use_image_labels=False, refill=0.)
 
 
 def merge_known(defaults: dict, given: dict | None, name: str) -> dict:
@@ -53,7 +54,9 @@ class IAMNet(BaseDetector):
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
             predictions ride along as ``pred_instances_<name>``; ``return_maps`` (bool)
             keeps ``maps``, ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
-            input size; ``use_image_labels`` (bool) admits only the classes of the image.
+            input size; ``use_image_labels`` (bool) admits only the classes of the image; ``refill`` (float) fills
+            again from cues that have the map filled first beneath them at this height in (0, 1], and keeps the
+            surer map of each instance; 0 fills once, as in the paper.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
 
     Raises:
@@ -71,6 +74,8 @@ class IAMNet(BaseDetector):
         self.cue = MODELS.build(cue or dict(type='PeakResponseCue'))
         self.train_cfg = merge_known(TRAIN_CFG, train_cfg, 'IAMNet: train_cfg')
         self.test_cfg = merge_known(TEST_CFG, test_cfg, 'IAMNet: test_cfg')
+        if not 0 <= self.test_cfg['refill'] <= 1:
+            raise ValueError(f'test_cfg.refill is a height in [0, 1], got {self.test_cfg["refill"]}')
         self.baselines = torch.nn.ModuleDict(
             {name: MODELS.build(config) for name, config in self.test_cfg['baselines'].items()})
         if filler is None and getattr(self.post_processor, 'needs_iam', False):
@@ -96,7 +101,11 @@ class IAMNet(BaseDetector):
         """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
         counts = [len(cue) for cue in cues]
         image_index = torch.arange(len(cues)).repeat_interleave(torch.tensor(counts))  # on the CPU: no GPU is asked
-        logits = self.filler(feats, torch.cat([cue.maps for cue in cues]), image_index)
+        maps = torch.cat([cue.maps for cue in cues])
+        logits = self.filler(feats, maps, image_index)
+        if self.test_cfg['refill'] and not self.training:
+            wider = widen_cues(maps, logits, self.test_cfg['refill'])
+            logits = surer_maps(logits, self.filler(feats, wider, image_index))
         return list(logits.split(counts))
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
