@@ -80,6 +80,8 @@ def main(argv=None) -> int:
     data = osp.join(args.work_dir, 'data')
     proposals = osp.join(args.work_dir, 'proposals')
     os.environ.update(CRITTERS_ROOT=osp.abspath(data), CRITTERS_PROPOSALS=osp.abspath(proposals))
+    # on maps this small more threads mostly wait for one another, which costs processor time
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
     workers = str(os.cpu_count() or 1)
     draw_photographs(osp.join(args.work_dir, 'photographs'))
     train_dir = osp.join(args.work_dir, 'train')
