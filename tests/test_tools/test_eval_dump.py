@@ -63,3 +63,19 @@ def test_coco_and_several_dumps(run, dump, tmp_path):
 def test_errors_are_one_sentence(call_tool, tmp_path, capsys):
     assert call_tool('tools/analysis_tools/eval_dump.py', tmp_path / 'gone.json') == 2
     assert 'gone.json does not exist' in capsys.readouterr().err
+
+
+def test_f1_by_least_score(run, tmp_path):
+    """Right at .6, a second mask on the same dog at .45 (one a region: never shown), a cat that is none at .5."""
+    found = dict(labels=[1, 1, 0], scores=[.6, .45, .5])
+    columns = ([0, 1, 2], [0, 1, 2, 3], [8, 9])
+    found.update({key: [part(one)[key][0] for one in columns] for key in ('masks', 'bboxes')})
+    record = dict(img_id='a', height=4, width=10, image_labels=[1], void_mask=None,
+                  ground_truth=part([0, 1], ignore_flags=[0]), predictions=found)
+    path = tmp_path / 'iam.json'
+    save_dump(str(path), [record], ('cat', 'dog'), 'pred_instances')
+    lines = [line for line in run(path).splitlines() if line.startswith('| 0.')]
+    rows = [[cell.strip() for cell in line.split('|')[1:5]] for line in lines]
+    figures = {row[0]: row[1:] for row in rows if len(row[0]) == 4}
+    assert figures['0.40'] == figures['0.50'] == ['66.7', '50.0', '100.0']
+    assert figures['0.55'] == ['100.0', '100.0', '100.0'] and figures['0.65'] == ['0.0', '0.0', '0.0']

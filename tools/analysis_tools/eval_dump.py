@@ -10,23 +10,29 @@ from __future__ import annotations
 import os
 import sys
 
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import numpy as np
+import torch
+from mmengine.structures import InstanceData
 from pycocotools import mask as mask_utils
 from rich.progress import track
 from terminaltables import AsciiTable
 
-import mmiam  # noqa: F401
 from mmiam.apis.options import make_parser, tool
+from mmiam.apis.photos import one_a_region
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
 from mmiam.utils.files import write_json
 
 #: edges of the size groups, as shares of the image's area, and the overlap below which an object counts as missed
 SIZE_EDGES, MISSED = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.01), 0.1
+SCORE_THRS = np.arange(0.3, 0.8, 0.05)
 
 
 def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool) -> dict[str, float]:
-    """Figures of one dump, whose tables by class and by size are printed.
+    """Figures of one dump, whose tables by class, by size and by least score are printed.
 
     Args:
         dump (dict): As :func:`mmiam.evaluation.dump.load_dump` gives it.
@@ -41,6 +47,7 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool) -> d
     scores = evaluate_records(progress, len(dump['classes']), iou_thrs, void)
     print(AsciiTable(class_table(scores, dump['classes'])).table)
     print(AsciiTable(size_table(dump['images'], scores.overlap.best)).table)
+    print(AsciiTable(f1_table(dump['images'])).table)
     return {**scores.metrics(), **(coco_figures(dump) if coco else {})}
 
 
@@ -64,9 +71,36 @@ def size_table(records: list[dict], best: np.ndarray) -> list[list[str]]:
     return rows
 
 
+def f1_table(records: list[dict]) -> list[list[str]]:
+    """F1 at an IoU of 0.5 by the least score, of one mask a region as pictures show them (``mmiam predict``)."""
+    counts = np.zeros((len(SCORE_THRS), 3), int)  # right, shown, true
+    for record in records:
+        size, truth, found = (record['height'], record['width']), record['ground_truth'], record['predictions']
+        regular = [i for i, flag in enumerate(truth['ignore_flags']) if not flag]
+        true_masks, true_labels = mask_rles(truth, record), np.array(truth['labels'])[regular]
+        true_masks = [true_masks[i] for i in regular]
+        masks = np.array([mask_utils.decode(rle) for rle in mask_rles(found, record)], bool).reshape(-1, *size)
+        instances = InstanceData(masks=torch.from_numpy(masks), labels=torch.tensor(found['labels'], dtype=torch.long),
+                                 scores=torch.tensor(found['scores']), index=torch.arange(len(masks)))
+        for row, thr in zip(counts, SCORE_THRS):
+            shown = one_a_region(instances, thr) if len(instances) else instances
+            rles = [mask_rles(found, record)[i] for i in shown.index]
+            free = np.ones(len(true_masks), bool)
+            for rle, label in zip(rles, shown.labels.tolist()):  # best first; each true mask once
+                iou = np.zeros(len(free))
+                if len(free):
+                    iou = mask_utils.iou([rle], true_masks, [0] * len(free))[0] * (free & (true_labels == label))
+                if iou.max(initial=0) >= 0.5:
+                    free[iou.argmax()] = False
+            row += ((~free).sum(), len(rles), len(free))
+    return [['least score', 'F1, %', 'precision, %', 'recall, %']] + [
+        [f'{thr:.2f}', *(f'{100 * part / max(whole, 1):.1f}' for part, whole in
+                         ((2 * right, shown + true), (right, shown), (right, true)))]
+        for thr, (right, shown, true) in zip(SCORE_THRS, counts)]
+
+
 def coco_figures(dump: dict) -> dict[str, float]:
     """Box and mask AP by mmdet's CocoMetric (101 points, void as background)."""
-    import torch
     from mmdet.evaluation import CocoMetric
     metric = CocoMetric(metric=['bbox', 'segm'])
     metric.dataset_meta = dict(classes=tuple(dump['classes']))
