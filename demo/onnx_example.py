@@ -31,7 +31,7 @@ def main(folder, photo, out, *click):
         names = ['object']
     Path(out).mkdir(parents=True, exist_ok=True)
     for number, (name, score, mask) in enumerate(zip(names, found['scores'], found['masks'])):
-        if click or score >= 0.55:
+        if click or score >= 0.6:
             Image.fromarray(mask.astype(np.uint8) * 255).save(Path(out, f'{number}_{name.split(",")[0]}.png'))
             print(f'{name} {100 * score:.0f}%')
 

@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
                          help='the object in this box')
     predict.add_argument('--fast', action='store_true', help='look at the whole photo alone, not at windows of it too: '
                          'five times faster, and small objects are missed')
-    predict.add_argument('--score-thr', type=float, help='least score, from 0 to 1 (default: 0.55)')
+    predict.add_argument('--score-thr', type=float, help='least score, from 0 to 1 (default: 0.6)')
     predict.add_argument('--out', default='outputs', help='folder to write (default: outputs)')
     predict.add_argument('--format', default='coco', choices=['coco', 'png', 'yolo', 'labelme', 'cvat'],
                          help='further files beside predictions.json (COCO)')

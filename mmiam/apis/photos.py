@@ -22,7 +22,7 @@ from .inference import is_whole, output_names, predict_files
 from .prompts import PromptSession
 
 #: least score of a mask that is shown, near the best F1 of `voc20` on held-out images (docs/published_models.md)
-SCORE_THR = 0.55
+SCORE_THR = 0.6
 #: of two masks with a larger IoU the better one stays; of two of one class also, if more of the smaller one is in it
 SAME_REGION = 0.5
 #: pictures that neither OpenCV nor Pillow reads
