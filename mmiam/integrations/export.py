@@ -28,6 +28,7 @@ from mmiam.models.cues.blobs import gaussians
 from mmiam.models.fillers import surer_maps, widen_cues
 from mmiam.models.heads import SoftmaxHead
 from mmiam.models.postprocessors import ConvCRFPostProc
+from mmiam.models.postprocessors.regions import label_regions
 from mmiam.ops.class_maps import class_maps_over_image, pixel_positions
 from mmiam.ops.peak_stimulation import local_maxima, peak_threshold
 from mmiam.utils.files import atomic_write, write_json
@@ -124,21 +125,6 @@ def pass_messages(labels: Tensor, kernels: Tensor, side: int) -> Tensor:
         for x in range(side):
             message = message + band[:, :, :, x:x + w] * kernels[y * side + x]
     return message
-
-
-@torch.jit.script
-def label_regions(masks: Tensor) -> Tensor:
-    """As :func:`mmiam.models.postprocessors.regions.label_regions`: bool (n, H, W) -> long, 0 outside of a mask."""
-    height, width = masks.shape[1], masks.shape[2]
-    labels = torch.arange(1, height * width + 1).view(1, height, width) * masks
-    changed = True
-    while changed:
-        grown = F.max_pool2d(labels.unsqueeze(1).float(), 3, 1, 1).squeeze(1).long() * masks
-        flat = grown.flatten(1)
-        leapt = F.pad(flat, [1, 0]).gather(1, flat).view_as(labels)
-        changed = bool((leapt != labels).any())
-        labels = leapt
-    return labels
 
 
 @torch.jit.script
@@ -259,11 +245,12 @@ def resize(maps: Tensor, size: Tensor) -> Tensor:
 def keep_cue_region(result: Tensor, cues: Tensor) -> Tensor:
     """Make negative what is positive outside of the region that holds most of the cue, both (n, H, W)."""
     masks = result > 0
-    labels = label_regions(masks).flatten(1)
-    mass = torch.zeros_like(F.pad(cues.flatten(1), (1, 0))).scatter_add(1, labels, cues.flatten(1))[:, 1:]
-    highest, best = mass.max(1, keepdim=True)
-    kept = (labels == best + 1) | (highest <= 0)
-    return torch.where(masks & ~kept.view_as(masks), -result, result)
+    labels = torch.jit.script(label_regions)(masks)
+    mass = torch.zeros_like(F.pad(cues.flatten(), (1, 0))).scatter_add(0, labels.flatten(), cues.flatten())[1:]
+    highest, best = mass.view_as(cues).flatten(1).max(1)
+    first = torch.arange(masks.shape[0]) * masks.shape[1] * masks.shape[2]
+    kept = (labels == (best + first + 1)[:, None, None]) | (highest <= 0)[:, None, None]
+    return torch.where(masks & ~kept, -result, result)
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
@@ -503,7 +490,7 @@ def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
     # the tracer, because the other exporter knows no loop whose length the data tell (regions, duplicates)
     tracer = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     given, results = GRAPHS[name]
-    torch.onnx.export(graph, inputs, f'{path}.onnx', opset_version=17,
+    torch.onnx.export(graph, inputs, f'{path}.onnx', opset_version=18,
                       input_names=list(given), output_names=list(results), dynamic_axes={**given, **results}, **tracer)
     return [f'{path}.onnx']
 

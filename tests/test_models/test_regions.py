@@ -33,12 +33,13 @@ def test_labels():
     snake = torch.zeros(1, 23, 31, dtype=torch.bool)  # a path of one pixel's width: the longest way for a label
     snake[:, ::2] = snake[:, 1::4, -1] = snake[:, 3::4, 0] = True
     masks = torch.cat([random_masks()[0], snake])
-    for mask, labels in zip(masks, label_regions(masks)):
+    for number, (mask, labels) in enumerate(zip(masks, label_regions(masks))):
         assert torch.equal(labels > 0, mask)
         regions = flood(mask)
         assert len(labels.unique()) == len(regions) + bool((~mask).any())
         for region in regions:
-            assert {int(labels[place]) for place in region} == {max(y * 31 + x + 1 for y, x in region)}
+            assert {int(labels[place]) for place in region} == {
+                number * 23 * 31 + max(y * 31 + x + 1 for y, x in region)}
 
 
 @WAYS

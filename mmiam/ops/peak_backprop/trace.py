@@ -162,9 +162,9 @@ def normalize_maps(maps: Tensor) -> Tensor:
     """Clamp at zero and divide by the sum; maps without positive values become all zero. (P, H, W)."""
     maps = maps.clamp(min=0)
     largest = maps.flatten(1).amax(1) if len(maps) else maps.new_zeros(0)
-    maps /= largest.masked_fill(largest == 0, 1)[:, None, None]
-    total = maps.sum(dim=(1, 2))
-    return maps.div_(total.masked_fill(total == 0, 1)[:, None, None])
+    tiny = torch.finfo(maps.dtype).tiny
+    maps /= largest.clamp(min=tiny)[:, None, None]
+    return maps.div_(maps.sum((1, 2), keepdim=True).clamp(min=tiny))
 
 
 def check_peaks(response: Tensor, peaks: Tensor) -> Tensor:
