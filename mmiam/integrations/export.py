@@ -462,7 +462,8 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     if form not in WRITERS:
         raise ValueError(f'format {form!r} is none of {", ".join(WRITERS)}')
     size = exportable(model)
-    model = copy.deepcopy(model).eval()
+    # without gradients, which TorchScript would prepare for at the second photo, and fail
+    model = copy.deepcopy(model).eval().requires_grad_(False)
     photo = torch.randint(0, 256, (90, 120, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     graphs: dict[str, nn.Module] = dict(photo=PhotoGraph(model, size), click=ClickGraph(model, size))
     state = graphs['photo'](photo)[-len(STATE):]
