@@ -4,7 +4,7 @@ Legend: L levels (label maps), H, W image size, K_l labels of level l, n proposa
 
 A proposal is a union of superpixels of one label map. It is stored as its level and one row of a bit-packed
 membership table over the labels of that level, so that 1,500 proposals of a 500x375 image need well under 2 MB
-(as boolean masks: 280 MB). Flip, resize and crop act on the L label maps; no mask is expanded for them.
+(as boolean masks: 280 MB). Flip and resize act on the L label maps; no mask is expanded for them.
 """
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class SegmentProposals:
     def fingerprint(self) -> str:
         """Hexadecimal sha256 of everything that matching and sampling can depend on, the order included.
 
-        Arrays are hashed once. What is flipped, resized or cropped from these proposals has the hash of this one and of
+        Arrays are hashed once. What is flipped or resized from these proposals has the hash of this one and of
         the operation, so that equal masks that came about in another way have another fingerprint.
         """
         if self._fingerprint is None:
@@ -244,14 +244,6 @@ class SegmentProposals:
         ys = np.minimum((np.arange(height) * 2 + 1) * self.size[0] // (2 * height), self.size[0] - 1)
         xs = np.minimum((np.arange(width) * 2 + 1) * self.size[1] // (2 * width), self.size[1] - 1)
         return self._with_maps([m[ys[:, None], xs] for m in self.label_maps], (height, width))
-
-    def crop(self, box: tuple[int, int, int, int]) -> SegmentProposals:
-        """Proposals inside the box x1, y1, x2, y2 (pixels, x2 and y2 exclusive); some may become empty."""
-        x1, y1, x2, y2 = (int(v) for v in box)
-        height, width = self.size
-        if not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
-            raise ValueError(f'box {(x1, y1, x2, y2)} is empty or leaves the image (width {width}, height {height})')
-        return self._with_maps([m[y1:y2, x1:x2] for m in self.label_maps], (x1, y1, x2, y2))
 
     def select(self, indices: np.ndarray | Sequence[int]) -> SegmentProposals:
         """The given proposals, in the given order; memberships that are no longer needed are dropped."""

@@ -35,9 +35,11 @@ def assert_same(first, second):
 
 
 def test_a_hit_equals_a_miss(cached):
-    one = cached()
+    one, runs = cached(), []
+    one.model.backbone.register_forward_hook(lambda *_: runs.append(1))
     first, second = cues_of(one.model), cues_of(one.model)
     assert len(first) and (one.cache.hits, one.cache.misses) == (1, 1)
+    assert len(runs) == 2  # a miss, too, takes the features that the cues were found with
     assert_same(second, first)
 
 

@@ -64,36 +64,31 @@ def test_resize_takes_the_nearest_pixel_center(size):
     np.testing.assert_array_equal(resized.masks(), expected)
 
 
-def test_crop_and_select():
+def test_select():
     proposals, maps, members = random_proposals()
     masks = dense(maps, members)
-    np.testing.assert_array_equal(proposals.crop((3, 2, 10, 9)).masks(), masks[:, 2:9, 3:10])
     chosen = proposals.select([9, 2, 2])
     np.testing.assert_array_equal(chosen.masks(), masks[[9, 2, 2]])
     np.testing.assert_array_equal(chosen.scores, proposals.scores[[9, 2, 2]])
     assert sum(len(m) for m in chosen.members) == 2
-    for box in [(0, 0, 18, 5), (4, 4, 4, 6), (-1, 0, 3, 3)]:
-        with pytest.raises(ValueError, match='box'):
-            proposals.crop(box)
 
 
 def test_geometry_keeps_what_goes_with_the_proposals():
     proposals, _, _ = random_proposals()
     proposals.seconds = 1.5
-    for other in (proposals.flip(), proposals.resize((4, 4)), proposals.crop((0, 0, 3, 3)),
-                  proposals.select(range(11))):
+    for other in (proposals.flip(), proposals.resize((4, 4)), proposals.select(range(11))):
         assert (other.origin, other.seconds, len(other)) == ('test', 1.5, 11)
         np.testing.assert_array_equal(other.scores, proposals.scores)
 
 
-def test_cropped_away_and_empty():
-    proposals = SegmentProposals([np.array([[0, 1]])], [np.array([[True, False]])])
-    gone = proposals.crop((1, 0, 2, 1))
+def test_resized_away_and_empty():
+    proposals = SegmentProposals([np.array([[0, 1, 0]])], [np.array([[False, True]])])
+    gone = proposals.resize((1, 2))
     assert gone.areas().tolist() == [0] and gone.boxes().tolist() == [[0, 0, 0, 0]]
     assert gone.pairwise_iou().tolist() == [[0]]
     empty = SegmentProposals.empty((4, 5))
     assert len(empty) == 0 and empty.masks().shape == (0, 4, 5) and empty.boxes().shape == (0, 4)
-    assert len(empty.resize((2, 2)).flip().crop((0, 0, 1, 1)).select([])) == 0
+    assert len(empty.resize((2, 2)).flip().select([])) == 0
     assert empty.pairwise_iou().shape == (0, 0)
 
 
@@ -126,8 +121,7 @@ def test_the_fingerprint_covers_content_order_and_geometry():
     one = list(range(len(proposals)))
     again.scores = again.scores + 1
     changed = [proposals, again, proposals.flip(), proposals.flip('vertical'), proposals.resize((5, 6)),
-               proposals.resize((5, 6)).flip(), proposals.crop((0, 0, 5, 6)), proposals.select(one[::-1]),
-               proposals.select(one[:5])]
+               proposals.resize((5, 6)).flip(), proposals.select(one[::-1]), proposals.select(one[:5])]
     again._fingerprint = None
     assert len({other.fingerprint for other in changed}) == len(changed)
 
