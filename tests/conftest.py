@@ -26,9 +26,10 @@ init_default_scope('mmdet')
 torch.set_num_threads(1)  # inputs are tiny: more threads only wait for each other
 logging.raiseExceptions = False  # loggers of earlier tests hold streams that pytest has closed since
 
-# hypothesis in seconds; for a night: --hypothesis-profile night (docs/safety.md)
-hypothesis.settings.register_profile('fast', deadline=None, database=None, max_examples=60)
-hypothesis.settings.register_profile('night', deadline=None, database=None, max_examples=20_000)
+# hypothesis in seconds; for a night: --hypothesis-profile night (docs/safety.md). A busy machine is no fault of a test.
+busy = dict(deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile('fast', max_examples=60, **busy)
+hypothesis.settings.register_profile('night', max_examples=20_000, **busy)
 hypothesis.settings.load_profile('fast')
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
