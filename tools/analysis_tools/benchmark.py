@@ -351,7 +351,8 @@ def run_export(args: argparse.Namespace) -> tuple[dict, list]:
             images.append(dict(path=path, instances=len(instances), same_instances=same, differences=row,
                                torch=median(run[0][1] for run in runs), graph=median(run[1][1] for run in runs)))
     rows = [image['differences'] for image in images]  # of an image without instances they are fewer
-    worst = {name: max(row.get(name, 0) for row in rows) for name in dict.fromkeys(name for row in rows for name in row)}
+    names = dict.fromkeys(name for row in rows for name in row)
+    worst = {name: max(row.get(name, 0) for row in rows) for name in names}
     result = dict(images=images, largest_differences=worst, instances=sum(image['instances'] for image in images),
                   others=sum(not image['same_instances'] for image in images),
                   torch=median(image['torch'] for image in images), graph=median(image['graph'] for image in images),
