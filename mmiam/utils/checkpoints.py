@@ -28,6 +28,7 @@ _REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # the second be
 _OPTIONAL = re.compile(r'num_batches_tracked$|^norm\d\.(weight|bias)$|conv_offset\.|relative_position_index$')
 #: 1 x 1 convolution of IAMNet's head: what its output channels mean is the order of the classes
 HEAD = 'peak_head.classifier'
+_FOLDER = 0x10  # the attribute of a member of an archive; torch takes what it names for empty memory
 _TORCHVISION = 'torchvision://'
 REMOTE = ('http://', 'https://', _TORCHVISION)
 _OTHER_MODEL = 'give the weights of this very model, or the config that they were trained with'
@@ -96,9 +97,12 @@ def _check_archive(path: str) -> None:
     with zipfile.ZipFile(path) as archive:
         twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]  # sums are found by name
         packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]
+        folders = [one.filename for one in archive.infolist() if one.external_attr & _FOLDER or one.is_dir()]
         broken = packed[0] if packed else archive.testzip()
     if twice:
         raise ValueError(f'{twice[0]} is in it more than once')
+    if folders:
+        raise ValueError(f'{folders[0]} in it is a folder')
     if packed:
         raise ValueError(f'{broken} in it is compressed')
     if broken is not None:

@@ -52,6 +52,14 @@ def test_dimensions_that_disagree_with_the_data():
             checked_variables(data[:sides] + struct.pack('<ii', *wrong) + data[sides + 8:])
 
 
+def test_a_text_of_more_letters_than_bytes():
+    """scipy would fill it up, here to 2 GB."""
+    data = saved(dict(text='letters'))
+    sides = data.index(struct.pack('<ii', 1, 7))
+    with pytest.raises(ValueError, match='for a text of 2147483647 letters'):
+        checked_variables(data[:sides] + struct.pack('<ii', 1, 2**31 - 1) + data[sides + 8:])
+
+
 def test_a_cell_that_promises_more_than_it_holds():
     data = saved(dict(cell=CELL))
     sides = data.index(struct.pack('<ii', 2, 1))

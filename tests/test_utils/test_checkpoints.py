@@ -67,6 +67,19 @@ def test_nothing_stands_before_an_archive(tmp_path):
     tracemalloc.stop()
 
 
+def test_no_member_is_a_folder(tmp_path):
+    """Of a tensor's bytes that are marked as a folder, torch reads none and gives what memory happens to hold."""
+    save_checkpoint(dict(state_dict=dict(w=torch.arange(400.))), path := tmp_path / 'a.pth')
+    data = bytearray(path.read_bytes())
+    entry = data.index(b'PK\1\2', data.index(b'/data/0') + 8)  # of the directory, from its second entry on
+    while b'/data/0' not in data[entry:entry + 70]:
+        entry = data.index(b'PK\1\2', entry + 4)
+    data[entry + 38] |= 0x10
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match='a.pth .*data/0 in it is a folder'):
+        read_checkpoint(str(path))
+
+
 @pytest.mark.parametrize('change, message', [
     (lambda s: {**s, 'filler.weight': s['filler.weight'].to(torch.int8)}, '1 weights are torch.int8.* quantized'),
     (lambda s: without(s, 'peak_head'), 'lacks 2 of the .* weights of Module: peak_head.classifier.weight'),

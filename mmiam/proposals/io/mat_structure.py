@@ -144,8 +144,8 @@ def _values(data: bytes, position: int, limit: int, order: str, count: int, is_t
     """Follows the numbers or letters of an array; the position behind them."""
     kind, start, end, position = _element(data, position, limit, order)
     if is_text:
-        if kind not in _TEXT_TYPES:
-            raise ValueError(f'text of type {kind} at byte {start}')
+        if kind not in _TEXT_TYPES or end - start < count:  # a letter takes a byte or more; scipy would add the rest
+            raise ValueError(f'{end - start} bytes of type {kind} at byte {start} for a text of {count} letters')
     elif kind not in _ITEM_BYTES or end - start != count * _ITEM_BYTES[kind]:
         raise ValueError(f'{end - start} bytes of type {kind} at byte {start} for an array of {count} values')
     return position
