@@ -89,11 +89,14 @@ def _check_archive(path: str) -> None:
 
     ``torch.save`` stores without compression; what is compressed could unpack to any size.
     """
-    if not zipfile.is_zipfile(path):
-        return  # torch's older layout has no sums
     with open(path, 'rb') as file:
-        if file.read(4) != b'PK\3\4':  # torch would read what stands in front, which has no sums, by its older layout
-            raise ValueError('an archive that does not begin with its first member')
+        head = file.read(4)
+    if not zipfile.is_zipfile(path):  # torch's older layout has no sums
+        if head[:1] != b'\x80':  # it begins as a pickle does; of anything else the loader may ask for 4 GiB
+            raise ValueError('it begins like neither layout of torch.save')
+        return
+    if head != b'PK\3\4':  # torch would read what stands in front, which has no sums, by its older layout
+        raise ValueError('an archive that does not begin with its first member')
     with zipfile.ZipFile(path) as archive:
         twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]  # sums are found by name
         packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]

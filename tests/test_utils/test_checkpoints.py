@@ -63,6 +63,9 @@ def test_nothing_stands_before_an_archive(tmp_path):
     tracemalloc.start()
     with pytest.raises(ValueError, match='a.pth .*does not begin with its first member'):
         read_checkpoint(str(path))
+    path.write_bytes(path.read_bytes()[:-30])  # no archive any more
+    with pytest.raises(ValueError, match='a.pth .*begins like neither layout'):
+        read_checkpoint(str(path))
     assert tracemalloc.get_traced_memory()[1] < 2**22
     tracemalloc.stop()
 
