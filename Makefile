@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-slow test-all coverage stacks lint docs clean
+.PHONY: demo test test-slow test-all gpu coverage stacks lint docs clean
 
 demo: $(VENV)/installed
 	$(RUN) tools/misc/run_demo.py
@@ -16,6 +16,11 @@ test-slow: $(VENV)/installed
 
 test-all: $(VENV)/installed
 	$(RUN) -m pytest -q -n auto --dist loadfile tests
+
+# what needs a GPU: the CUDA tests, then operators beside their plain forms
+gpu: $(VENV)/installed
+	$(RUN) -m pytest -q -rs -k cuda tests
+	$(RUN) tools/analysis_tools/benchmark.py ops --device cuda
 
 coverage: $(VENV)/installed
 	$(RUN) -m pytest -q -m 'not slow' --cov mmiam --cov-report term-missing:skip-covered tests
