@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os.path as osp
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 
 from mmiam.engine import safe_loader
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
+from mmiam.utils.checkpoints import check_fit, classes_of, read_checkpoint, state_dict_of
 from mmiam.utils.files import read_lines
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
 
@@ -60,16 +60,6 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
         palette=metainfo.get('palette') or stored.get('palette') or 'random')
     model.cfg = config
     return model.to(device or ('cuda:0' if torch.cuda.is_available() else 'cpu')).eval()
-
-
-def fit_classes(model: torch.nn.Module, classes: Sequence[str], path: str) -> bool:
-    """Bring the class scores of a model into the order of a data set's classes, see :func:`match_classes`."""
-    state = model.state_dict()
-    changed = match_classes(state, model.dataset_meta['classes'], classes, path)
-    if changed:
-        model.load_state_dict(state)
-        model.dataset_meta = dict(model.dataset_meta, classes=tuple(classes))
-    return changed
 
 
 def image_files(source: str) -> list[str]:

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from pooch import file_hash
 
-from mmiam.engine.cue_mining import inner_datasets
+from mmiam.engine.cue_caching import inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.files import file_stamp, is_number, write_json
 from mmiam.utils.images import check_sides

@@ -81,13 +81,6 @@ def proposal_iou(masks: Tensor | np.ndarray, proposals: SegmentProposals, ignore
     return torch.from_numpy(inside[:-1] / np.maximum(union, 1))
 
 
-def prepare_matching(proposals: SegmentProposals, contour_size: int = 5) -> SegmentProposals:
-    """Fills the cache that :func:`match_proposals` uses, for instance in a data loader's worker."""
-    for l in np.unique(proposals.level):
-        _window_sets(proposals, int(l), contour_size)
-    return proposals
-
-
 def _window_sets(proposals: SegmentProposals, level: int, contour_size: int) -> WindowSets:
     key = ('window_sets', level, contour_size)
     if key not in proposals.cache:

@@ -160,10 +160,10 @@ def read_ids(path: str | Path) -> list[str]:
     return ids
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as ``.npz``, as :func:`atomic_write` does."""
     buffer = io.BytesIO()
-    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    np.savez_compressed(buffer, **arrays)
     atomic_write(path, buffer.getvalue())
 
 

@@ -92,13 +92,3 @@ def test_crops_are_refused(folder):
     results.update(scale_factor=(2., 2.), img_shape=(80, 100))
     with pytest.raises(ValueError, match='not crops or padding'):
         AlignSegmentProposals().transform(results)
-
-
-def test_matching_is_prepared_in_the_worker(folder):
-    import pickle  # as the data loader sends samples between processes
-    results = LoadSegmentProposals(str(folder)).transform(sample())
-    plain = AlignSegmentProposals().transform(dict(results))['segment_proposals']
-    assert not plain.cache
-    ready = AlignSegmentProposals(prepare_contour=5).transform(dict(results))['segment_proposals']
-    assert ready.cache
-    assert pickle.loads(pickle.dumps(ready)).cache.keys() == ready.cache.keys()

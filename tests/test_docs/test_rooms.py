@@ -28,5 +28,5 @@ def test_arrows():
     order = list(plan)
     for room, planned in plan.items():
         found = {other for path in (ROOT / 'mmiam' / room).rglob('*.py') for other in imported_rooms(path)}
-        assert found <= set(planned), f'{room} imports {sorted(found)}: change docs/design.md, or better the import'
+        assert found == set(planned), f'{room} imports {sorted(found)}: change docs/design.md, or better the import'
         assert all(order.index(other) < order.index(room) for other in planned)

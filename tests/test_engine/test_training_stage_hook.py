@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from mmiam.engine.cue_mining import open_cue_cache
+from mmiam.engine.cue_caching import open_cue_cache
 from mmiam.engine.hooks import TrainingStageHook
 
 

@@ -143,24 +143,6 @@ class TestLoss:
         # 1 - 2 <p, t> / (<p, p> + <t, t>) = 1 - 2 * 3/4 / (17/16 + 1)
         assert losses['loss_aux'].item() == pytest.approx(1 - 1.5 / (33 / 16))
 
-    def test_balance(self):
-        # one pixel inside, three outside: half the weight goes to each side
-        targets = torch.tensor([[[True, False], [False, False]]])
-        inside, outside = -np.log(0.5), -np.log(0.25)
-        balanced = make_filler(balance=True).loss(self.logits, targets)['loss_fill'].item()
-        assert balanced == pytest.approx((inside + outside) / 2)
-        both = make_filler(balance=True).loss(self.logits.expand(2, 2, 2), torch.cat([targets, ~targets]))['loss_fill']
-        other = -(np.log(0.5) + np.log(0.75)) / 2  # each instance has its own balance
-        assert both.item() == pytest.approx((balanced + other) / 2)
-
-    @pytest.mark.parametrize('value', [True, False])
-    @pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
-    def test_balance_with_one_side_only_is_finite(self, value, dtype):
-        targets = torch.full((1, 2, 2), value)
-        loss = make_filler(balance=True).loss(self.logits.to(dtype), targets)['loss_fill']
-        plain = make_filler().loss(self.logits, targets)['loss_fill']
-        assert loss.item() == pytest.approx(plain.item() / 2, rel=1e-3)
-
 
 class TestFillingWeightPyramid:
 

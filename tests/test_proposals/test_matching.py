@@ -8,7 +8,6 @@ from test_container import random_proposals
 
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, proposal_iou
 from mmiam.proposals.io.masks import proposals_from_masks
-from mmiam.proposals.matching import prepare_matching
 
 
 def slow_scores(prms, masks, alpha, side):
@@ -63,9 +62,8 @@ def test_float32_maps_stay_within_1e_6_and_keep_their_type():
 def test_cache_follows_geometry():
     proposals, _, _ = random_proposals(labels=(5, 12))
     prms = random_maps(1, proposals.size)
-    prepare_matching(proposals)
-    assert proposals.cache and not proposals.flip().cache
     first, _ = match_proposals(prms, proposals)
+    assert proposals.cache and not proposals.flip().cache
     again, _ = match_proposals(prms, proposals)
     flipped, _ = match_proposals(prms.flip(2), proposals.flip())
     assert torch.equal(first, again)

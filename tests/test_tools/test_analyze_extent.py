@@ -1,4 +1,5 @@
 """The statistics on mini_voc: figures, pictures, errors; arrows by hand."""
+import itertools
 import json
 import math
 from pathlib import Path
@@ -10,6 +11,28 @@ from support import load_tool
 
 extent_figures = load_tool('tools/analysis_tools/extent_figures.py')
 tool = vars(load_tool('tools/analysis_tools/analyze_extent.py'))
+
+
+def test_best_threshold_by_hand():
+    soft = np.array([[[.9, .6, .3, .1]]])
+    truth = np.array([[[True, True, False, False]], [[True, True, True, False]]])
+    # theta in (.3, .6]: exactly the first; in (.1, .3]: exactly the second
+    np.testing.assert_array_equal(tool['best_threshold_iou'](soft, truth), [[1., 1.]])
+    assert tool['best_threshold_iou'](np.array([[[.01, .009]]]), truth[:1, :, 1:3])[0, 0] == 1  # inclusive
+    assert tool['best_threshold_iou'](np.zeros((0, 2, 2)), np.zeros((3, 2, 2), bool)).shape == (0, 3)
+    with pytest.raises(ValueError, match='NaN'):
+        tool['best_threshold_iou'](np.full((1, 1, 4), np.nan), truth)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_best_threshold_against_loops(seed):
+    rng = np.random.default_rng(seed)
+    maps, masks = np.round(rng.random((3, 4, 5)), 2), rng.random((2, 4, 5)) < .4
+    expected = np.zeros((3, 2))
+    for (i, soft), (j, mask), theta in itertools.product(enumerate(maps), enumerate(masks), tool['THRESHOLDS']):
+        binary = soft >= theta
+        expected[i, j] = max(expected[i, j], (binary & mask).sum() / max((binary | mask).sum(), 1))
+    np.testing.assert_array_equal(tool['best_threshold_iou'](maps, masks), expected)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from mmdet.registry import TRANSFORMS
 
 from mmiam.proposals import SegmentProposals
 from mmiam.proposals.io import load_proposals
-from mmiam.proposals.matching import prepare_matching
 
 from .base import PlainTransform
 
@@ -74,16 +73,9 @@ class AlignSegmentProposals(PlainTransform):
     Required keys: ``segment_proposals``, ``img_shape``; read if present: ``flip``, ``flip_direction``. Crops are
     not recorded in the results by mmdet and are therefore refused, not ignored: see ``Raises``.
 
-    Args:
-        prepare_contour (int, optional): Side of the contour that will be matched; what the matching derives from
-            the image alone is then computed here, in the data loader's worker. By default nothing is prepared.
-
     Raises:
         ValueError: if the image's ratio of sides changed otherwise than ``scale_factor`` says (a crop).
     """
-
-    def __init__(self, prepare_contour: int | None = None) -> None:
-        self.prepare_contour = prepare_contour
 
     def transform(self, results: dict) -> dict:
         """Replaces ``segment_proposals`` by the aligned ones."""
@@ -93,8 +85,6 @@ class AlignSegmentProposals(PlainTransform):
         proposals = proposals.resize(size)
         if results.get('flip'):
             proposals = proposals.flip(results.get('flip_direction') or 'horizontal')
-        if self.prepare_contour is not None:
-            prepare_matching(proposals, self.prepare_contour)
         results['segment_proposals'] = proposals
         return results
 

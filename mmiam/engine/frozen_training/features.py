@@ -20,7 +20,7 @@ from mmiam.utils.checkpoints import check_fit, fingerprint, read_checkpoint, sta
 from mmiam.utils.files import file_stamp
 from mmiam.utils.jobs import with_bar
 
-from ..cue_mining import inner_datasets
+from ..cue_caching import inner_datasets
 from ..safe_loading import safe_loader
 
 

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
-from mmiam.engine.cue_mining import open_cue_cache
+from mmiam.engine.cue_caching import open_cue_cache
 
 
 def inner_model(runner) -> nn.Module:

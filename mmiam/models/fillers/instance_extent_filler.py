@@ -54,8 +54,6 @@ class InstanceExtentFiller(BaseModule):
             because N steps of nearly equal weights blur the cue to nothing and what is
             blurred teaches little (docs/experiments.md). 0 starts with equal weights.
         loss_weight (float): weight of the loss.
-        balance (bool): give inside and outside of each pseudo mask the same total
-            weight in the loss. Defaults to False, plain BCE as in the paper.
         aux_loss (dict, optional): a loss of mmdet that is added to the cross entropy, on
             logits and masks flattened to (I, H * W), e.g. ``dict(type='DiceLoss')``. None
             as in the paper. Our option, because cross entropy answers contradictory pseudo
@@ -75,7 +73,6 @@ class InstanceExtentFiller(BaseModule):
                  context_channels: int = 0,
                  center_bias: float = 2.,
                  loss_weight: float = 1.,
-                 balance: bool = False,
                  aux_loss: dict | None = None,
                  init_cfg=None):
         super().__init__(init_cfg)
@@ -92,7 +89,6 @@ class InstanceExtentFiller(BaseModule):
         self.pooling = stride // 2**num_stacks
         self.weight_norm = weight_norm
         self.loss_weight = loss_weight
-        self.balance = balance
         self.aux_loss = MODELS.build(aux_loss) if aux_loss else None
         self.encoder = CueEncoder(channels, num_stacks)
         self.weight_pyramid = FillingWeightPyramid(in_channels, channels * kernel_size**2, hidden_channels)
@@ -153,11 +149,7 @@ class InstanceExtentFiller(BaseModule):
             dict[str, Tensor]: ``loss_fill`` and, with ``aux_loss``, ``loss_aux``.
         """
         logits, targets = logits.float(), targets.float()  # half floats know no share next to one
-        weight = None
-        if self.balance:
-            inside = targets.mean((1, 2), keepdim=True).clamp(min=1e-4, max=1 - 1e-4)
-            weight = targets / (2 * inside) + (1 - targets) / (2 * (1 - inside))
-        losses = dict(loss_fill=self.loss_weight * F.binary_cross_entropy_with_logits(logits, targets, weight))
+        losses = dict(loss_fill=self.loss_weight * F.binary_cross_entropy_with_logits(logits, targets))
         if self.aux_loss is not None:
             losses['loss_aux'] = self.aux_loss(logits.flatten(1), targets.flatten(1))
         return losses
