@@ -343,10 +343,11 @@ def run_export(args: argparse.Namespace) -> tuple[dict, list]:
             pairs = [('class_scores', expected.pred_class_scores)]
             same = found['labels'].tolist() == instances.labels.tolist()
             if same:
-                pairs += [(one, instances.get(other)) for one, other in
-                          (('scores', 'scores'), ('cams', 'cams'), ('cues', 'maps'), ('iams', 'iams'))]
+                cams = instances.cams.relu()
+                pairs += [('scores', instances.scores), ('cams', cams / cams.amax((1, 2), keepdim=True)),
+                          ('cues', instances.maps), ('iams', instances.iams), ('peak_scores', instances.peak_scores)]
             row = {name: float((found[name] - value).abs().max()) for name, value in pairs if value.numel()}
-            row['largest_cam'] = float(instances.cams.abs().max()) if len(instances) else 0.
+            row['largest_peak'] = float(instances.peak_scores.max()) if len(instances) else 0.
             row['mask_pixels'] = int((found['masks'] != instances.masks).sum()) if same else 0
             images.append(dict(path=path, instances=len(instances), same_instances=same, differences=row,
                                torch=median(run[0][1] for run in runs), graph=median(run[1][1] for run in runs)))
