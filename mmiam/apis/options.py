@@ -47,8 +47,8 @@ def run_tool(work: Callable[[], int | None]) -> int:
     """Run the work of a tool; what a user can mend ends in one sentence on stderr.
 
     Returns:
-        int: exit status: what ``work`` returns (None: 0); 2 for wrong use (an argument, a config, a file that is
-        missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other errors are
+        int: exit status: what ``work`` returns (None: 0); 2 for wrong use (an argument, a config, a file or a
+        package that is missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other errors are
         faults of the program and keep their traceback.
     """
     try:
@@ -56,7 +56,7 @@ def run_tool(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('interrupted; what is finished is kept', file=sys.stderr)
         return 130
-    except (ValueError, KeyError, ArithmeticError, OSError) as error:
+    except (ValueError, KeyError, ArithmeticError, OSError, ModuleNotFoundError) as error:
         print(f'error: {sentence(error)}', file=sys.stderr)
         failed = isinstance(error, (ArithmeticError, CannotWrite)) or (
             isinstance(error, OSError) and error.errno in _REMEDIES)

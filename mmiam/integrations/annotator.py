@@ -115,7 +115,8 @@ def click(session: PromptSession, prompts: Sequence[Mapping]) -> np.ndarray | No
     Returns:
         ndarray: bool (H, W), or None if there is no mask.
     """
-    mask = session(prompts).masks.any(0).cpu().numpy()
+    # one by one, for of two similar masks a session keeps one, and a further point would add nothing
+    mask = np.any([session([prompt]).masks.any(0).cpu().numpy() for prompt in prompts], axis=0)
     return mask if mask.any() else None
 
 

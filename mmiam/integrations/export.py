@@ -12,7 +12,6 @@ Legend: H0 x W0 photo, H x W network input, C classes, c channels, h x w encoded
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import os.path as osp
 import tempfile
@@ -32,6 +31,8 @@ from mmiam.models.postprocessors.regions import label_regions
 from mmiam.ops.class_maps import class_maps_over_image, pixel_positions
 from mmiam.ops.peak_stimulation import local_maxima, peak_threshold
 from mmiam.utils.files import atomic_write, write_json
+
+from .annotator import need
 
 #: what the graphs take and give, with the names of the axes that are free
 STATE = dict(weights={}, context={}, guide={})
@@ -488,7 +489,7 @@ def _torchscript(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[
 
 
 def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
-    _require('onnx')
+    need('onnx', 'onnx')
     # the tracer, because the other exporter knows no loop whose length the data tell (regions, duplicates)
     tracer = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     given, results = GRAPHS[name]
@@ -498,22 +499,10 @@ def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
 
 
 def _openvino(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
-    openvino = _require('openvino')
+    openvino = need('openvino', 'openvino')
     model = openvino.convert_model(_onnx(graph, name, inputs, path)[0])
     openvino.save_model(model, f'{path}.xml', compress_to_fp16=False)
     return [f'{path}.xml', f'{path}.bin']
 
 
 WRITERS = dict(onnx=_onnx, openvino=_openvino, torchscript=_torchscript)
-
-
-def _require(name: str):
-    """An optional package.
-
-    Raises:
-        ModuleNotFoundError: with the command that installs it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(f'{name} is not installed: pip install {name}') from None

@@ -13,9 +13,11 @@ import base64
 import hashlib
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,8 +27,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import requests
+from mmengine.logging import MMLogger
 from pooch import file_hash
 
+from mmiam.apis.options import tool
 from mmiam.utils.files import atomic_write, write_json
 from mmiam.utils.images import IMAGE_SUFFIXES, read_image
 
@@ -387,20 +391,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+@tool
+def main(argv: list[str] | None = None) -> None:
     """Serve until interrupted."""
-    import os
     args = make_parser().parse_args(argv)
+    warnings.simplefilter('ignore')  # of libraries; what concerns the user is in the log
+    MMLogger.get_current_instance().setLevel('ERROR')
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     backend = Backend(args.model, args.folder, Server(args.url, os.environ.get('LABEL_STUDIO_API_KEY', '')),
                       args.effort, args.device)
     with serve(backend, args.host, args.port) as server:
         LOGGER.info('listening on http://%s:%s', args.host, server.server_port)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
-    return 0
+        server.serve_forever()
 
 
 if __name__ == '__main__':

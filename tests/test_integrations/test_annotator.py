@@ -28,10 +28,14 @@ def test_maps_on_request(photo):
 
 
 def test_points_and_boxes_show_one_object():
-    masks = torch.zeros(2, 4, 6, dtype=torch.bool)
+    masks = torch.zeros(3, 4, 6, dtype=torch.bool)
     masks[0, 0, 0] = masks[1, 3, 5] = True
-    assert np.array_equal(click(lambda prompts: InstanceData(masks=masks), []), masks.any(0).numpy())
-    assert click(lambda prompts: InstanceData(masks=masks[:0]), []) is None
+
+    def session(prompts):  # as a PromptSession: of several masks it may keep one
+        return InstanceData(masks=masks[prompts[0]['point'][0]][None])
+
+    assert np.array_equal(click(session, [dict(point=(i, 0)) for i in range(3)]), masks.any(0).numpy())
+    assert click(session, [dict(point=(2, 0))]) is click(session, []) is None
 
 
 def test_outlines_have_few_points_at_the_centers_of_pixels():

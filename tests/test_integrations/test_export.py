@@ -128,5 +128,11 @@ def test_what_cannot_be_exported_says_why(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    assert main(['export', 'voc20', '--out', str(tmp_path)]) == 2
+    assert 'error: this needs onnx: pip install onnx' in capsys.readouterr().err
+
+
 def test_the_example_is_short():
     assert len(EXAMPLE.read_text().splitlines()) <= 40
