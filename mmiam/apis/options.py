@@ -48,8 +48,8 @@ def run_tool(work: Callable[[], int | None]) -> int:
 
     Returns:
         int: exit status: what ``work`` returns (None: 0); 2 for wrong use (an argument, a config, a file or a
-        package that is missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other errors are
-        faults of the program and keep their traceback.
+        package that is missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other
+        errors are faults of the program and keep their traceback.
     """
     try:
         return work() or 0

@@ -5,8 +5,10 @@ Legend: H, W image size; n masks of one image.
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from types import ModuleType
 
 import cv2
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
 from mmiam.apis import PromptSession, load
@@ -55,7 +58,12 @@ class Annotator:
     """
 
     def __init__(self, model: str = 'voc20', device: str | None = None, maps: bool = False) -> None:
-        self.model = load(model, device or None, maps=maps).model
+        logger = MMLogger.get_current_instance()
+        with warnings.catch_warnings(), ExitStack() as after:  # what is said here is for those who train
+            warnings.simplefilter('ignore')
+            after.callback(logger.setLevel, logger.level)
+            logger.setLevel('ERROR')
+            self.model = load(model, device or None, maps=maps).model
         if maps and hasattr(self.model.cue, 'prms'):  # of a cue that draws PRMs on request alone
             self.model.cue.prms = True
         self.all_names = list(self.model.dataset_meta['classes'])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .annotator import Annotator, click, need, outlines
+from mmiam.integrations.annotator import Annotator, click, need, outlines
 
 #: types of a CVAT label that take a mask or, where asked for, its polygons
 MASK_TYPES = ('any', 'mask', 'polygon')

@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +26,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import requests
-from mmengine.logging import MMLogger
 from pooch import file_hash
 
 from mmiam.apis.options import tool
@@ -55,9 +53,7 @@ def encode_brush(mask: np.ndarray) -> list[int]:
             part = min(length, 2**16)
             bits.append(f'111{part - 1:016b}{run}')
             length -= part
-    text = ''.join(bits)
-    text += '0' * (-len(text) % 8)
-    return list(int(text, 2).to_bytes(len(text) // 8, 'big'))
+    return np.packbits(np.frombuffer(''.join(bits).encode(), np.uint8) == ord('1')).tolist()
 
 
 class Controls:
@@ -395,8 +391,6 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Serve until interrupted."""
     args = make_parser().parse_args(argv)
-    warnings.simplefilter('ignore')  # of libraries; what concerns the user is in the log
-    MMLogger.get_current_instance().setLevel('ERROR')
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     backend = Backend(args.model, args.folder, Server(args.url, os.environ.get('LABEL_STUDIO_API_KEY', '')),
                       args.effort, args.device)

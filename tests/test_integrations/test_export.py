@@ -99,8 +99,8 @@ def test_the_page(tmp_path, monkeypatch, photo, capsys):
     monkeypatch.chdir(tmp_path)
     photo('photo.jpg')
     text = (ROOT / 'docs/export.md').read_text(encoding='utf-8')
-    commands = [shlex.split(line) for block in re.findall(r'^```console\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
-                for line in block.splitlines()]
+    blocks = re.findall(r'^```console\n(.*?)^```', text, re.DOTALL | re.MULTILINE)
+    commands = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
     assert [words[:2] for words in commands] == [['pip', 'install'], ['mmiam', 'export'], *[
         ['python', 'demo/onnx_example.py']] * 2]
     assert main(commands[1][1:]) == 0

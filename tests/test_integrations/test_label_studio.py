@@ -253,7 +253,7 @@ def test_the_command_of_the_page(tmp_path):
         assert address.startswith('http://127.0.0.1:')
         assert requests.get(address + '/health', timeout=60).json() == dict(status='UP', model_class='mmiam')
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(60) == 130
     finally:
         process.kill()
 
