@@ -57,10 +57,7 @@ def main(argv=None) -> int:
     open_indices = [index for index in indices if not parts.has(index)]
     print(f'{len(indices) - len(open_indices)} of {len(indices)} images are labeled already')
     if open_indices:
-        model = init_model(cfg, args.checkpoint, device_name(args.device))
-        if fit_classes(model, images.classes, args.checkpoint):
-            print(f'{args.checkpoint} has the classes in another order; their scores were reordered to that of the '
-                  f'data set, {images.classes}')
+        model = init_model(cfg, args.checkpoint, device_name(args.device), classes=images.classes)
         label_images(model, images, parts, with_bar(open_indices, len(open_indices), 'labeling'), args.min_score,
                      args.keep_best)
     failed = parts.failures()

@@ -12,18 +12,28 @@ from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 
 from mmiam.engine import safe_loader
 from mmiam.engine.hooks.finite_check_hook import check_predictions
-from mmiam.utils.checkpoints import check_fit, classes_of, read_checkpoint, state_dict_of
+from mmiam.utils.checkpoints import (
+    check_class_count,
+    check_fit,
+    classes_of,
+    dataset_meta_of,
+    match_classes,
+    read_checkpoint,
+    reads_own_head,
+    state_dict_of,
+)
 from mmiam.utils.files import read_lines
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
 
 
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
-               cfg_options: dict | None = None) -> torch.nn.Module:
+               cfg_options: dict | None = None, classes: Sequence[str] | None = None) -> torch.nn.Module:
     """A model ready for :func:`mmdet.apis.inference_detector`.
 
     Args:
@@ -33,10 +43,13 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
             set.
         device (str, optional): defaults to the first CUDA device where there is one, else the CPU.
         cfg_options (dict, optional): settings to override.
+        classes (Sequence[str], optional): the data set's, whose labels predictions are compared with; class scores are
+            brought into their order (:func:`match_classes`), unless the model's cue has a classifier of its own.
 
     Raises:
         FileNotFoundError: if config or checkpoint do not exist.
-        ValueError: if the checkpoint is damaged, would run something when it is loaded, or is of another model.
+        ValueError: if the checkpoint is damaged, would run something when it is loaded, or is of another model, or of
+            other classes.
     """
     if isinstance(config, str):
         if not osp.isfile(config):
@@ -46,18 +59,22 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
     init_default_scope(config.get('default_scope') or 'mmdet')
     content = read_checkpoint(checkpoint) if checkpoint is not None else {}
+    found, stored = classes_of(content), dataset_meta_of(content)
+    metainfo = dict(DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo)
     with safe_loader():
         model = revert_sync_batchnorm(MODELS.build(config.model))
         if checkpoint is not None:
             state = state_dict_of(content, checkpoint)
             check_fit(model, state, checkpoint)
+            check_class_count(state, found, checkpoint)
+            if classes is not None and reads_own_head(model) and match_classes(
+                    state, found or metainfo.get('classes'), classes, checkpoint):
+                print_log(f'{checkpoint} has the classes in another order; their scores were reordered to that of the '
+                          f'data set, {tuple(classes)}', logger='current')
+                found = tuple(classes)
             model.load_state_dict(state, strict=False)
-    metainfo = dict(DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo)
-    classes = classes_of(content)
-    stored = (content.get('meta') or {}).get('dataset_meta') or {}
-    model.dataset_meta = metainfo if classes is None else dict(
-        {key.lower(): value for key, value in stored.items()}, classes=classes,
-        palette=metainfo.get('palette') or stored.get('palette') or 'random')
+    model.dataset_meta = metainfo if found is None else dict(
+        stored, classes=found, palette=metainfo.get('palette') or stored.get('palette') or 'random')
     model.cfg = config
     return model.to(device or ('cuda:0' if torch.cuda.is_available() else 'cpu')).eval()
 

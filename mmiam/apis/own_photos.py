@@ -73,7 +73,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
         logger = MMLogger.get_instance('label', log_file=osp.join(work_dir, 'label.log'))
         logger.info('photos: ' + ', '.join(f'{counts[name]} {name}' for name in tagged.classes if counts[name]))
         cfg = own_config(photos, tags, tagged.classes, osp.join(work_dir, 'proposals'))
-        jobs = [(Path(photos, image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
+        jobs = [(Path(osp.abspath(photos), image.name), Path(work_dir, 'proposals', image.name).with_suffix('.npz'))
                 for image in tagged.images if image.tags]
         failed = {str(path): error for path, error in
                   run_jobs(SelectiveMerging().write, jobs, os.cpu_count() or 1, title='proposals').items()}

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import cv2
 from mmdet.datasets import BaseDetDataset
 from mmengine.logging import print_log
 
@@ -129,6 +130,9 @@ def run_pipeline(pipeline: Callable[[dict], dict], entry: dict, source: str) -> 
     check_image_file(entry['img_path'])
     try:
         return pipeline(entry)
+    except (AssertionError, cv2.error) as error:  # of mmcv's loader
+        raise ValueError(f'image {entry["img_path"]} is of a kind that OpenCV does not read; save it as PNG or JPEG '
+                         f'({str(error).strip()})') from error
     except Exception as error:
         add_note(error, f'while preparing image {entry["img_id"]!r} of {source} ({entry["img_path"]}); if the file is '
                         'damaged, download it again')

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import logging
 import os
 import re
 import unicodedata
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field
 from mmengine.logging import print_log
 from pooch import file_hash
 
-from mmiam.utils.files import read_json, read_text
+from mmiam.utils.files import file_stamp, read_json, read_text
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images
 
 from .image_labels import is_file_name
@@ -29,6 +31,11 @@ FOLDERS = 'folders'
 NAME_COLUMNS = ('file', 'filename', 'filepath', 'path', 'image', 'imagename', 'imagepath', 'img', 'imageid', 'photo',
                 'picture', 'name', 'id')
 TAG_COLUMNS = ('tag', 'tags', 'label', 'labels', 'class', 'classes', 'classname', 'category', 'categories')
+#: what programs write for a cell without content
+_NOTHING = ('nan', 'null', '#n/a')
+#: names of parts of a data set, which are no classes
+_PARTS = {'train', 'training', 'val', 'valid', 'validation', 'trainval', 'test', 'testing'}
+_INVISIBLE = '\u200b\u200c\u200d\u2060\ufeff'
 _FLAGS = {'0': False, '1': True, '0.0': False, '1.0': True, '': False, 'false': False, 'true': True}
 
 
@@ -85,7 +92,20 @@ def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
     twice = [name for name, number in Counter(image.name for image in tagged.images).items() if number > 1]
     if twice:
         raise ValueError(f'{ann_file} names {twice[0]!r} twice, in two forms of its letters; keep one')
+    _check_classes(ann_file, tagged.classes)
     return tagged
+
+
+def _check_classes(source: str, classes: Sequence[str]) -> None:
+    """Refuse names that no picture or file could show; say which differ in case alone."""
+    broken = [name for name in classes if any(unicodedata.category(letter) in ('Cc', 'Cs') for letter in name)]
+    if broken:
+        raise ValueError(f'{source}: the class {broken[0]!r} has letters that are none; give it another name')
+    alike = [name for name, count in Counter(map(str.casefold, classes)).items() if count > 1]
+    if alike:
+        print_log(f'{source}: classes that differ in case alone are different ones: '
+                  f'{[name for name in classes if name.casefold() == alike[0]]}; write them alike if they are one',
+                  logger='current', level=logging.WARNING)
 
 
 def read_class_folders(root: str) -> TaggedImages:
@@ -96,7 +116,8 @@ def read_class_folders(root: str) -> TaggedImages:
     """
     names = list_images(root, recursive=True)
     loose = [name for name in names if '/' not in name]
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
+    folders = sorted(entry.name for entry in os.scandir(root) if not entry.name.startswith('.') and (
+        os.path.isdir(entry.path) or not os.path.exists(entry.path) and '.' not in entry.name))  # a link to nowhere
     if not folders or not names:
         raise ValueError(f'{root} has no folder with an image; make one folder a class ({root}/cat/1.jpg), or name a '
                          '.csv or .json file of tags as ann_file')
@@ -107,14 +128,19 @@ def read_class_folders(root: str) -> TaggedImages:
     if empty:
         raise ValueError(f'class folder {os.path.join(root, empty[0])} has no image ({", ".join(IMAGE_SUFFIXES)}; '
                          f'{len(empty)} such folders); convert its files to one of these, or remove the folder')
+    if _PARTS.issuperset(map(str.lower, folders)):
+        raise ValueError(f'{root} has the folders {", ".join(folders)}, which are parts of a data set and no classes; '
+                         f'name one of them ({os.path.join(root, folders[0])}), with one folder a class')
     images = [TaggedImage(name, [_class_name(name.split('/')[0])]) for name in names]
     classes = tuple(sorted({image.tags[0] for image in images}))
+    _check_classes(root, classes)
     return TaggedImages(_one_of_equal_files(images, root), classes)
 
 
 def _one_of_equal_files(images: list[TaggedImage], root: str) -> list[TaggedImage]:
     """A photo that lies in the folders of several classes once, with all their tags; it would contradict itself."""
-    sizes = [os.path.getsize(os.path.join(root, image.name)) for image in images]
+    stamps = [file_stamp(os.path.join(root, image.name)) for image in images]
+    sizes = [stamp[0] if stamp else 0 for stamp in stamps]  # 0: a link to nowhere
     shared = {size for size, count in Counter(sizes).items() if size and count > 1}
     first: dict[str, TaggedImage] = {}
     kept, merged = [], []
@@ -187,11 +213,18 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
     """Position of the image's name in a row, what gives the tags of a row, and whether an image may have several."""
     if header is None:
         _refuse_flags(path, [cell for _, row in rows for cell in row[1:]])
+        _refuse_numbers(path, [row[1:] for _, row in rows])
         return 0, lambda row: [tag for cell in row[1:] for tag in _split(cell)], False
     keys = [re.sub(r'[\W\d_]', '', cell.lower()) for cell in header]
     columns = range(len(header))
-    names = [i for i in columns if rows and all(i < len(row) and _is_image(row[i]) for _, row in rows)]
-    names += sorted((i for i in columns if keys[i] in NAME_COLUMNS), key=lambda i: NAME_COLUMNS.index(keys[i]))
+    images = [i for i in columns if rows and all(i < len(row) and _is_image(row[i]) for _, row in rows)]
+    names = sorted((i for i in columns if keys[i] in NAME_COLUMNS),
+                   key=lambda i: (i not in images, NAME_COLUMNS.index(keys[i])))
+    named = names[:1] if names and names[0] in images else []
+    if len(images) > 1 and not named:
+        raise ValueError(f'{path}: columns {[header[i] for i in images]} of the header {header} hold names of images; '
+                         'call the one that is meant "file"')
+    names = named or images or names
     if not names:
         raise ValueError(f'{path}: the first row, {header}, is neither an image with its tags nor a header with a '
                          'column of file names; call that column "file"')
@@ -202,6 +235,11 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
             return [row[i] for i in (*tagged, *range(len(header), len(row))) if i < len(row)]
 
         _refuse_flags(path, [cell for _, row in rows for cell in cells(row)])
+        _refuse_numbers(path, [cells(row) for _, row in rows])
+        others = [header[i] for i in columns if i != column and i not in tagged and header[i]]
+        if others:
+            print_log(f'{path}: tags are in {[header[i] for i in tagged]}, names in {header[column]!r}; not read: '
+                      f'{others}', logger='current')
         return column, lambda row: [tag for cell in cells(row) for tag in _split(cell)], True
     flags = [all(row[i].lower() in _FLAGS for _, row in rows if i < len(row)) for i in columns]
     # numbers of rows and further names are no classes, but "photo" over 0 and 1 is one
@@ -223,16 +261,17 @@ def _csv_layout(path: str, header: list[str] | None, rows: list[tuple[int, list[
 
 def _split(cell: str) -> list[str]:
     """Tags in a cell: separated by , ; | or new lines, perhaps as Python prints a list, a tuple or a set."""
-    quotes = ''
     if re.fullmatch(r'\[.*\]|[({]\s*([\'"]).*\1\s*,?\s*[)}]', cell, re.DOTALL):
-        cell, quotes = cell[1:-1], '\'"'
+        cell = cell[1:-1]
+        quoted = re.findall(r'([\'"])(.*?)\1(?=[\s,;|]|$)', cell, re.DOTALL)  # NumPy has blanks between them
+        cell = '\n'.join(text for _, text in quoted) if quoted else cell
     parts = map(_class_name, re.split(r'[,;|\n\r]', cell))
-    return [tag for tag in (part.strip(quotes) if quotes else part for part in parts) if tag]
+    return [tag for tag in parts if tag]
 
 
 def _class_name(text: str) -> str:
     """Without blanks around it, composed: é is one letter or two, by the system that wrote it."""
-    return unicodedata.normalize('NFC', text.strip())
+    return unicodedata.normalize('NFC', text.strip().strip(_INVISIBLE).strip())
 
 
 def _as_stored(img_root: str, name: str) -> str | None:
@@ -245,6 +284,18 @@ def _refuse_flags(path: str, cells: list[str]) -> None:
     if any(cells) and all(cell.lower() in _FLAGS for cell in cells):
         raise ValueError(f'{path}: all tags are 0 or 1; name the classes: as tags, or in a header with a column for '
                          'each class (file,cat,dog)')
+    nothing = [cell for cell in cells if cell.lower() in _NOTHING]
+    if nothing:
+        raise ValueError(f'{path}: {nothing[0]!r} stands where tags do, and is no tag; leave the cell empty')
+
+
+def _refuse_numbers(path: str, rows: list[list[str]]) -> None:
+    """A column of numbers beside names is one of boxes, confidences or indices of classes."""
+    columns = list(itertools.zip_longest(*rows, fillvalue=''))
+    numbers = [all(re.fullmatch(r'[-+]?[\d.]+', cell) for cell in column) for column in columns]
+    if any(numbers) and not all(numbers):
+        raise ValueError(f'{path}: {columns[numbers.index(True)][0]!r} stands where tags do, and the whole column has '
+                         'numbers; leave them out, or give a header with a column "tags"')
 
 
 def read_coco(path: str) -> TaggedImages:

@@ -155,6 +155,9 @@ def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
     state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
         raise ValueError(f'{path} holds no weights (tensors by name)')
+    odd = [key for key, value in state.items() if value.layout != torch.strided or value.is_meta]
+    if odd:
+        raise ValueError(f'{path}: {odd[0]} is a sparse tensor, or one without values; write it as a dense one')
     return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
@@ -211,20 +214,40 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
 
 def check_finite(state: Mapping[str, Tensor], path: str) -> None:
     """Raise a ValueError for weights that are infinite or no numbers."""
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.is_meta
-              and not value.isfinite().all()]
+    # in 32 bits, which the network has: 1e300 is infinite there
+    broken = [name for name, value in state.items() if value.is_floating_point()
+              and not value.float().isfinite().all()]
     if broken:
         raise ValueError(f'{path}: {len(broken)} of {len(state)} weights are infinite or no numbers, the first is '
                          f'{broken[0]}: that training diverged. Take an earlier checkpoint, or train at a lower rate')
 
 
-def classes_of(content: Mapping) -> tuple[str, ...] | None:
-    """Class names in a checkpoint's ``meta``, if there are any."""
+def dataset_meta_of(content: Mapping) -> dict:
+    """What a checkpoint's ``meta`` says of its data set, its keys in lower case; mmdet 2 had it beside the rest."""
     meta = content.get('meta')
     meta = meta if isinstance(meta, Mapping) else {}
     data = meta.get('dataset_meta')
-    names = data.get('classes') if isinstance(data, Mapping) else meta.get('CLASSES')
+    data = data if isinstance(data, Mapping) else {key: meta[key] for key in ('CLASSES', 'PALETTE') if key in meta}
+    return {str(key).lower(): value for key, value in data.items()}
+
+
+def reads_own_head(model: nn.Module) -> bool:
+    """Whether labels are those of the model's head, and not of a classifier that its cue brings."""
+    return getattr(getattr(model, 'cue', None), 'needs_peak_head', True)
+
+
+def classes_of(content: Mapping) -> tuple[str, ...] | None:
+    """Class names in a checkpoint's ``meta``, if there are any."""
+    names = dataset_meta_of(content).get('classes')
     return tuple(names) if isinstance(names, (list, tuple)) and all(isinstance(one, str) for one in names) else None
+
+
+def check_class_count(state: Mapping[str, Tensor], found: Sequence[str] | None, path: str) -> None:
+    """Raise a ValueError if a checkpoint names more or fewer classes than IAMNet's head in it tells apart."""
+    outputs = len(state.get(f'{HEAD}.weight', found or ()))
+    if found is not None and len(set(found)) != outputs:
+        raise ValueError(f'{path} names {len(set(found))} classes ({_some(found)}) and has a head of {outputs}: its '
+                         'meta is of another training; put the names of this one into meta.dataset_meta.classes')
 
 
 def match_classes(state: dict[str, Tensor], found: Sequence[str] | None, wanted: Sequence[str], path: str) -> bool:

@@ -42,7 +42,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f'.{path.name[:100]}.', suffix='.tmp', dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f'.{path.name[:50]}.', suffix='.tmp', dir=path.parent)
         try:
             with os.fdopen(handle, 'wb') as file:
                 file.write(data)
@@ -123,9 +123,12 @@ def read_text(path: str | Path) -> str:
     data = Path(path).read_bytes()
     coding = next((coding for mark, coding in _MARKS if data.startswith(mark)), 'utf-8')
     try:
-        return data.decode(coding)
+        text = data.decode(coding)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is no text in UTF-8 ({error}); save it as UTF-8') from error
+    if '\0' in text:  # UTF-16 or UTF-32 without their mark
+        raise ValueError(f'{path} is no text in UTF-8 (it has bytes of zero); save it as UTF-8')
+    return text
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -50,6 +50,8 @@ def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
 def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
     """An image of Pillow whose header is read; what goes wrong then or later names the file."""
     try:
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            raise ValueError(f'{what} {path} is no file')  # whoever opens a pipe waits for its other end
         with open(path, 'rb') as file:  # of a name Pillow maps the pixels, and those of a turned TIFF are in no order
             # MAX_PIXELS is the limit here. Pillow's own is a variable of its module, which is others' too: put back
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -57,6 +59,8 @@ def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
                 image = Image.open(file)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
+            if image.format == 'EPS':
+                raise ValueError(f'{what} {path} is PostScript, a program; save it as PNG')
             check_sides(image.height, image.width, f'{what} {path}')
             yield image
     except FileNotFoundError:
@@ -242,7 +246,7 @@ def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: boo
         name = prefix + entry.name
         if entry.name.startswith('.'):
             continue
-        if not entry.is_dir():
+        if not os.path.isdir(entry.path):  # entry.is_dir() fails for a link to itself
             suffix = os.path.splitext(entry.name)[1].lower()
             if suffix in suffixes:
                 found.append(name)

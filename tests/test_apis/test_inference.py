@@ -87,6 +87,17 @@ def test_weights_that_do_not_fit_are_refused(tiny_config, tmp_path):
             init_model(cfg, str(tmp_path / 'a.pth'), 'cpu')
 
 
+def test_class_scores_in_the_order_of_the_data_set(tiny_files, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmiam.apis.inference.print_log', lambda text, **_: lines.append(text))
+    model = init_model(*tiny_files, 'cpu')
+    other = init_model(*tiny_files, 'cpu', classes=('person', 'cat', 'dog'))
+    assert other.dataset_meta['classes'] == ('person', 'cat', 'dog') and 'reordered' in lines[0]
+    assert torch.equal(other.peak_head.classifier.weight, model.peak_head.classifier.weight[[2, 0, 1]])
+    with pytest.raises(ValueError, match='tiny.pth knows the classes cat, dog, person, the data set cat, owl'):
+        init_model(*tiny_files, 'cpu', classes=('cat', 'owl', 'person'))
+
+
 def test_names_of_what_is_written(tmp_path):
     def names(*paths):
         return output_names([str(tmp_path / path) for path in paths])

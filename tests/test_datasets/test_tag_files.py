@@ -76,6 +76,7 @@ def test_broken_csv(tmp_path, text, message):
 @pytest.mark.parametrize('text', [
     'image_name,tags\na.jpg,cat dog\nb.jpg,owl\n', 'File Name;Label\na.jpg;cat dog\nb.jpg;owl\n',
     ',file,tags\n0,a.jpg,cat dog\n1,b.jpg,owl\n', 'width,filename,class\n9,a.jpg,cat dog\n9,b.jpg,owl\n',
+    'thumb,file,tags\nx.jpg,a.jpg,cat dog\ny.jpg,b.jpg,owl\n',
     'image\tcategory\na.jpg\tcat dog\nb.jpg\towl\n', 'filename,cat dog,owl\na.jpg,1,0\nb.jpg,0,1\n',
     'id,file,path,cat dog,owl\n0,a.jpg,x/a,1,0\n1,b.jpg,x/b,0,1\n',
     'Unnamed: 0,ID,img, cat dog ,owl\n0,5,a.jpg,1.0,0.0\n1,6,b.jpg,,True\n'])
@@ -86,10 +87,11 @@ def test_csv_by_its_header(tmp_path, text):
 
 
 @pytest.mark.parametrize('cell', ['"cat,dog"', 'cat|dog', 'cat; dog', '"[\'cat\', \'dog\']"', '"[""cat"",""dog""]"',
-                                  '"(\'cat\', \'dog\')"', '"{\'cat\', \'dog\'}"', '"cat\ndog"'])
+                                  '"(\'cat\', \'dog\')"', '"{\'cat\', \'dog\'}"', '"cat\ndog"', '"[\'cat\' \'dog\']"',
+                                  '\u200bcat|dog\ufeff'])
 @pytest.mark.parametrize('header', ['file,tags\n', ''])
 def test_several_tags_in_a_cell(tmp_path, cell, header):
-    (tmp_path / 't.csv').write_text(f"{header}a.jpg,{cell}\nb.jpg,dog\nc.jpg,lion's mane (big)\n")
+    (tmp_path / 't.csv').write_text(f"{header}a.jpg,{cell}\nb.jpg,dog\nc.jpg,lion's mane (big)\n", encoding='utf-8')
     found = tags(read_csv(str(tmp_path / 't.csv')))
     assert found == {'a.jpg': ['cat', 'dog'], 'b.jpg': ['dog'], 'c.jpg': ["lion's mane (big)"]}
 
@@ -105,6 +107,43 @@ def test_a_class_may_be_called_as_a_column_of_names(tmp_path):
 def test_a_class_may_have_any_letters(tmp_path, text, expected):
     (tmp_path / 'tags.csv').write_text(text, encoding='utf-8')
     assert tags(read_csv(str(tmp_path / 'tags.csv'))) == {'a.jpg': expected}
+
+
+def test_names_that_are_no_classes(tmp_path, monkeypatch):
+    for name in ('train/1.jpg', 'Val/2.jpg'):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    with pytest.raises(ValueError, match='has the folders Val, train, which are parts of a data set'):
+        read_class_folders(str(tmp_path))
+    (tmp_path / 'train').rename(tmp_path / 'a\nb')
+    with pytest.raises(ValueError, match=r"the class 'a\\nb' has letters that are none"):
+        read_class_folders(str(tmp_path))
+    (tmp_path / 'a\nb').rename(tmp_path / 'val')
+    (tmp_path / 'cat').mkdir()
+    (tmp_path / 'cat/3.jpg').touch()
+    lines = []
+    monkeypatch.setattr('mmiam.datasets.tag_files.print_log', lambda text, **_: lines.append(text))
+    assert read_class_folders(str(tmp_path)).classes == ('Val', 'cat', 'val')
+    assert "differ in case alone are different ones: ['Val', 'val']" in lines[0]
+
+
+def test_links_to_nowhere(tmp_path):
+    """An image among others costs nothing but itself; a class would vanish."""
+    (tmp_path / 'cat').mkdir()
+    (tmp_path / 'cat/1.jpg').touch()
+    (tmp_path / 'cat/2.jpg').symlink_to('gone')
+    assert tags(read_class_folders(str(tmp_path))) == {'cat/1.jpg': ['cat'], 'cat/2.jpg': ['cat']}
+    (tmp_path / 'owl').symlink_to('owl')
+    with pytest.raises(ValueError, match='class folder .*owl has no image'):
+        read_class_folders(str(tmp_path))
+
+
+def test_columns_that_are_passed_over_are_said(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmiam.datasets.tag_files.print_log', lambda text, **_: lines.append(text))
+    (tmp_path / 't.csv').write_text('file,label,present\na.jpg,cat,0\n')
+    read_csv(str(tmp_path / 't.csv'))
+    assert "tags are in ['label'], names in 'file'; not read: ['present']" in lines[0]
 
 
 def test_composed_and_decomposed_letters_are_the_same(tmp_path):
@@ -133,6 +172,10 @@ def test_rows_of_boxes_are_one_image(tmp_path):
     ('文件,标签\na.jpg,猫\n', "'猫' in column '标签'"),
     ('file,cat\na.jpg,1,1\n', r"line 2: '1' in column 'none'"),
     ('train_0,haze\ntrain_1,clear\n', "neither an image with its tags nor a header"),
+    ('a.jpg,837,346,cow\nb.jpg,22,5,owl\n', "'837' stands where tags do, and the whole column has numbers"),
+    ('file,label,class_name\na.jpg,0,cat\nb.jpg,1,dog\n', "'0' stands where tags do"),
+    ('file,tags\na.jpg,cat\nb.jpg,NaN\n', "'NaN' stands where tags do, and is no tag"),
+    ('left,right,tags\na.jpg,b.jpg,cat\n', r"columns \['left', 'right'\] .* call the one that is meant"),
     ('a.jpg,1,0\nb.jpg,0,1\n', 'all tags are 0 or 1; name the classes'),
     ('file,label\na.jpg,1\nb.jpg,0\n', 'all tags are 0 or 1; name the classes')])
 def test_csv_of_other_forms_is_refused(tmp_path, text, message):

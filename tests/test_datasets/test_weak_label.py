@@ -91,6 +91,14 @@ def test_proposals_of_equal_stems_in_two_folders(photos, tmp_path):
         data[1]
 
 
+def test_an_image_that_opencv_does_not_read_is_named(photos):
+    Image.fromarray(np.zeros((12, 16), np.int32)).save(photos / 'cat/1.tif')
+    (photos / 'cat/1.png').unlink()
+    data = build(photos, pipeline=(LOAD, PACK))
+    with pytest.raises(ValueError, match='cat/1.tif is of a kind that OpenCV does not read'):
+        data[0]
+
+
 def test_names_that_share_their_proposals_are_refused(photos):
     shutil.copy(photos / 'cat/1.png', photos / 'cat/1.bmp')
     with pytest.raises(ValueError, match='cat/1.bmp and cat/1.png differ in the suffix alone'):

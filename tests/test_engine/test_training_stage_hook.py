@@ -16,7 +16,8 @@ def runner(tiny_config, tmp_path):
     cfg = Config(dict(model=tiny_config().model))
     return SimpleNamespace(
         model=MODELS.build(cfg.model), max_epochs=6, cfg=cfg, work_dir=str(tmp_path), _has_loaded=False,
-        logger=MMLogger.get_current_instance(), message_hub=SimpleNamespace(log_scalars={}))
+        logger=MMLogger.get_current_instance(), message_hub=SimpleNamespace(log_scalars={}),
+        train_dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c')))))
 
 
 def test_stages_self_selection_and_the_cache_begin_with_their_epochs(runner):
@@ -52,6 +53,12 @@ def test_the_filling_stage_alone_needs_a_classifier(runner):
         TrainingStageHook(0).before_train(runner)
     runner._has_loaded = True
     TrainingStageHook(0).before_train(runner)
+
+
+def test_as_many_outputs_as_classes(runner):
+    runner.train_dataloader.dataset.metainfo['classes'] = ('a', 'b')
+    with pytest.raises(ValueError, match='num_classes is 3, and the data set has the 2 classes'):
+        TrainingStageHook(1).before_train(runner)
 
 
 # ------------------------------------------------------------------------------- what the cache of cues depends on

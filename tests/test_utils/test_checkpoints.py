@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mmiam.utils.checkpoints import (
+    check_class_count,
     check_finite,
     check_fit,
     classes_of,
@@ -93,6 +94,7 @@ def test_no_member_is_a_folder(tmp_path):
      r'shapes, the first is backbone.0.weight, \(4, 3, 3, 3\) in place of \(4, 3, 1, 1\)'),
     (lambda s: model(5).state_dict(), 'peak_head.classifier.weight.* the classes of the config are not those'),
     (lambda s: {f'net.{key}': value for key, value in s.items()}, 'of another model: 0 of the .*net.backbone.0.weight'),
+    (lambda s: s | {'backbone.0.bias': torch.full((4, ), 1e300, dtype=torch.float64)}, 'infinite or no numbers'),
     (lambda s: s | {'backbone.0.bias': torch.tensor([1., float('inf'), 1., 1.])}, 'infinite or no numbers, the first')])
 def test_weights_that_do_not_fit(change, message):
     state = model().state_dict()
@@ -129,6 +131,13 @@ def test_classes_in_another_order():
         match_classes({'roi_head.weight': torch.ones(3)}, ('a', 'b', 'c'), ['b', 'a', 'c'], 'a.pth')
 
 
+@pytest.mark.parametrize('names', [('a', 'b'), ('a', 'b', 'c', 'd'), ('a', 'a', 'b')])
+def test_a_name_for_each_output(names):
+    check_class_count(model(3).state_dict(), ('a', 'b', 'c'), 'a.pth')
+    with pytest.raises(ValueError, match='a.pth names . classes .a, .* and has a head of 3'):
+        check_class_count(model(3).state_dict(), names, 'a.pth')
+
+
 def test_names_of_classes():
     assert classes_of(dict(meta=dict(dataset_meta=dict(classes=['a', 'b'])))) == ('a', 'b')
     assert classes_of(dict(meta=dict(CLASSES=('a', )))) == ('a', )
@@ -140,4 +149,7 @@ def test_state_dicts():
     assert list(state_dict_of({'module.w': torch.ones(1), 'n': 3}, 'a.pth')) == ['w']
     with pytest.raises(ValueError, match='a.pth holds no weights'):
         state_dict_of(dict(state_dict={}), 'a.pth')
+    for odd in (torch.ones(2, 2).to_sparse(), torch.ones(2, device='meta')):  # mmengine leaves the weight random
+        with pytest.raises(ValueError, match='a.pth: w is a sparse tensor, or one without values'):
+            state_dict_of(dict(w=odd), 'a.pth')
     check_finite(dict(w=torch.ones(2), n=torch.tensor(3)), 'a.pth')

@@ -26,6 +26,7 @@ def test_a_file_appears_whole_in_folders_that_are_made(tmp_path):
     write_json(path, dict(a=[1, 'ü']))
     assert path.read_text() == '{"a":[1,"\\u00fc"]}' and read_json(path) == dict(a=[1, 'ü'])
     assert os.listdir(path.parent) == [path.name]
+    write_json(tmp_path / ('\U0001f431' * 60 + '.json'), 1)  # names are limited in bytes
     assert stat.S_IMODE(path.stat().st_mode) & 0o444 == 0o444 & ~os.umask(os.umask(0o022))
 
 
@@ -54,9 +55,10 @@ def test_text_of_any_editor(tmp_path, coding):
 
 def test_text_that_is_none_is_named(tmp_path):
     path = tmp_path / 'list.txt'
-    path.write_bytes(b'a\xff\xfe')
-    with pytest.raises(ValueError, match='list.txt is no text in UTF-8.*save it as UTF-8'):
-        read_text(path)
+    for data in (b'a\xff\xfe', 'a.jpg'.encode('utf-16-le'), 'a.jpg'.encode('utf-32')):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match='list.txt is no text in UTF-8.*save it as UTF-8'):
+            read_text(path)
 
 
 @pytest.mark.parametrize('text, ids', [

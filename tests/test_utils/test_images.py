@@ -1,3 +1,4 @@
+import os
 import struct
 import tracemalloc
 import zlib
@@ -73,6 +74,14 @@ def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
     for name in ('mask.png', 'mask.tif'):
         Image.fromarray(mask).save(tmp_path / name, exif=exif.tobytes())
         np.testing.assert_array_equal(read_indices(tmp_path / name), expected[orientation])
+
+
+def test_what_is_no_picture_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.jpg')  # whoever opens it waits for its other end
+    Image.new('RGB', (4, 4)).save(tmp_path / 'program.jpg', 'EPS')  # Pillow starts an interpreter
+    for name, message in (('pipe.jpg', 'is no file'), ('program.jpg', 'is PostScript, a program')):
+        with pytest.raises(ValueError, match=f'{name} {message}'):
+            read_image(tmp_path / name)
 
 
 def png(height, width):

@@ -29,6 +29,7 @@ import mmiam  # noqa: F401  (registers everything and makes mmdet importable on 
 
 # isort: split
 from mmdet.registry import DATASETS
+from mmengine.registry import init_default_scope
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, make_parser, tool
@@ -236,8 +237,9 @@ def main(argv=None) -> None:
     parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
     args = parser.parse_args(argv)
     config = given_config(args)
-    model = init_model(config, args.checkpoint, args.device)
+    init_default_scope('mmdet')
     dataset = DATASETS.build(config.test_dataloader.dataset)
+    model = init_model(config, args.checkpoint, args.device, classes=dataset.metainfo['classes'])
     indices = evenly_spread(len(dataset), args.num)
     collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
     print(table(report(collected, dataset.metainfo['classes'], len(indices), args.void, args.out)))

@@ -27,6 +27,7 @@ import torch
 from image_samples import Truth, batch_of, evenly_spread, read_truth
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rich.progress import track
 from terminaltables import AsciiTable
@@ -93,6 +94,7 @@ def annotated_training_set(config: Config, ann_file: str | None = None):
     test = copy.deepcopy(config.test_dataloader.dataset)
     test.update(data_root=train.get('data_root', test.get('data_root')), ann_file=ann_file or train.ann_file,
                 test_mode=True, lazy_init=False)
+    init_default_scope('mmdet')
     return DATASETS.build(test)
 
 
@@ -196,8 +198,8 @@ def analyze(config: Config, checkpoint: str, roots: dict[str, Path], settings: S
         dict: ``rows`` (list of dict: the setting and its figures), ``bound`` (name of a source -> mean over peaks of
         the best IoU of all its proposals), ``num_images``.
     """
-    model = init_model(config, checkpoint, device)
     dataset = annotated_training_set(config, ann_file)
+    model = init_model(config, checkpoint, device, classes=dataset.metainfo['classes'])
     chosen = evenly_spread(len(dataset), num)
     tallies = {name: {s: Tally() for s in settings if s.proposals == name} for name in roots}
     bounds, pictures, used = dict.fromkeys(roots, 0.), [], 0

@@ -15,6 +15,7 @@ from image_samples import evenly_spread, read_truth
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from rich.progress import track
 
 from mmiam.apis import init_model
@@ -28,8 +29,9 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
     """Draw ``num`` images of the test data set, evenly spread, or those of the given ids."""
     config.merge_from_dict({'model.test_cfg.return_maps': True})
     config.model.test_cfg.pop('baselines', None)
-    model = init_model(config, checkpoint, device)
+    init_default_scope('mmdet')
     dataset = DATASETS.build(config.test_dataloader.dataset)
+    model = init_model(config, checkpoint, device, classes=dataset.metainfo['classes'])
     entries = [dataset.get_data_info(i) for i in range(len(dataset))]
     named = [i for i, entry in enumerate(entries) if entry['img_id'] in ids]
     chosen = named if ids else evenly_spread(len(entries), num)

@@ -18,7 +18,15 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import BaseLoop
 
-from mmiam.utils.checkpoints import check_finite, check_fit, classes_of, match_classes, state_dict_of
+from mmiam.utils.checkpoints import (
+    check_class_count,
+    check_finite,
+    check_fit,
+    classes_of,
+    match_classes,
+    reads_own_head,
+    state_dict_of,
+)
 from mmiam.utils.files import atomic_write
 
 from .training_stage_hook import TrainingStageHook, inner_model
@@ -101,9 +109,10 @@ class SafeCheckpointHook(Hook):
         wanted = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         found = classes_of(checkpoint)
         agnostic = getattr(dataset, 'class_agnostic', False)
-        own = getattr(getattr(model, 'cue', None), 'needs_peak_head', True)  # labels are the checkpoint's
+        if whole or filling:
+            check_class_count(state, found, path)
         if wanted and found and not agnostic and (whole or filling) and (
-                len(found) == len(wanted) or own and set(wanted) < set(found)):
+                reads_own_head(model) or len(found) == len(wanted)):
             if goes_on and tuple(found) != tuple(wanted):
                 raise ValueError(f'{path} was trained with the classes {found}, and the data set has {tuple(wanted)}: '
                                  'a run goes on with the classes in the order that it began with')

@@ -8,6 +8,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmiam.engine.cue_caching import open_cue_cache
+from mmiam.utils.checkpoints import reads_own_head
 
 
 def inner_model(runner) -> nn.Module:
@@ -50,7 +51,12 @@ class TrainingStageHook(Hook):
     def before_train(self, runner) -> None:
         """Refuse the filling stage on a classifier that nobody trained."""
         model = inner_model(runner)
-        own_classifier = model.peak_head is not None and getattr(model.cue, 'needs_peak_head', True)
+        own_classifier = model.peak_head is not None and reads_own_head(model)
+        outputs = getattr(model.peak_head, 'num_classes', None)
+        classes = runner.train_dataloader.dataset.metainfo.get('classes')
+        if own_classifier and classes and len(classes) != outputs:
+            raise ValueError(f'model.peak_head.num_classes is {outputs}, and the data set has the {len(classes)} '
+                             f'classes {classes}; set one to the other')
         if self.fill_begin == 0 and own_classifier and not runner._has_loaded:
             raise ValueError('fill_begin=0 trains the filling module alone, on a trained classifier: give its '
                              'checkpoint, --cfg-options load_from=CHECKPOINT')
