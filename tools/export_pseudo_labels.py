@@ -11,29 +11,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
-import torch
-
 from mmiam.apis import init_model
 from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import LabeledImages, label_images, merge_parts, provenance
-from mmiam.utils.checkpoints import match_classes
 from mmiam.utils.jobs import take_shard, with_bar
-
-
-def fit_classes(model: torch.nn.Module, classes: Sequence[str], path: str) -> bool:
-    """Bring the class scores of a model into the order of a data set's classes, see :func:`match_classes`."""
-    state = model.state_dict()
-    changed = match_classes(state, model.dataset_meta['classes'], classes, path)
-    if changed:
-        model.load_state_dict(state)
-        model.dataset_meta = dict(model.dataset_meta, classes=tuple(classes))
-    return changed
 
 
 @tool

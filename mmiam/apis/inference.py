@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os.path as osp
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
