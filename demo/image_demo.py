@@ -16,6 +16,7 @@ from rich.progress import track
 from mmiam import zoo
 from mmiam.apis import CocoResults, image_files, init_model, predict_files
 from mmiam.apis.inference import output_names
+from mmiam.apis.options import number
 
 
 def parse_args(argv=None) -> argparse.Namespace:
@@ -26,7 +27,7 @@ def parse_args(argv=None) -> argparse.Namespace:
     parser.add_argument('--random', action='store_true', help='without weights: random ones, and masks of no meaning')
     parser.add_argument('--out-dir', default='outputs', help='folder for overlays (vis/) and predictions.json')
     parser.add_argument('--device', help='default: the first CUDA device, else the CPU')
-    parser.add_argument('--score-thr', type=float, default=0.05, help='lowest score that is drawn and written')
+    parser.add_argument('--score-thr', type=number(0, 1), default=0.05, help='lowest score that is drawn and written')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
     return parser.parse_args(argv)
 

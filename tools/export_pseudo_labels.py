@@ -16,7 +16,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 
 # isort: split
 from mmiam.apis import init_model
-from mmiam.apis.options import device_name, given_config, make_parser, tool
+from mmiam.apis.options import device_name, given_config, make_parser, number, tool
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import LabeledImages, label_images, merge_parts, provenance
 from mmiam.utils.jobs import take_shard, with_bar
@@ -28,7 +28,7 @@ def main(argv=None) -> int:
     parser.add_argument('--out', required=True, metavar='FILE.json', help='COCO json to write')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train',
                         help='whose data loader names the images (default: train)')
-    parser.add_argument('--min-score', type=float, default=0., help='leave out masks below (default: 0)')
+    parser.add_argument('--min-score', type=number(0, 1), default=0., help='leave out masks below (default: 0)')
     parser.add_argument('--keep-best', action='store_true',
                         help='keep the best mask of an image label even if it is below --min-score')
     args = parser.parse_args(argv)

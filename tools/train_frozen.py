@@ -17,7 +17,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 from mmengine.logging import MMLogger
 
-from mmiam.apis.options import device_name, given_config, make_parser, tool
+from mmiam.apis.options import device_name, given_config, make_parser, number, tool
 from mmiam.engine.frozen_training import Recipe, plain_dataset, train_frozen
 from mmiam.engine.runs import lock_work_dir
 
@@ -25,9 +25,10 @@ from mmiam.engine.runs import lock_work_dir
 @tool
 def main(argv=None) -> int:
     parser = make_parser(__doc__, 'config', '--work-dir', '--seed', '--shard', '--device', '--cfg-options')
-    parser.add_argument('--effort', type=float, default=1., help='factor of the steps that follow from the images')
-    parser.add_argument('--head-steps', type=int, help='steps of the head in place of that')
-    parser.add_argument('--fill-steps', type=int, help='steps of the filling module in place of that')
+    parser.add_argument('--effort', type=number(0.001, 1000), default=1.,
+                        help='factor of the steps that follow from the images')
+    parser.add_argument('--head-steps', type=number(1, kind=int), help='steps of the head in place of that')
+    parser.add_argument('--fill-steps', type=number(1, kind=int), help='steps of the filling module in place of that')
     parser.add_argument('--load-from', help='checkpoint to start from')
     parser.add_argument('--features', help='folder of stored features, which runs may share (default: in WORK_DIR)')
     parser.add_argument('--pseudo-masks', help="folder of another run's pseudo masks, its WORK_DIR/mined-...; default: "

@@ -21,6 +21,7 @@ from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.checkpoints import (
     check_class_count,
     check_fit,
+    check_packages,
     classes_of,
     dataset_meta_of,
     match_classes,
@@ -67,6 +68,7 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
             state = state_dict_of(content, checkpoint)
             check_fit(model, state, checkpoint)
             check_class_count(state, found, checkpoint)
+            check_packages(model, content, checkpoint)
             if classes is not None and reads_own_head(model) and match_classes(
                     state, found or metainfo.get('classes'), classes, checkpoint):
                 print_log(f'{checkpoint} has the classes in another order; their scores were reordered to that of the '

@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import errno
 import functools
+import math
 import os
 import os.path as osp
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import torch
 from mmengine.config import Config, DictAction
 
+from mmiam.engine.preflight import check_numbers
 from mmiam.utils.files import CannotWrite
 
 #: what the system refuses while a run works, and what to do about it
@@ -25,6 +27,23 @@ _REMEDIES = {
     errno.ENOENT: 'it does not exist, or was removed meanwhile; what was finished elsewhere is kept: start again '
                   '(train.py with --resume)',
 }
+
+
+def number(least: float, most: float = math.inf, kind: Callable = float) -> Callable[[str], float]:
+    """A converter for argparse: text to a number from ``least`` to ``most``, which NaN is not."""
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f'{text!r} is no {kind.__name__} from {least} to {most}')
+        return value
+
+    return convert
+
+
 #: options that several tools have
 _SHARED: dict[str, dict] = {
     'config': dict(help='config file'),
@@ -32,9 +51,9 @@ _SHARED: dict[str, dict] = {
     '--device': dict(help='default: a CUDA device where there is one, else the CPU'),
     '--cfg-options': dict(nargs='+', action=DictAction, help='override settings of the config, key=value'),
     '--work-dir': dict(help='folder of the run (default: work_dirs/<config name>)'),
-    '--seed': dict(type=int, default=0, help='of all random choices (default: 0)'),
+    '--seed': dict(type=number(0, 2**63 - 1, int), default=0, help='of all random choices (default: 0)'),
     '--json': dict(metavar='FILE', help='write the figures to this file'),
-    '--workers': dict(type=int, default=1, help='processes, one thread each'),
+    '--workers': dict(type=number(1, kind=int), default=1, help='processes, one thread each'),
     '--overwrite': dict(action='store_true', help='make files anew that exist'),
     '--shard': dict(help="part of the work for this process, as '0/4' .. '3/4'; 'auto': of this process under "
                     'torchrun, srun, a Slurm array or mpirun'),
@@ -51,6 +70,8 @@ def run_tool(work: Callable[[], int | None]) -> int:
         package that is missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other
         errors are faults of the program and keep their traceback.
     """
+    if hasattr(sys.stdout, 'reconfigure'):  # names of files need not be text
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return work() or 0
     except KeyboardInterrupt:
@@ -108,6 +129,7 @@ def given_config(args: argparse.Namespace) -> Config:
     if 'launcher' in args:
         config.launcher = args.launcher
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    check_numbers(config.to_dict())
     return config
 
 

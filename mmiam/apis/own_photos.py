@@ -61,8 +61,8 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     Raises:
         FileNotFoundError, ValueError: for photos or tags that are missing or malformed, or a single class.
     """
-    if not effort > 0:
-        raise ValueError(f'effort is a positive factor, got {effort}')
+    if not 0 < effort <= 1000:
+        raise ValueError(f'effort is a positive factor up to 1000, got {effort}')
     work_dir = work_dir or osp.splitext(out)[0]
     tagged = read_tags(photos, tags)
     counts = Counter(tag for image in tagged.images for tag in image.tags)

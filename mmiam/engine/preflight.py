@@ -1,6 +1,7 @@
 """Look for what a config names before anything long begins."""
 from __future__ import annotations
 
+import math
 import os.path as osp
 import re
 from collections import Counter
@@ -71,6 +72,15 @@ def check_config_files(cfg: Config, training: bool) -> None:
                 check_norm(content, path, norm['mean'], norm['std'])
         except ValueError as error:
             raise ValueError(f'{full}: {error}') from None
+
+
+def check_numbers(node, key: str = 'the config') -> None:
+    """Raise a ValueError for a setting that is NaN: every comparison with it is false, and nothing would be found."""
+    if isinstance(node, float) and math.isnan(node):
+        raise ValueError(f'{key} is no number (nan)')
+    for name, value in node.items() if isinstance(node, dict) else enumerate(
+            node if isinstance(node, (list, tuple)) else ()):
+        check_numbers(value, f'{key}: {name}' if key == 'the config' else f'{key}.{name}')
 
 
 def latest_checkpoint(work_dir: str) -> str | None:

@@ -231,6 +231,17 @@ def dataset_meta_of(content: Mapping) -> dict:
     return {str(key).lower(): value for key, value in data.items()}
 
 
+def check_packages(model: nn.Module, content: Mapping, path: str) -> None:
+    """Raise a ValueError if weights were trained beside others than the model fetches: shapes may be the same."""
+    meta = content.get('meta')
+    stated = meta.get('packages') if isinstance(meta, Mapping) else None
+    for name, address in (stated if isinstance(stated, Mapping) else {}).items():
+        own = (getattr(getattr(model, str(name), None), 'init_cfg', None) or {}).get('checkpoint')
+        if own != address:
+            raise ValueError(f'{path} was trained beside the weights {address} of its {name}, and the model has those '
+                             f'of {own}; {_OTHER_MODEL}')
+
+
 def reads_own_head(model: nn.Module) -> bool:
     """Whether labels are those of the model's head, and not of a classifier that its cue brings."""
     return getattr(getattr(model, 'cue', None), 'needs_peak_head', True)

@@ -13,11 +13,11 @@ from mmiam.engine.frozen_training.filler import train_filler
 from mmiam.engine.frozen_training.head import class_scores, cross_validate, start_head, train_head
 from mmiam.engine.frozen_training.mining import Instances, _mined_file, mine_views, read_mined
 from mmiam.engine.frozen_training.recipe import image_odds
-from mmiam.engine.frozen_training.run import own_weights
+from mmiam.engine.frozen_training.run import own_weights, packages
 from mmiam.engine.safe_loading import read_checkpoint
 from mmiam.models.cues import PeakGaussianCue
 from mmiam.proposals import SegmentProposals
-from mmiam.utils.files import write_arrays
+from mmiam.utils.files import CannotWrite, write_arrays
 
 
 @pytest.fixture
@@ -294,6 +294,17 @@ def test_weights_at_an_address_stay_out_of_the_checkpoint(config):
     assert any(name.startswith('backbone.') for name in own_weights(model))
     model.backbone.init_cfg = dict(type='Pretrained', checkpoint='pip://package')
     assert {name.split('.')[0] for name in own_weights(model)} == {'peak_head', 'filler'}
+    assert packages(model) == dict(backbone='pip://package')
+
+
+def test_no_room_for_features(tmp_path, monkeypatch):
+    """Said at once: where a mapped file finds none, the system ends the process."""
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('os.posix_fallocate', full)
+    with pytest.raises(CannotWrite, match='features-0 cannot be written .No space left on device.: make room'):
+        _make_store(str(tmp_path / 'features-0'), {0: (3, 2, 4, 5, 5)})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('part, found', [('head', r'head, step \d+: the loss is (nan|inf)'),

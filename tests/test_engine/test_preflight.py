@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 
 from mmiam.engine import check_config_files
-from mmiam.engine.preflight import check_own_initializers, check_proposals, latest_checkpoint
+from mmiam.engine.preflight import check_numbers, check_own_initializers, check_proposals, latest_checkpoint
 from mmiam.utils.checkpoints import save_checkpoint
 
 
@@ -78,6 +79,13 @@ def test_a_normalization_that_is_not_the_weights(tiny_config, tmp_path):
         check_config_files(cfg, training=True)
     cfg.model.data_preprocessor.update(meta)
     check_config_files(cfg, training=True)
+
+
+@pytest.mark.parametrize('config', [dict(a=dict(thr=float('nan'))), dict(a=dict(thr=[1, (0., float('nan'))]))])
+def test_settings_that_are_no_numbers(config):
+    check_numbers(dict(a=dict(thr=[-math.inf, 'nan', None, 0])))
+    with pytest.raises(ValueError, match='the config: a.thr.* is no number'):
+        check_numbers(config)
 
 
 def test_weights_that_are_no_numbers(tiny_config, tmp_path):

@@ -10,6 +10,7 @@ from mmiam.utils.checkpoints import (
     check_class_count,
     check_finite,
     check_fit,
+    check_packages,
     classes_of,
     match_classes,
     read_checkpoint,
@@ -136,6 +137,17 @@ def test_a_name_for_each_output(names):
     check_class_count(model(3).state_dict(), ('a', 'b', 'c'), 'a.pth')
     with pytest.raises(ValueError, match='a.pth names . classes .a, .* and has a head of 3'):
         check_class_count(model(3).state_dict(), names, 'a.pth')
+
+
+def test_a_filling_module_trained_beside_another_backbone():
+    """EfficientNet-Lite0 and 1 have the same shapes on the way to the filling module."""
+    net, content = model(), dict(meta=dict(packages=dict(backbone='pip://lite0')))
+    net.backbone.init_cfg = dict(checkpoint='pip://lite0')
+    for same in (content, {}, dict(meta=None), dict(meta=dict(packages=3))):
+        check_packages(net, same, 'a.pth')
+    net.backbone.init_cfg = dict(checkpoint='pip://lite1')
+    with pytest.raises(ValueError, match='a.pth was trained beside the weights pip://lite0 of its backbone.*lite1'):
+        check_packages(net, content, 'a.pth')
 
 
 def test_names_of_classes():

@@ -32,7 +32,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from mmiam.apis import init_model
-from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.apis.options import given_config, make_parser, number, tool
 from mmiam.models.postprocessors.base import BasePostProcessor
 from mmiam.utils.files import write_json
 from mmiam.utils.images import read_image, write_picture
@@ -230,7 +230,8 @@ def table(content: dict) -> str:
 def main(argv=None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options')
     parser.add_argument('--out', type=Path, default=Path('extent'), help='folder for json and pictures')
-    parser.add_argument('--num', type=int, help='images, evenly spread over the test list; default: all')
+    parser.add_argument('--num', type=number(1, kind=int),
+                        help='images, evenly spread over the test list; default: all')
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='whether pixels marked void count as background, or nowhere')
     parser.add_argument('--arrows', type=int, default=4, help='images whose filling weights are drawn')

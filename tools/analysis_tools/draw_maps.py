@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from rich.progress import track
 
 from mmiam.apis import init_model
-from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.apis.options import given_config, make_parser, number, tool
 from mmiam.utils.images import read_image
 from mmiam.visualization import COLUMNS, draw_predicted, overlay_instances, write_sheet
 
@@ -51,7 +51,7 @@ def main(argv=None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options')
     parser.add_argument('--out', default='sheet.png', help='PNG to write')
     parser.add_argument('--ids', nargs='*', default=(), help='image ids; default: evenly spread over the test set')
-    parser.add_argument('--num', type=int, default=12, help='number of images')
+    parser.add_argument('--num', type=number(1, kind=int), default=12, help='number of images')
     args = parser.parse_args(argv)
     draw_sheet(given_config(args), args.checkpoint, args.out, args.ids, args.num, args.device)
     print(args.out)

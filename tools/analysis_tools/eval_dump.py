@@ -20,7 +20,7 @@ from pycocotools import mask as mask_utils
 from rich.progress import track
 from terminaltables import AsciiTable
 
-from mmiam.apis.options import make_parser, tool
+from mmiam.apis.options import make_parser, number, tool
 from mmiam.apis.photos import one_a_region
 from mmiam.evaluation.dump import load_dump
 from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
@@ -122,7 +122,7 @@ def coco_figures(dump: dict) -> dict[str, float]:
 def main(argv=None) -> None:
     parser = make_parser(__doc__, '--json')
     parser.add_argument('dumps', nargs='+', help='files written by tools/test.py --out')
-    parser.add_argument('--iou-thrs', type=float, nargs='+', default=[.25, .5, .75])
+    parser.add_argument('--iou-thrs', type=number(0, 1), nargs='+', default=[.25, .5, .75])
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='background: the published protocol; ignore: void pixels count nowhere')
     parser.add_argument('--coco', action='store_true', help="also mmdet's CocoMetric on the same predictions")

@@ -18,7 +18,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 from mmiam.apis import PromptSession, init_model
-from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.apis.options import given_config, make_parser, number, tool
 from mmiam.utils.files import write_json
 from mmiam.utils.jobs import with_bar
 
@@ -45,7 +45,7 @@ def summarize(ious: list[float]) -> dict:
 def main(argv=None) -> None:
     parser = make_parser(__doc__, 'config', 'checkpoint', '--device', '--cfg-options', '--seed', '--json')
     parser.add_argument('--split', help="name of a list of the data set, e.g. 'val'; default: that of the config")
-    parser.add_argument('--min-area', type=float, default=0.02, help='least share of the image (default: 0.02)')
+    parser.add_argument('--min-area', type=number(0, 1), default=0.02, help='least share of the image (default: 0.02)')
     args = parser.parse_args(argv)
     config = given_config(args)
     init_default_scope('mmdet')

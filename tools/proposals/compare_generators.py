@@ -17,7 +17,7 @@ from quality import image_figures, split_ids, summarize
 from rich.progress import track
 from terminaltables import AsciiTable
 
-from mmiam.apis.options import make_parser, tool
+from mmiam.apis.options import make_parser, number, tool
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.proposals.generators.features import convert_color
 from mmiam.proposals.generators.merging import MergeTree
@@ -138,7 +138,7 @@ def main(argv=None) -> None:
     parser = make_parser(__doc__, '--workers', '--json')
     parser.add_argument('voc_root', type=Path, help='VOCdevkit, or VOC2012 in it')
     parser.add_argument('--split', default='val', help='name in ImageSets/Segmentation, or a text file of ids')
-    parser.add_argument('--limit', type=int, help='the first images only')
+    parser.add_argument('--limit', type=number(1, kind=int), help='the first images only')
     parser.add_argument('--only', nargs='+', help='names of settings')
     args = parser.parse_args(argv)
     root, ids = split_ids(args.voc_root, args.split)

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from mmiam.apis.options import make_parser, tool
+from mmiam.apis.options import make_parser, number, tool
 from mmiam.proposals.io import READERS, find_proposal_file, known_suffixes, load_proposals
 from mmiam.utils.files import read_ids
 from mmiam.utils.images import by_stem, image_size, list_images
@@ -64,7 +64,7 @@ def main(argv=None) -> int:
     parser.add_argument('--format', choices=('auto', *READERS), default='auto', help='auto goes by suffix')
     parser.add_argument('--images', type=Path, help='folder of the images, to check sizes against')
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
-    parser.add_argument('--max-proposals', type=int, help='keep the first ones only')
+    parser.add_argument('--max-proposals', type=number(1, kind=int), help='keep the first ones only')
     args = parser.parse_args(argv)
     if args.source.resolve() == args.out.resolve():
         raise ValueError('IN and OUT must differ')

@@ -13,7 +13,7 @@ import numpy as np
 from quality import COUNTS, RECALL_THRESHOLDS, image_figures, split_ids, summarize
 from terminaltables import AsciiTable
 
-from mmiam.apis.options import make_parser, tool
+from mmiam.apis.options import make_parser, number, tool
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.proposals.io import find_proposal_file, load_proposals
 from mmiam.utils.files import write_json
@@ -60,7 +60,7 @@ def main(argv=None) -> None:
     parser.add_argument('--voc-root', type=Path, default=Path('data/VOCdevkit'), help='VOCdevkit, or VOC2012 in it')
     parser.add_argument('--split', default='val', help='name in ImageSets/Segmentation, or a text file of ids')
     parser.add_argument('--keep-void', action='store_true', help='count void pixels as background')
-    parser.add_argument('--limit', type=int, help='the first images only')
+    parser.add_argument('--limit', type=number(1, kind=int), help='the first images only')
     args = parser.parse_args(argv)
     result = evaluate(args.proposals, args.voc_root, args.split, args.keep_void, args.limit)
     print(table(result))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mmiam.apis.options import make_parser, tool
+from mmiam.apis.options import make_parser, number, tool
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import read_ids
 from mmiam.utils.images import by_stem, list_images
@@ -47,7 +47,7 @@ def main(argv=None) -> int:
     parser.add_argument('--ids', type=Path, help="text file of image names without suffix, as VOC's ImageSets")
     parser.add_argument('--recursive', action='store_true',
                         help='images of the folders below too; OUT gets the same folders')
-    parser.add_argument('--max-proposals', type=int, default=SelectiveMerging.max_proposals)
+    parser.add_argument('--max-proposals', type=number(1, kind=int), default=SelectiveMerging.max_proposals)
     args = parser.parse_args(argv)
     jobs = take_shard(list_jobs(args.images, args.out, args.ids, args.recursive), args.shard)
     generator = SelectiveMerging(max_proposals=args.max_proposals)

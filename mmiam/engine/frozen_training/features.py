@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmiam.utils.checkpoints import check_fit, fingerprint, read_checkpoint, state_dict_of
-from mmiam.utils.files import file_stamp
+from mmiam.utils.files import CannotWrite, file_stamp
 from mmiam.utils.jobs import with_bar
 
 from ..cue_caching import inner_datasets
@@ -133,12 +133,20 @@ def _features(model: nn.Module, images: Tensor, levels: Sequence[int]) -> dict[i
 
 
 def _make_store(folder: str, shapes: dict[int, tuple[int, ...]]) -> None:
-    """Sparse files, all there at once; another process may be quicker."""
+    """Files of zeros, all there at once; another process may be quicker."""
     os.makedirs(osp.dirname(folder), exist_ok=True)
     temporary = tempfile.mkdtemp(dir=osp.dirname(folder))
-    for level, shape in shapes.items():
-        np.lib.format.open_memmap(osp.join(temporary, f'{level}.npy'), 'w+', np.float16, shape)
-    np.save(osp.join(temporary, 'done.npy'), np.zeros(next(iter(shapes.values()))[0], bool))
+    try:
+        for level, shape in shapes.items():
+            path = osp.join(temporary, f'{level}.npy')
+            np.lib.format.open_memmap(path, 'w+', np.float16, shape)
+            if hasattr(os, 'posix_fallocate'):  # where a mapped file finds no room, the system ends the process
+                with open(path, 'r+b') as file:
+                    os.posix_fallocate(file.fileno(), 0, osp.getsize(path))
+        np.save(osp.join(temporary, 'done.npy'), np.zeros(next(iter(shapes.values()))[0], bool))
+    except OSError as error:
+        shutil.rmtree(temporary)
+        raise CannotWrite(error.errno, error.strerror or str(error), folder) from error
     try:
         os.rename(temporary, folder)
     except OSError:

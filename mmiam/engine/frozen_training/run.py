@@ -109,8 +109,9 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
                      fingerprint(key, osp.basename(osp.normpath(mined_in))))
 
     outcome.checkpoint = osp.join(work_dir, 'model.pth')
-    meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe))
     own = own_weights(model)
+    meta = dict(dataset_meta=dict(classes=list(classes)), mmiam=__version__, seed=seed, recipe=vars(recipe),
+                packages=packages(model))
     save(outcome.checkpoint, own, dict(meta=meta, state_dict=own))
     return outcome
 
@@ -128,5 +129,11 @@ def _head_state(model: nn.Module, store: FeatureStore, labels: list, recipe: Rec
 
 def own_weights(model: nn.Module) -> dict[str, Tensor]:
     """The state dict without the parts whose ``init_cfg`` names weights at an address (``pip://...``)."""
-    fetched = [name for name, part in model.named_children() if '://' in str(getattr(part, 'init_cfg', ''))]
+    fetched = packages(model)
     return {name: value.cpu() for name, value in model.state_dict().items() if name.split('.')[0] not in fetched}
+
+
+def packages(model: nn.Module) -> dict[str, str]:
+    """Part of the model -> address of its weights, where its ``init_cfg`` names one."""
+    return {name: part.init_cfg['checkpoint'] for name, part in model.named_children()
+            if '://' in str(getattr(part, 'init_cfg', ''))}

@@ -22,6 +22,7 @@ from mmiam.utils.checkpoints import (
     check_class_count,
     check_finite,
     check_fit,
+    check_packages,
     classes_of,
     match_classes,
     reads_own_head,
@@ -100,6 +101,7 @@ class SafeCheckpointHook(Hook):
         filling = training and bool(stages) and stages[0].fill_begin == 0
         if whole:
             check_fit(model, state, path)
+            check_packages(model, checkpoint, path)
         elif filling:
             check_fit(model, state, path, ('backbone', 'peak_head'))
         elif hasattr(model, 'backbone'):
