@@ -2,6 +2,7 @@
 import io
 import json
 import re
+import runpy
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -120,6 +121,11 @@ def test_the_script_of_the_page(server):
     exec(compile(script.replace('https://app.cvat.ai', server.url), 'cvat.md', 'exec'), {})
     content, = server.uploaded
     assert {one['frame'] for one in content['shapes']} == {0, 1, 2} and server.asked[-1][2] == 'Bearer TOKEN'
+
+
+def test_the_file_loads_alone():
+    """As ``cvat-cli --function-file`` does, which knows no package."""
+    assert runpy.run_path(cvat.__file__)['create']
 
 
 class Context:

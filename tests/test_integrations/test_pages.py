@@ -5,11 +5,13 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from mmiam.cli import main
 from mmiam.integrations import cvat, label_studio
+from mmiam.integrations.label_studio import Controls
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / 'docs/annotation').glob('*.md'))
@@ -59,6 +61,15 @@ def test_tables_name_the_parameters():
         inspect.signature(add_masks).parameters) - {'samples'}
     command, = (words for _, words in COMMANDS if words[:2] == ['python', '-m'])
     assert command[2] == label_studio.__name__ and label_studio.make_parser().parse_args(command[3:]).port == 9090
+
+
+def test_clicks_of_the_labeling_interface_reach_the_backend():
+    """Label Studio makes every control smart unless told otherwise, and would offer the brush first."""
+    (_, config), = blocks('xml')
+    assert Controls(config).mask == 'brushlabels' and Controls(config).choices
+    smart = {tag.tag: (tag.get('smart', 'true'), tag.get('smartOnly')) for tag in ElementTree.fromstring(config).iter()}
+    assert smart['BrushLabels'][0] == 'false'
+    assert smart['KeyPointLabels'] == smart['RectangleLabels'] == ('true', 'true')
 
 
 @pytest.mark.parametrize('words', [words for _, words in COMMANDS if words[0] == 'mmiam'], ids=' '.join)
