@@ -125,6 +125,16 @@ def tiny_files(tiny_config, tmp_path):
     return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
 
 
+@pytest.fixture
+def logged(monkeypatch):
+    """What the package says in the log, in order."""
+    lines = []
+    for name, module in list(sys.modules.items()):
+        if name.startswith('mmiam.') and hasattr(module, 'print_log'):
+            monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
 class ContentHandler(http.server.BaseHTTPRequestHandler):
     """Serves ``server.content``; ``server.cuts`` holds after how many bytes the next answers break off."""
 

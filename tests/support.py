@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import strategies as st
 
 import mmiam  # noqa: F401  (first: makes mmdet importable on mmcv-lite)
 
@@ -120,6 +121,22 @@ class Payload:
 
     def __reduce__(self):
         return os.mkdir, (self.path, )
+
+
+#: damage to a file: (place, bytes that are taken out, bytes in their place)
+EDITS = st.lists(st.tuples(st.integers(0, 2**14), st.integers(0, 16), st.one_of(
+    st.binary(max_size=8),
+    st.sampled_from([b'\xff' * 4, b'\0' * 8, b'\xff\xff\xff\x7f', b'-1', b'9' * 400, b'[' * 3000]))),
+    min_size=1, max_size=4)
+
+
+def edited(data, edits):
+    """A file's bytes with the damage of :data:`EDITS`."""
+    data = bytearray(data)
+    for start, length, piece in edits:
+        start %= len(data) + 1
+        data[start:start + length] = piece
+    return bytes(data)
 
 
 class Seen(TorchDispatchMode):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support import EDITS, edited
 
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import merge_parts
@@ -29,22 +30,11 @@ SIZE = (6, 8)
 MASKS = np.zeros((2, *SIZE), bool)
 MASKS[0, 1:4, 2:6] = MASKS[1, :, 4:] = True
 RLES = encode_masks(MASKS)
-EDITS = st.lists(st.tuples(st.integers(0, 2**14), st.integers(0, 16), st.one_of(
-    st.binary(max_size=8), st.sampled_from([b'\xff' * 4, b'\0' * 8, b'\xff\xff\xff\x7f', b'9' * 400, b'[' * 3000]))),
-    min_size=1, max_size=3)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('any')
-
-
-def edited(data, edits):
-    data = bytearray(data)
-    for start, length, piece in edits:
-        start %= len(data) + 1
-        data[start:start + length] = piece
-    return bytes(data)
 
 
 def read(path, reader, most=2**25):

@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 
 from mmiam.engine.preflight import check_numbers
 from mmiam.utils.files import CannotWrite
+from mmiam.utils.jobs import LAUNCHERS
 
 #: what the system refuses while a run works, and what to do about it
 _REMEDIES = {
@@ -137,5 +138,5 @@ def device_name(device: str | None) -> str:
     """The device asked for, or the CUDA device of this process on its machine, or the CPU."""
     if device or not torch.cuda.is_available():
         return device or 'cpu'
-    local = int(os.environ.get('LOCAL_RANK', os.environ.get('SLURM_LOCALID', 0)))
+    local = next((int(os.environ[name]) for *_, name in LAUNCHERS.values() if name in os.environ), 0)
     return f'cuda:{local % torch.cuda.device_count()}'

@@ -3,8 +3,10 @@ import io
 import sys
 
 import pytest
+import torch
 
-from mmiam.apis.options import number, run_tool
+from mmiam.apis.options import device_name, number, run_tool
+from mmiam.utils.jobs import LAUNCHERS
 
 
 @pytest.mark.parametrize('text', ['nan', '-0.1', '1.5', 'inf', '', 'x'])
@@ -19,3 +21,16 @@ def test_names_that_are_no_text_are_printed(monkeypatch):
     monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(out, 'utf-8'))
     assert run_tool(lambda: print('caf\udce9.jpg', flush=True)) == 0
     assert out.getvalue() == b'caf\\udce9.jpg\n'
+
+
+@pytest.mark.parametrize('variable, expected', [
+    (None, 'cuda:0'), ('LOCAL_RANK', 'cuda:1'), ('SLURM_LOCALID', 'cuda:1'), ('OMPI_COMM_WORLD_LOCAL_RANK', 'cuda:1')])
+def test_a_process_has_the_device_of_its_place_on_the_machine(variable, expected, monkeypatch):
+    for name in [name for names in LAUNCHERS.values() for name in names if name]:
+        monkeypatch.delenv(name, raising=False)
+    assert device_name('cpu') == 'cpu' and device_name(None) == 'cpu'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    if variable:
+        monkeypatch.setenv(variable, '3')
+    assert device_name(None) == expected and device_name('cuda:7') == 'cuda:7'

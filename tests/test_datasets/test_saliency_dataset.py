@@ -88,9 +88,7 @@ def test_msra_b_and_its_lists(msra_b):
 
 
 @pytest.mark.parametrize('folder', ['Src', 'GT'])
-def test_thur(thur, folder, monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.datasets.saliency.print_log', lambda text, **_: lines.append(text))
+def test_thur(thur, folder, logged):
     if folder == 'GT':
         for path in thur.glob('*/Src/*.png'):
             (path.parents[1] / 'GT').mkdir()
@@ -98,7 +96,7 @@ def test_thur(thur, folder, monkeypatch):
     dataset = build(thur, data_prefix=dict(img='*/Src', mask=f'*/{folder}'), without_mask='skip')
     assert ids(dataset) == ['Butterfly/2', 'CoffeeMug/2', 'DogJump/2', 'Giraffe/2', 'Plane/2']
     assert np.array_equal(truth(dataset[1]), mask_of(1)) and np.array_equal(truth(dataset[2]), mask_of(2))
-    assert '10 of 15 images left out' in lines[0]
+    assert '10 of 15 images left out' in logged[0]
     (thur / 'list.txt').write_text('Plane/2\nButterfly/Src/2.jpg\n')
     assert ids(build(thur, data_prefix=dict(img='*/Src', mask=f'*/{folder}'), ann_file='list.txt')) == [
         'Plane/2', 'Butterfly/2']

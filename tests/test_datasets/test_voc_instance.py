@@ -40,14 +40,6 @@ def test_training_entries(mini_voc, source):
     assert data.get_cat_ids(1) == entries[1]['image_labels']
 
 
-@pytest.fixture
-def logged(monkeypatch):
-    lines = []
-    for module in ('voc_instance', 'image_level'):
-        monkeypatch.setattr(f'mmiam.datasets.{module}.print_log', lambda text, **_: lines.append(text))
-    return lines
-
-
 def test_images_without_label_are_counted_and_logged(mini_voc, logged):
     data = dataset(mini_voc())
     assert '1 of 4 images left out: no image-level label' in logged[0]

@@ -46,19 +46,16 @@ def test_folders(photos):
     assert (data.get_data_info(0)['height'], data.get_data_info(0)['width']) == (12, 16)
 
 
-def test_csv_filter_and_chosen_classes(photos, monkeypatch):
-    lines = []
-    for module in ('weak_label', 'image_level'):
-        monkeypatch.setattr(f'mmiam.datasets.{module}.print_log', lambda text, **_: lines.append(text))
+def test_csv_filter_and_chosen_classes(photos, logged):
     file = photos.parent / 'tags.csv'
     assert labels(build(photos, file)) == {'dog/1.png': [1, 2], 'cat/1.png': [0]}  # bird, cat, dog
-    assert '1 of 3 images left out: no image-level label' in lines.pop()
+    assert '1 of 3 images left out: no image-level label' in logged.pop()
     assert len(build(photos, file, test_mode=True)) == 3
-    lines.clear()
+    logged.clear()
     data = build(photos, file, metainfo=dict(classes=('dog', 'cat')))
     assert labels(data) == {'dog/1.png': [0, 1]}
-    assert "3 images {'.png': 3}, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in lines[0]
-    assert "{'bird': 1}" in lines[1]
+    assert "3 images {'.png': 3}, of each tag: {'dog': 1, 'cat': 1, 'bird': 1}" in logged[0]
+    assert "{'bird': 1}" in logged[1]
     with pytest.raises(ValueError, match='none of the 3 images has a label'):
         build(photos, file, metainfo=dict(classes=('boat', )))
 

@@ -25,12 +25,9 @@ def test_percent_by_hand():
     assert evaluate(SAMPLES, min_positives=2, prefix='val') == {'val/cls_mAP': pytest.approx(100 * 5 / 6)}
 
 
-def test_too_few_positives_is_nan_with_a_reason(monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.image_label_metric.print_log',
-                        lambda text, **_: lines.append(text))
+def test_too_few_positives_is_nan_with_a_reason(logged):
     assert math.isnan(evaluate(SAMPLES)['cls_mAP'])
-    assert 'no class has 5 positive images' in lines[0] and '(83.3)' in lines[1]
+    assert 'no class has 5 positive images' in logged[0] and '(83.3)' in logged[1]
 
 
 @pytest.mark.parametrize('key', ['pred_class_scores', 'image_labels'])

@@ -50,21 +50,17 @@ def test_maps_are_written(tmp_path):
         assert picture.dtype == np.uint8 and np.abs(picture / 255 - stretched).max() <= .5 / 255 + 1e-9
 
 
-def test_classification_stage_has_no_maps(monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.image_metric.print_log', lambda text, **_: lines.append(text))
+def test_classification_stage_has_no_maps(logged):
     without = [sample(i, pred_saliency=None) for i in range(2)]
-    assert evaluate(without) == {} and 'no predictions (pred_saliency)' in lines[0]
+    assert evaluate(without) == {} and 'no predictions (pred_saliency)' in logged[0]
     with pytest.raises(ValueError, match="1 of 2 images have no pred_saliency, the first 'image1'"):
         evaluate([sample(0), without[1]])
 
 
-def test_masks_without_foreground_are_counted(monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.evaluation.metrics.saliency_metric.print_log', lambda text, **_: lines.append(text))
+def test_masks_without_foreground_are_counted(logged):
     empty = encode_masks(np.zeros((1, 6, 7), bool))[0]
     evaluate([sample(0), sample(1, saliency_mask=empty)])
-    assert '1 of 2 masks have no foreground' in lines[-1]
+    assert '1 of 2 masks have no foreground' in logged[-1]
 
 
 @pytest.mark.parametrize('fields, message', [

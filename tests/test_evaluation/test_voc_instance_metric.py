@@ -75,14 +75,6 @@ def test_ignored_ground_truth_is_not_counted():
     assert evaluate([one])['ABO_instance'] == 100
 
 
-@pytest.fixture
-def logged(monkeypatch):
-    lines = []
-    for module in ('voc_instance_metric', 'image_metric'):
-        monkeypatch.setattr(f'mmiam.evaluation.metrics.{module}.print_log', lambda text, **_: lines.append(text))
-    return lines
-
-
 def test_stage_without_predictions_gives_nothing_and_says_so_once(logged):
     built = metric(pred_field='pred_instances_prm')
     for _ in range(2):

@@ -121,19 +121,16 @@ def test_a_full_cache_writes_nothing(cached):
     assert_same(cues_of(one.model), first)
 
 
-def test_a_disk_without_space_is_told_once_and_training_goes_on(cached, monkeypatch):
-    lines = []
-
+def test_a_disk_without_space_is_told_once_and_training_goes_on(cached, logged, monkeypatch):
     def full(path, data):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('mmiam.models.cues.cue_cache.atomic_write', full)
-    monkeypatch.setattr('mmiam.models.cues.cue_cache.print_log', lambda text, **_: lines.append(text))
     one = cached()
     first = cues_of(one.model)
     assert_same(cues_of(one.model), first)
     one.model.training_cues(image(), [sample(image_labels=[], proposals=quarters())])  # no cue, and yet a file
-    assert len(lines) == 1 and 'cannot be written (No space left on device); make room' in lines[0]
+    assert len(logged) == 1 and 'cannot be written (No space left on device); make room' in logged[0]
 
 
 def test_processes_share_the_space(cached, tmp_path):

@@ -1,12 +1,9 @@
 """What an installed package holds: a wheel and an editable install, built without network."""
-import functools
-import http.server
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 import zipfile
 
 import pytest
@@ -114,25 +111,10 @@ def test_editable_install(checkout, tmp_path):
           str(checkout), site=tmp_path / 'site')
 
 
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """Address of a file on loopback, and its content."""
-    monkeypatch.setenv('no_proxy', '127.0.0.1')
-    content = b'weights' * 1000
-    (tmp_path / 'served').mkdir()
-    (tmp_path / 'served/iam-plus_mbv2_own-0a1b2c3d.pth').write_bytes(content)
-    server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / 'served')))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}/iam-plus_mbv2_own-0a1b2c3d.pth', content
-    server.shutdown()
-    server.server_close()
-
-
-def test_mim_download(checkout, published, tmp_path):
+def test_mim_download(checkout, server, tmp_path):
     """As a user of the wheel does it, with an index that has weights: the file and the merged config arrive."""
     pytest.importorskip('mim', reason='optional, in an environment of its own: pip install openmim')
-    address, content = published
+    server.content['*'], address = b'weights' * 1000, f'{server.url}/iam-plus_mbv2_own-0a1b2c3d.pth'
     metafile = checkout / 'configs/metafile.yml'
     entry = '    Config: configs/iam-plus_mbv2_own.py\n'
     assert metafile.read_text().count(entry) == 1
@@ -145,6 +127,6 @@ def test_mim_download(checkout, published, tmp_path):
         env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')), cwd=tmp_path, capture_output=True, text=True,
         timeout=200)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    assert (tmp_path / 'here/iam-plus_mbv2_own-0a1b2c3d.pth').read_bytes() == content
+    assert (tmp_path / 'here/iam-plus_mbv2_own-0a1b2c3d.pth').read_bytes() == server.content['*']
     dumped = Config.fromfile(tmp_path / 'here/iam-plus_mbv2_own.py', import_custom_modules=False)
     assert dumped.model == Config.fromfile(ROOT / 'configs/iam-plus_mbv2_own.py').model

@@ -15,6 +15,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support import EDITS, edited
 
 from mmiam.proposals.io import load_proposals, proposals_from_masks
 from mmiam.utils.rle import encode_masks
@@ -238,10 +239,6 @@ def samples():
 
 
 SAMPLES = samples()
-EDITS = st.lists(st.tuples(st.integers(0, 2**12), st.integers(0, 16), st.one_of(
-    st.binary(max_size=8),
-    st.sampled_from([b'\xff' * 4, b'\0' * 8, b'\xff\xff\xff\x7f', b'-1', b'9' * 400, b'[' * 3000]))),
-    min_size=1, max_size=4)
 
 
 @given(name=st.sampled_from([*SAMPLES, 'own.npz']), edits=EDITS)
@@ -251,10 +248,6 @@ def test_damage(name, edits, folder):
     if name == 'own.npz' and name not in SAMPLES:
         proposals_from_masks(MASKS, scores=np.array([.9, .5, .1])).save(folder / name)
         SAMPLES[name] = (folder / name).read_bytes()
-    data = bytearray(SAMPLES[name])
-    for start, length, piece in edits:
-        start %= len(data) + 1
-        data[start:start + length] = piece
     path = place / name
-    path.write_bytes(data)
+    path.write_bytes(edited(SAMPLES[name], edits))
     read(place if name == '1.png' else path)

@@ -123,9 +123,7 @@ def test_indices_of_16_bits(tmp_path):
         read_gray(tmp_path / 'a.png')
 
 
-def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.utils.images.print_log', lambda text, **_: lines.append(text))
+def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, logged):
     for name in ('real/1.jpg', 'real/2.JFIF', 'real/3.heic', 'real/.4.jpg', 'root/a/5.png', 'root/6.tif'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -136,11 +134,11 @@ def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, mo
     (root / 'a' / 'self').symlink_to('.')
     (tmp_path / 'real' / 'back').symlink_to(root)
     assert list_images(root) == ['6.tif']
-    lines.clear()
+    logged.clear()
     assert list_images(root, recursive=True) == ['6.tif', 'a/5.png', 'a/inner/1.jpg', 'a/inner/2.JFIF', 'linked/1.jpg',
                                                 'linked/2.JFIF']
-    assert 'root: 2 files passed over: 2 .heic; images are .jpg' in lines.pop()
-    assert len(lines) == 4 and all('leads back to' in line for line in lines)
+    assert 'root: 2 files passed over: 2 .heic; images are .jpg' in logged.pop()
+    assert len(logged) == 4 and all('leads back to' in line for line in logged)
     with pytest.raises(FileNotFoundError, match='none does not exist'):
         list_images(tmp_path / 'none')
 

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
+
+from .base import PlainTransform
 
 
 @TRANSFORMS.register_module()
-class CropTile(BaseTransform):
+class CropTile(PlainTransform):
     """Cut a window out of a loaded image; what is predicted in it, :class:`MaskTTAModel` puts back.
 
     The sample becomes one of the window: ``img``, ``img_shape`` and ``ori_shape`` are the window's. Added are ``tile``,
@@ -25,18 +26,15 @@ class CropTile(BaseTransform):
         x1, y1, x2, y2 = window
         if not (0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1):
             raise ValueError(f'CropTile: window is (x1, y1, x2, y2) in shares from 0 to 1, got {tuple(window)}')
-        self.window = np.array([x1, y1, x2, y2])
+        self.window = (x1, y1, x2, y2)
 
     def transform(self, results: dict) -> dict:
         """Cut."""
         height, width = results['img'].shape[:2]
-        x1, y1, x2, y2 = (self.window * [width, height, width, height]).round().astype(int).tolist()
+        x1, y1, x2, y2 = (np.array(self.window) * [width, height, width, height]).round().astype(int).tolist()
         x1, y1 = min(x1, width - 1), min(y1, height - 1)
         tile = (x1, y1, max(x2, x1 + 1), max(y2, y1 + 1))
         image = np.ascontiguousarray(results['img'][tile[1]:tile[3], tile[0]:tile[2]])
         results.update(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2], tile=tile,
                        whole_shape=(height, width))
         return results
-
-    def __repr__(self) -> str:
-        return f'{self.__class__.__name__}(window={tuple(self.window)})'

