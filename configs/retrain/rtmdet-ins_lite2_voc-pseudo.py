@@ -26,6 +26,17 @@ model = dict(
     test_cfg=dict(
         nms_pre=1000, min_bbox_size=0, score_thr=0.01, nms=dict(type='nms', iou_threshold=0.6), max_per_img=50,
         mask_thr_binary=0.5))
+# mmdet's head takes the factor of the height for the width and the other way round when it enlarges masks, so that a
+# whole number of pixels may be missing at the border: with room beyond it there are enough
+val_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale={{_base_.size}}, keep_ratio=True),
+        dict(type='Pad', size=(352, 352)),
+        dict(type='LoadVOCInstances'),
+        dict(type='PackWeakInputs')
+    ]))
+test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3), paramwise_cfg=dict(bypass_duplicate=True))  # the levels share their convolutions

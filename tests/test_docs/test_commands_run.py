@@ -40,6 +40,7 @@ ELSEWHERE = {
     r'critters': 'tests/test_tools/test_run_demo.py',
     r'classifier2mmiam': 'tests/test_tools/test_model_converters.py',
     r'convert.py|compare_generators': 'tests/test_proposals/test_proposal_tools.py',
+    r'trials\.py': 'tests/test_tools/test_trials.py',
     r'train_frozen': 'tests/test_tools/test_train_frozen.py',
     r'evaluate_clicks': 'tests/test_tools/test_evaluate_clicks.py',
     r'benchmark.py ': 'tests/test_tools/test_benchmark.py',
