@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 import mmiam.zoo as zoo
 from mmiam.engine.hooks.finite_check_hook import check_predictions
+from mmiam.utils.files import naming
+from mmiam.utils.images import check_array
 
 from .inference import init_model, output_names
 from .prompts import PromptSession
@@ -68,8 +70,9 @@ class IAMInferencer(DetInferencer):
         """As of DetInferencer."""
         listed = self._inputs_to_list(inputs)
         for number, one in enumerate(listed):
-            if isinstance(one, np.ndarray) and not np.isfinite(one).all():
-                raise ValueError(f'image {number} of {len(listed)} has pixels that are infinite or no numbers')
+            if not isinstance(one, str):
+                with naming(f'image {number} of {len(listed)}'):
+                    check_array(one)
         paths = [one for one in listed if isinstance(one, str)]
         self._names = dict(zip(paths, output_names(paths))) if paths else {}
         return super().__call__(inputs, *args, **kwargs)

@@ -78,6 +78,12 @@ def run_tool(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print('interrupted; what is finished is kept', file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if 'DataLoader worker' not in str(error):
+            raise
+        print(f'error: {str(error).rstrip(". ")}: it reads images, and memory may have run out: lower '
+              'num_workers of the data loader, and start again (train.py with --resume)', file=sys.stderr)
+        return 1
     except (ValueError, KeyError, ArithmeticError, OSError, ModuleNotFoundError) as error:
         print(f'error: {sentence(error)}', file=sys.stderr)
         failed = isinstance(error, (ArithmeticError, CannotWrite)) or (

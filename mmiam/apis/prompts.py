@@ -9,6 +9,7 @@ from mmcv.transforms import Compose
 from mmengine.structures import InstanceData
 
 from mmiam.models.cues import PromptCue
+from mmiam.utils.images import check_array
 
 
 class PromptSession:
@@ -26,7 +27,7 @@ class PromptSession:
         cue (PromptCue, optional): how prompts become cues. Defaults to ``PromptCue()``.
 
     Raises:
-        ValueError: if the model has no filler.
+        ValueError: if the model has no filler, or the array is no image.
     """
 
     def __init__(self, model: torch.nn.Module, image: str | np.ndarray, cue: PromptCue | None = None) -> None:
@@ -37,6 +38,7 @@ class PromptSession:
         pipeline = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
         given = dict(img_path=image) if isinstance(image, str) else dict(img=image)
         if not isinstance(image, str):
+            check_array(image)
             pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
         data = Compose(pipeline)(dict(given, img_id=0))
         batch = model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]), False)

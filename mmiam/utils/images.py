@@ -205,6 +205,22 @@ def write_palette_picture(path: str | Path, indices: np.ndarray, palette: Sequen
     atomic_write(path, buffer.getvalue())
 
 
+def check_array(image: Any) -> None:
+    """Refuse what is no image: before anything resizes it, which would fail, or take other values for pixels.
+
+    Raises:
+        ValueError: for anything but an array of uint8, or of finite floats from 0 to 255, of one or three channels.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f'an image is the path of a file as text, or an array (H, W, 3), got a {type(image).__name__}')
+    if image.dtype not in (np.uint8, np.float32, np.float64) or not image.size or not (
+            image.ndim == 2 or image.ndim == 3 and image.shape[2] in (1, 3)):
+        raise ValueError('an image is an array (H, W, 3), or gray (H, W) or (H, W, 1), of uint8 or float32, got '
+                         f'{image.shape} of {image.dtype}; take alpha and other channels off, and scale other numbers')
+    if not (image.min() >= 0 and image.max() <= 255):  # NaN is neither
+        raise ValueError(f'an image has finite numbers from 0 to 255, got {image.min()} to {image.max()}')
+
+
 def to_numpy(array: Any) -> np.ndarray:
     """A tensor (detached, on the CPU) or anything array-like as a NumPy array."""
     if hasattr(array, 'detach'):

@@ -80,5 +80,5 @@ def test_equal_names_and_pixels_that_are_no_numbers(files, tmp_path):
     inferencer(paths, out_dir=str(tmp_path / 'out'), no_save_pred=False, pred_score_thr=0., batch_size=2)
     written = sorted(path.relative_to(tmp_path / 'out').as_posix() for path in (tmp_path / 'out').rglob('*.*'))
     assert written == ['images/preds/a.json', 'images/vis/a.jpg', 'other/preds/a.json', 'other/vis/a.jpg']
-    with pytest.raises(ValueError, match='image 1 of 2 has pixels that are infinite or no numbers'):
+    with pytest.raises(ValueError, match='image 1 of 2: an image has finite numbers from 0 to 255, got nan to nan'):
         inferencer([np.zeros((8, 8, 3), np.float32), np.full((8, 8, 3), np.nan, np.float32)])

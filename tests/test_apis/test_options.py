@@ -16,6 +16,14 @@ def test_numbers_that_are_none_or_out_of_range(text):
         number(0, 1)(text)
 
 
+def test_a_lost_process_of_a_data_loader_is_a_sentence(capsys):
+    def lose():
+        raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+    assert run_tool(lose) == 1 and 'error: DataLoader worker (pid 7) is killed' in capsys.readouterr().err
+    with pytest.raises(RuntimeError):
+        run_tool(lambda: torch.zeros(2) @ torch.zeros(3))
+
+
 def test_names_that_are_no_text_are_printed(monkeypatch):
     out = io.BytesIO()
     monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(out, 'utf-8'))

@@ -11,6 +11,7 @@ from PIL import Image
 from mmiam.utils.images import (
     MAX_PIXELS,
     by_stem,
+    check_array,
     check_image_file,
     image_size,
     list_images,
@@ -82,6 +83,18 @@ def test_what_is_no_picture_is_not_opened(tmp_path):
     for name, message in (('pipe.jpg', 'is no file'), ('program.jpg', 'is PostScript, a program')):
         with pytest.raises(ValueError, match=f'{name} {message}'):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize('image', [
+    None, [[0]], np.zeros((4, 4, 3), np.int64), np.zeros((4, 4, 3), bool), np.zeros((4, 4, 3), np.float16),
+    np.zeros((4, 4, 3), object), np.zeros((0, 0, 3), np.uint8), np.zeros((3, 40, 40), np.uint8),
+    np.zeros((1, 4, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8), np.full((4, 4, 3), 1e30), np.full((4, 4), np.nan),
+    np.full((4, 4, 3), -1.)])
+def test_arrays_that_are_no_images(image):
+    for good in (np.zeros((4, 4), np.uint8), np.full((4, 4, 1), 255.), np.zeros((4, 4, 3), np.float32)[::-1]):
+        check_array(good)
+    with pytest.raises(ValueError, match='an image (is|has)'):
+        check_array(image)
 
 
 def png(height, width):
