@@ -305,7 +305,7 @@ class PhotoGraph(nn.Module):
         places = pixel_positions(places, self.response, self.cells, self.size, self.offset)
         cues = gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
         cams = (self.rows @ response[0, labels] @ self.columns.T).relu()
-        cams = cams / cams.amax((1, 2), keepdim=True).clamp(min=torch.finfo(cams.dtype).tiny)  # as in pictures
+        cams = cams / cams.amax((1, 2), keepdim=True).clamp(min=1.)  # as in pictures, but noise is not stretched
         feats = tuple(self.pool(feat) for feat in feats)
         weights = model.filler.filling_weights(feats, self.filling.encoded)[0]
         context = torch.zeros(0, *self.filling.encoded) if model.filler.context is None else model.filler.context(

@@ -344,7 +344,7 @@ def run_export(args: argparse.Namespace) -> tuple[dict, list]:
             same = found['labels'].tolist() == instances.labels.tolist()
             if same:
                 cams = instances.cams.relu()
-                pairs += [('scores', instances.scores), ('cams', cams / cams.amax((1, 2), keepdim=True)),
+                pairs += [('scores', instances.scores), ('cams', cams / cams.amax((1, 2), keepdim=True).clamp(min=1)),
                           ('cues', instances.maps), ('iams', instances.iams), ('peak_scores', instances.peak_scores)]
             row = {name: float((found[name] - value).abs().max()) for name, value in pairs if value.numel()}
             row['largest_peak'] = float(instances.peak_scores.max()) if len(instances) else 0.
