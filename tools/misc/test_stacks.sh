@@ -27,7 +27,7 @@ build() {  # name, Python version, pins
     local pip="$folder/$name/bin/python -m pip install -q"
     # one call: the pins hold for what the requirements pull in
     $pip -U 'setuptools<82' wheel && $pip --no-build-isolation "$@" -r requirements/runtime.txt \
-        -r requirements/light.txt -r requirements/tests.txt && touch "$folder/$name/built"
+        -r requirements/light.txt -r requirements/lite.txt -r requirements/tests.txt && touch "$folder/$name/built"
 }
 
 failed=0
