@@ -129,7 +129,10 @@ def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParse
 def given_config(args: argparse.Namespace) -> Config:
     """The config that is named, with the settings that override it, and with work dir and launcher where asked for."""
     config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    try:
+        config.merge_from_dict(args.cfg_options or {})
+    except TypeError as error:  # a value in place of a dict, or the other way round
+        raise ValueError(f'--cfg-options do not fit {args.config}: {error}') from None
     if 'work_dir' in args:
         default = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
         config.work_dir = args.work_dir or config.get('work_dir') or default

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 
 from mmiam.apis.options import run_tool, sentence
 from mmiam.utils.files import CannotWrite
@@ -65,6 +66,14 @@ def test_wrong_use_is_one_sentence(flags, message, train, tmp_path):
     torch.save(dict(state_dict={key: value for key, value in state.items() if key.startswith('backbone.')}), 'half.pth')
     status, said = train(*flags)
     assert status == 2 and 'Traceback' not in said and re.search(message, said), said
+
+
+def test_weights_alone_are_nothing_to_go_on_from(train, tmp_path):
+    torch.save(dict(state_dict=MODELS.build(train.cfg.model).state_dict()), tmp_path / 'bare.pth')
+    status, said = train('--resume', 'bare.pth')
+    assert status == 2 and 'bare.pth has weights and not the state of a training' in said and 'load_from=' in said
+    status, said = train('--cfg-options', 'model.backbone.init_cfg.type=Pretrained')
+    assert status == 2 and '--cfg-options do not fit tiny.py' in said
 
 
 def test_sentences_and_statuses(capsys):

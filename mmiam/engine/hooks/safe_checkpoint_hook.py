@@ -96,6 +96,9 @@ class SafeCheckpointHook(Hook):
         training = isinstance(runner._train_loop, BaseLoop)
         goes_on = training and runner._resume
         state = state_dict_of(checkpoint, path)
+        if goes_on and ('optimizer' not in checkpoint or 'epoch' not in (checkpoint.get('meta') or ())):
+            raise ValueError(f'{path} has weights and not the state of a training (optimizer, epoch), from which '
+                             '--resume goes on; to begin a training with these weights: --cfg-options load_from=...')
         stages = [hook for hook in runner.hooks if isinstance(hook, TrainingStageHook)]
         whole = not training or goes_on
         filling = training and bool(stages) and stages[0].fill_begin == 0
