@@ -20,6 +20,8 @@ import mmengine
 import torch
 from torch import Tensor, nn
 
+from mmiam.version import __version__
+
 from .download import fetch
 from .files import atomic_write
 
@@ -131,8 +133,11 @@ def save_checkpoint(content: dict, path: str | Path) -> None:
 
 
 def fingerprint(*parts: object) -> str:
-    """Twelve hexadecimal digits of the sha256 of parts: of a module its state dict, of anything else its ``repr``."""
-    digest = hashlib.sha256()
+    """Twelve hexadecimal digits of the sha256 of parts: of a module its state dict, of anything else its ``repr``.
+
+    And of mmiam's version: another one may compute something else from the same parts.
+    """
+    digest = hashlib.sha256(__version__.encode())
     for part in parts:
         if isinstance(part, nn.Module):
             for name, value in part.state_dict().items():

@@ -100,6 +100,12 @@ def test_settings_that_cues_depend_on_are_part_of_the_fingerprint(folder_of, key
     assert folder_of(lambda cfg: cfg.merge_from_dict({key: value})) != folder_of()
 
 
+def test_another_version_has_cues_of_its_own(folder_of, monkeypatch):
+    before = folder_of()
+    monkeypatch.setattr('mmiam.utils.checkpoints.__version__', '0.0.0')
+    assert folder_of() != before
+
+
 def test_a_wrapped_data_set_has_the_pipeline_of_the_one_inside(folder_of):
     def wrap(cfg):
         cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
