@@ -4,6 +4,7 @@ Exit status: 2 for wrong use (arguments, config, files), 1 for a test that faile
 """
 from __future__ import annotations
 
+import os
 import sys
 
 import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
@@ -14,6 +15,7 @@ from mmengine.config import Config
 from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.engine import check_config_files, close_cpu_group, open_cpu_group, use_safe_loader
 from mmiam.engine.runs import add_guards, build_runner
+from mmiam.utils.files import atomic_write
 
 
 def add_dump(cfg: Config, path: str) -> None:
@@ -24,6 +26,10 @@ def add_dump(cfg: Config, path: str) -> None:
     metrics = [metric for metric in evaluators if metric['type'] == 'VOCInstanceMetric']
     if not metrics:
         raise ValueError('--out needs a VOCInstanceMetric in test_evaluator')
+    if os.path.isdir(path):
+        raise ValueError(f'--out {path} is a folder')
+    atomic_write(f'{path}.probe', b'')  # what cannot be written is found out now, not after the test
+    os.unlink(f'{path}.probe')
     stem = path[:-len('.json')]
     for metric in metrics:
         name = metric.get('prefix')

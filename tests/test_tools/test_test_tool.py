@@ -36,6 +36,7 @@ def test_predictions_pictures_and_options(run_test, tmp_path):
 
 @pytest.mark.parametrize('flags, checkpoint, message', [
     ((), 'none.pth', 'none.pth'), (('--out', 'out.pkl'), 'tiny.pth', 'the file is json'),
+    (('--out', 'tiny.pth/out.json'), 'none.pth', 'tiny.pth/out.json'),  # before anything is computed
     # the number of the model's classes is the checkpoint's, but label 0 is another class
     (('--cfg-options', 'test_dataloader.dataset.metainfo.classes=(dog,person)'), 'tiny.pth', 'cat are in one alone')])
 def test_bad_arguments_are_named(flags, checkpoint, message, run_test):
