@@ -247,7 +247,9 @@ def test_learns_from_choices(backend, studio, photo):
 @pytest.mark.slow
 def test_the_command_of_the_page(tmp_path):
     process = subprocess.Popen([sys.executable, '-W', 'ignore', '-m', 'mmiam.integrations.label_studio', '--port', '0'],
-                               cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+                               cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+                               # shells in the background have it ignored
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         address = next(line for line in process.stderr if 'listening on' in line).split()[-1]
         assert address.startswith('http://127.0.0.1:')

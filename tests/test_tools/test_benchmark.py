@@ -104,5 +104,5 @@ def test_an_exported_model_beside_torch(tool, tmp_path):
     assert tool.main(words) == 0
     result = json.loads((tmp_path / 'out.json').read_text())
     assert result['others'] == 0 < result['instances'] and len(result['images']) == 2
-    assert all(0 <= result['largest_differences'][name] < 1e-4 for name in ('class_scores', 'scores', 'cues', 'iams'))
-    assert result['largest_differences']['cams'] < 1e-5 * result['largest_differences']['largest_cam']
+    names = ('class_scores', 'scores', 'cues', 'iams', 'cams')
+    assert all(0 <= result['largest_differences'][name] < 1e-4 for name in names)
