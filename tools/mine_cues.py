@@ -24,7 +24,14 @@ from torch.utils.data import DataLoader, Dataset
 from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.engine import check_config_files, safe_loader
 from mmiam.engine.cue_caching import inner_datasets, open_cue_cache
-from mmiam.utils.checkpoints import check_fit, classes_of, match_classes, read_checkpoint, state_dict_of
+from mmiam.utils.checkpoints import (
+    check_class_count,
+    check_fit,
+    classes_of,
+    match_classes,
+    read_checkpoint,
+    state_dict_of,
+)
 from mmiam.utils.jobs import shard_index, take_shard, with_bar
 
 
@@ -48,6 +55,7 @@ def load_classifier_model(cfg: Config, checkpoint: str, device: str, classes: Se
     with safe_loader():
         model.init_weights()  # a cue of its own reads its file
     check_fit(model, state, checkpoint, ('backbone', 'peak_head'))
+    check_class_count(state, classes_of(content), checkpoint)
     match_classes(state, classes_of(content), classes, checkpoint)
     own = model.state_dict()
     model.load_state_dict({name: value for name, value in state.items()

@@ -72,3 +72,6 @@ def test_refusals(mine, hostile, tmp_path, capsys):
         assert mine(*flags) == 2 and message in capsys.readouterr().err
     assert mine(checkpoint=str(hostile)) == 2 and 'nothing in it was run' in capsys.readouterr().err
     assert mine(checkpoint='none.pth') == 2 and 'none.pth does not exist' in capsys.readouterr().err
+    torch.save(dict(state_dict=mine.state, meta=dict(dataset_meta=dict(classes=('cat', 'dog')))), 'two.pth')
+    two = ['--cfg-options', 'train_dataloader.dataset.metainfo.classes=(cat,dog)']
+    assert mine(*two, checkpoint='two.pth') == 2 and 'names 2 classes' in capsys.readouterr().err

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.engine.frozen_training.features import FeatureStore, load_model, plain_dataset
-from mmiam.models.backbones.efficientnet_lite import EfficientNetLite
+from mmiam.models.backbones.efficientnet_lite import EfficientNetLite, first_center
 from mmiam.models.cues import PeakGaussianCue
 from mmiam.models.cues.blobs import gaussians
 from mmiam.models.fillers.second_pass import surer_maps, widen_cues
@@ -42,16 +42,6 @@ from mmiam.utils.checkpoints import check_fit, read_checkpoint, save_checkpoint,
 from mmiam.utils.files import read_arrays, write_arrays
 from mmiam.utils.images import read_image
 from mmiam.utils.jobs import with_bar
-
-
-def first_center(side: int, halvings: int) -> int:
-    """Pixel on which the first cell of an output of EfficientNet-Lite is centered (:meth:`EfficientNetLite.cell_offset`
-    after fewer strided layers)."""
-    center, step = 0, 1
-    for _ in range(halvings):
-        center += step * (side % 2 == 0)
-        side, step = -(-side // 2), 2 * step
-    return center
 
 
 class DrawnCue(PeakGaussianCue):

@@ -92,12 +92,13 @@ class EfficientNetLite(PackagedWeights, EfficientNet):
         TensorFlow's SAME pads the right and the bottom more wherever an even side is halved: a cell of the next layer
         lies one pixel further on. Cells of an even 320 x 320 image are centered on 32 i + 31, not on 32 i.
         """
-        return _first_center(size[0]), _first_center(size[1])
+        return first_center(size[0]), first_center(size[1])
 
 
-def _first_center(side: int) -> int:
+def first_center(side: int, strided: int = 5) -> int:
+    """Along an axis, the pixel on which the first cell is centered after some strided layers; the network has 5."""
     center, step = 0, 1
-    for _ in range(5):  # the strided layers; a kernel of 3 or 5 makes no difference
+    for _ in range(strided):  # a kernel of 3 or 5 makes no difference
         center += step * (side % 2 == 0)
         side, step = -(-side // 2), 2 * step
     return center
