@@ -43,6 +43,22 @@ def test_a_hit_equals_a_miss(cached):
     assert_same(second, first)
 
 
+def test_features_have_the_same_bits_whatever_the_cache_holds(cached):
+    """And the backbone sees images that are all new, or all known, once, two at a time."""
+    model, sizes = cached().model, []
+    model.train_cfg['cue_batch'] = 2
+    model.backbone.register_forward_hook(lambda _, inputs, outputs: sizes.append(len(inputs[0])))
+    images = torch.cat([image(seed=seed) for seed in range(3)])
+    samples = [sample(image_labels=[label], proposals=quarters()) for label in range(3)]
+    expected, _ = model.training_cues(images, samples)
+    assert sizes == [2, 1]
+    Path(model.cue_cache._path(samples[1])).unlink()
+    for again in ([1, 2, 1], [2, 1]):  # one of the first two is new, then none
+        sizes.clear()
+        found, _ = model.training_cues(images, samples)
+        assert sizes == again and all(map(torch.equal, found, expected))
+
+
 def test_an_empty_hit_equals_an_empty_miss(cached):
     model = cached().model
     for _ in range(2):

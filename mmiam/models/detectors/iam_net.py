@@ -48,7 +48,7 @@ class IAMNet(BaseDetector):
         cue (dict, optional): what gives the cues (docs/cues.md); by default :class:`PeakResponseCue`, the paper's.
         train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
             batch that are filled, a random subset is taken (default 48), ``cue_batch`` (int)
-            the images whose cues are computed at a time (default 4); both bound the memory.
+            the images that the backbone sees at a time in stage 'fill' (default 4); both bound the memory.
             ``prompt_ratio`` (float): share of the instances that are filled from a point or a box of
             their pseudo mask, as a user gives them, in place of their cue (default 0).
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
@@ -186,29 +186,30 @@ class IAMNet(BaseDetector):
 
     @torch.no_grad()
     def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):
-        """Cues of the image labels' classes and their candidate masks, from the cache where they are there."""
+        """Feature maps, and cues of the image labels' classes with their candidate masks, cached ones where there are.
+        """
         self.check_proposals(batch_data_samples)
         labels = self.image_labels(batch_data_samples)
         cues: list = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
                       for sample in batch_data_samples]
-        new = [i for i, cue in enumerate(cues) if cue is None]
-        feats = None if new else self.extract_feat(batch_inputs)
-        parts = [new[i:i + self.train_cfg['cue_batch']] for i in range(0, len(new), self.train_cfg['cue_batch'])]
-        for part in parts:
-            some = [batch_data_samples[i] for i in part]
-            found = self.find_cues(batch_inputs[torch.tensor(part)], some, [labels[i] for i in part])
-            for i, cue in zip(part, found.cues):
-                sample = batch_data_samples[i]
-                cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)
-                if self.cue_cache is not None:
-                    self.cue_cache.put(sample, cue)
-                cues[i] = cue
-            if len(part) == len(batch_inputs):
-                feats = found.feats  # the backbone has just run over all of them
+        feats = []
+        # always in these parts, also where all cues are there: bits may depend on the number of images at a time, and a
+        # resumed run finds more of them than the first one did
+        for part in torch.arange(len(cues)).split(self.train_cfg['cue_batch']):
+            new = [i for i in part.tolist() if cues[i] is None]
+            if new:
+                some = [batch_data_samples[i] for i in new]
+                found = self.find_cues(batch_inputs[torch.tensor(new)], some, [labels[i] for i in new])
+                for i, sample, cue in zip(new, some, found.cues):
+                    cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)
+                    if self.cue_cache is not None:
+                        self.cue_cache.put(sample, cue)
+                    cues[i] = cue
+            feats.append(found.feats if len(new) == len(part) else self.extract_feat(batch_inputs[part]))
         for cue in cues:
             if 'maps' not in cue:
                 self.cue.draw(cue, batch_inputs)
-        return self.extract_feat(batch_inputs) if feats is None else feats, cues
+        return tuple(map(torch.cat, zip(*feats))), cues
 
     def set_stage(self, stage: str) -> None:
         """'classify' trains backbone and head, 'fill' the filler on a frozen backbone."""
