@@ -24,17 +24,16 @@ class PromptSession:
     Args:
         model (IAMNet): from :func:`init_model`.
         image (str | ndarray): a file, or an image (H0, W0, 3) in BGR as OpenCV reads it.
-        cue (PromptCue, optional): how prompts become cues. Defaults to ``PromptCue()``.
 
     Raises:
         ValueError: if the model has no filler, or the array is no image.
     """
 
-    def __init__(self, model: torch.nn.Module, image: str | np.ndarray, cue: PromptCue | None = None) -> None:
+    def __init__(self, model: torch.nn.Module, image: str | np.ndarray) -> None:
         if model.filler is None:
             raise ValueError('prompts are filled: the model needs a filler')
         self.model = model
-        self.cue = cue or PromptCue()
+        self.cue = PromptCue()
         pipeline = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
         given = dict(img_path=image) if isinstance(image, str) else dict(img=image)
         if not isinstance(image, str):
@@ -62,7 +61,7 @@ class PromptSession:
             ValueError: for a prompt that is none, or lies outside of the image.
         """
         sample = self.sample.clone()
-        sample.set_field(list(prompts), self.cue.field, field_type='metainfo')
+        sample.set_field(list(prompts), 'prompts', field_type='metainfo')
         cues = [self.cue.cues_of(sample, self.images)]
         cues[0].prompt_index = torch.arange(len(cues[0]), device=self.images.device)
         result, = self.model.fill_and_refine(self.images, self.feats, cues, [sample])

@@ -338,9 +338,8 @@ class PhotoGraph(nn.Module):
         flat = masks.index_select(0, order).flatten(1).float()
         common, areas = flat @ flat.T, flat.sum(1)
         overlaps = common / (areas[:, None] + areas - common).clamp(min=1.) > refine.nms_iou
-        if not refine.class_agnostic_nms:
-            labels = labels.index_select(0, order)
-            overlaps = overlaps & (labels[:, None] == labels)
+        labels = labels.index_select(0, order)
+        overlaps = overlaps & (labels[:, None] == labels)
         later = torch.arange(order.shape[0])  # not len(): the tracer would take it for a constant
         return order[not_suppressed(overlaps & (later[:, None] < later))]
 

@@ -71,14 +71,6 @@ def test_normalization_and_padding():
     assert not inputs[1, :, 3:].any() and not inputs[1, :, :, 2:].any()
 
 
-def test_input_size():
-    one = build(input_size=(32, 64))
-    seen = []
-    one.backbone.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    one.classify(image((50, 40)))
-    assert seen == [(1, 3, 32, 64)]
-
-
 def damaged(change):
     def make():
         content = published()

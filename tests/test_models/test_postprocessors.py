@@ -104,9 +104,7 @@ class TestConvCRFPostProc:
         cues = make_cues([1, 1, 2], iams=rectangles((0, 0, 4, 4), (0, 0, 3, 4), (0, 0, 4, 4)),
                          class_scores=torch.tensor([3., 4., 2.]))
         assert self.run(cues).class_scores.tolist() == [4., 2.]
-        assert self.run(cues, class_agnostic_nms=True).class_scores.tolist() == [4.]
         assert self.run(cues, nms_iou=0.8).class_scores.tolist() == [4., 3., 2.]
-        assert self.run(cues, nms_iou=0.8, class_agnostic_nms=True).class_scores.tolist() == [4., 3.]
         unsuppressed = self.run(cues, nms_iou=None)
         assert unsuppressed.class_scores.tolist() == [4., 3., 2.]
         assert unsuppressed.masks.flatten(1).sum(1).tolist() == [12, 16, 16]

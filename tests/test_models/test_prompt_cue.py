@@ -13,8 +13,8 @@ def sample(prompts=None, ori=(40, 60), size=(20, 30), **meta):
     return DetDataSample(metainfo=meta if prompts is None else dict(meta, prompts=prompts))
 
 
-def run(prompts, padded=(24, 32), cue=None, **kwargs):
-    found = (cue or PromptCue())(Network(), torch.zeros(1, 3, *padded), [sample(prompts, **kwargs)])
+def run(prompts, padded=(24, 32), **kwargs):
+    found = PromptCue()(Network(), torch.zeros(1, 3, *padded), [sample(prompts, **kwargs)])
     assert found[:2] == ('feats', 'scores')
     return found.cues[0]
 
@@ -36,8 +36,8 @@ def slow_gaussian(x, y, sigma_x, sigma_y, size, box):
 
 def test_a_point_against_a_loop():
     """The image came as 40 x 60 pixels, is 20 x 30 in the input and padded to 24 x 32: half the coordinates."""
-    cue = run([dict(point=(21, 33))], cue=PromptCue(point_sigma=.1))
-    sigma = .1 * math.sqrt(40 * 60) / 2
+    cue = run([dict(point=(21, 33))])
+    sigma = POINT_SIGMA * math.sqrt(40 * 60) / 2
     expected = slow_gaussian(10.5, 16.5, sigma, sigma, (24, 32), (0, 0, 30, 20))
     torch.testing.assert_close(cue.cams[0], expected)
     torch.testing.assert_close(cue.maps[0], expected)
@@ -46,8 +46,8 @@ def test_a_point_against_a_loop():
 
 
 def test_a_box_against_a_loop():
-    cue = run([dict(box=(8, 4, 28, 12), label=3)], cue=PromptCue(box_sigma=.5))
-    expected = slow_gaussian(9, 4, 5, 2, (24, 32), (4, 2, 14, 6))
+    cue = run([dict(box=(8, 4, 28, 12), label=3)])
+    expected = slow_gaussian(9, 4, 2.5, 1, (24, 32), (4, 2, 14, 6))
     torch.testing.assert_close(cue.cams[0], expected)
     assert cue.labels.tolist() == [3] and cue.maps[0].max() == 1
 
@@ -90,8 +90,6 @@ def test_bad_prompts_name_image_and_prompt(prompt, message):
 def test_a_sample_without_prompts_says_what_to_do():
     with pytest.raises(KeyError, match="a.jpg has no 'prompts': use mmiam.apis.PromptSession"):
         run(None)
-    with pytest.raises(ValueError, match='must be positive'):
-        PromptCue(point_sigma=0.)
 
 
 # ------------------------------------------------------------------------------------------------------- simulated ones

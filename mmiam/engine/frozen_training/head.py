@@ -84,14 +84,14 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
 
 
 def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe,
-                   seed: int = 0, folds: int = 3, classifier: tuple[Tensor, Tensor] | None = None
+                   seed: int = 0, classifier: tuple[Tensor, Tensor] | None = None
                    ) -> tuple[np.ndarray, np.ndarray]:
     """Class scores of images by heads that were not trained on them.
 
     Returns:
         tuple[ndarray, ndarray]: indices (m,) of the images that could be read, and their scores (m, C), raw logits.
     """
-    images = np.flatnonzero(store.done)
+    images, folds = np.flatnonzero(store.done), 3
     order = np.argsort([str(sorted(labels[i])) for i in images], kind='stable')  # each fold gets some of each class
     fold = np.empty(len(images), int)
     fold[order] = np.arange(len(images)) % folds

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule
@@ -31,17 +30,14 @@ class FrozenClassifier(BaseModule):
         checkpoint (str, optional): file of weights, see :func:`load_classifier`.
         mean, std (Sequence[float]): normalization of RGB in [0, 255] that the weights were trained with. The defaults
             are torchvision's; a MobileNetV2 that takes [-1, 1] has 127.5 for both.
-        input_size (tuple[int, int], optional): (H, W) to which :meth:`classify` brings an image. None leaves it.
     """
 
     def __init__(self, backbone: dict, head: dict, checkpoint: str | None = None,
-                 mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
-                 input_size: tuple[int, int] | None = None) -> None:
+                 mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375)) -> None:
         super().__init__()
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
         self.checkpoint = checkpoint
-        self.input_size = input_size
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self._ready = checkpoint is None
@@ -103,9 +99,6 @@ class FrozenClassifier(BaseModule):
     @torch.no_grad()
     def classify(self, images: Tensor) -> Tensor:
         """Class scores (B, C), raw logits, of images in RGB, [0, 255], has shape (B, 3, H', W')."""
-        if self.input_size is not None:
-            images = F.interpolate(images, size=tuple(self.input_size), mode='bilinear', align_corners=False,
-                                   antialias=True)
         return self.head.find_cues(self.head(self.extract_feat(self.normalize(images))))[0]
 
 

@@ -30,22 +30,15 @@ class PromptCue(BaseModule):
     No part of the paper. A filling module answers prompts as well as it was trained to: with :class:`PeakGaussianCue`
     of the same width, and with ``train_cfg.prompt_ratio`` of :class:`IAMNet`.
 
-    Args:
-        field (str): field of the data sample that holds the prompts.
+    Attributes:
         point_sigma (float): width of a point's Gaussian, in units of sqrt(h w).
         box_sigma (float): widths of a box's Gaussian, in units of its sides; it is zero outside of the box.
         logit (float): evidence for a prompt (raw logit): a user is not in doubt. Goes into the scores.
     """
 
-    def __init__(self, field: str = 'prompts', point_sigma: float = POINT_SIGMA, box_sigma: float = 0.25,
-                 logit: float = 20.) -> None:
-        super().__init__()
-        if not (point_sigma > 0 and box_sigma > 0):
-            raise ValueError(f'point_sigma and box_sigma must be positive, got {point_sigma} and {box_sigma}')
-        self.field = field
-        self.point_sigma = point_sigma
-        self.box_sigma = box_sigma
-        self.logit = logit
+    point_sigma = POINT_SIGMA
+    box_sigma = 0.25
+    logit = 20.
 
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample],
                 image_labels: list[list[int]] | None = None) -> FoundCues:
@@ -73,13 +66,13 @@ class PromptCue(BaseModule):
             the input, ``maps`` and ``cams`` (n, H, W) with maximum 1.
         """
         name = sample.get('img_path', 'a sample')
-        if self.field not in sample:
-            raise KeyError(f'{name} has no {self.field!r}: use mmiam.apis.PromptSession, or let the data set give them '
-                           f'and PackWeakInputs pack them (meta_keys)')
+        if 'prompts' not in sample:
+            raise KeyError(f"{name} has no 'prompts': use mmiam.apis.PromptSession, or let the data set give them and "
+                           'PackWeakInputs pack them (meta_keys)')
         maps, peaks, labels = [], [], []
-        for position, prompt in enumerate(sample.get(self.field)):
+        for position, prompt in enumerate(sample.prompts):
             try:
-                center, sigma, limits = self.geometry(prompt, sample.ori_shape[:2])
+                center, sigma, limits = place_prompt(prompt, sample.ori_shape[:2])
             except ValueError as error:
                 raise ValueError(f'{name}: prompt {position}: {error}') from None
             center, sigma, limits = to_input(center, sigma, limits, sample)
@@ -95,28 +88,29 @@ class PromptCue(BaseModule):
             peak_scores=evidence.clone(), cams=cams, maps=cams,
             peaks=torch.stack(peaks) if peaks else torch.zeros((0, 2), dtype=torch.long, device=images.device))
 
-    def geometry(self, prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
-        """(x, y) of the center, its two widths and the box outside of which the cue is zero, in pixels of the image.
 
-        Raises:
-            ValueError: saying what is wrong with the prompt.
-        """
-        if not isinstance(prompt, Mapping) or ('point' in prompt) == ('box' in prompt):
-            raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
-        height, width = size
-        if 'point' in prompt:
-            x, y = finite_numbers(prompt['point'], 2)
-            if not (0 <= x <= width and 0 <= y <= height):
-                raise ValueError(f'point {(x, y)} lies outside of the image, {width} x {height} (width, height)')
-            reach = self.point_sigma * (height * width)**0.5
-            return [x, y], [reach, reach], [0., 0., width, height]
-        x1, y1, x2, y2 = finite_numbers(prompt['box'], 4)
-        box = [max(x1, 0.), max(y1, 0.), min(x2, float(width)), min(y2, float(height))]
-        if not (box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f'box {(x1, y1, x2, y2)} is empty inside the image, {width} x {height} (width, height); '
-                             'boxes are (x1, y1, x2, y2)')
-        sides = [box[2] - box[0], box[3] - box[1]]
-        return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [self.box_sigma * side for side in sides], box)
+def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
+    """(x, y) of the center, its two widths and the box outside of which the cue is zero, in pixels of the image.
+
+    Raises:
+        ValueError: saying what is wrong with the prompt.
+    """
+    if not isinstance(prompt, Mapping) or ('point' in prompt) == ('box' in prompt):
+        raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
+    height, width = size
+    if 'point' in prompt:
+        x, y = finite_numbers(prompt['point'], 2)
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise ValueError(f'point {(x, y)} lies outside of the image, {width} x {height} (width, height)')
+        reach = PromptCue.point_sigma * (height * width)**0.5
+        return [x, y], [reach, reach], [0., 0., width, height]
+    x1, y1, x2, y2 = finite_numbers(prompt['box'], 4)
+    box = [max(x1, 0.), max(y1, 0.), min(x2, float(width)), min(y2, float(height))]
+    if not (box[0] < box[2] and box[1] < box[3]):
+        raise ValueError(f'box {(x1, y1, x2, y2)} is empty inside the image, {width} x {height} (width, height); '
+                         'boxes are (x1, y1, x2, y2)')
+    sides = [box[2] - box[0], box[3] - box[1]]
+    return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [PromptCue.box_sigma * side for side in sides], box)
 
 
 def finite_numbers(values: Any, count: int) -> list[float]:
@@ -144,28 +138,24 @@ def to_input(center: list[float], sigma: list[float], box: list[float], sample: 
     return center, sigma, box
 
 
-def simulate_prompts(masks: Tensor, point_sigma: float = POINT_SIGMA, box_sigma: float = 0.25,
-                     box_ratio: float = 0.3) -> Tensor:
+def simulate_prompts(masks: Tensor, box_ratio: float = 0.3) -> Tensor:
     """Maps of prompts that a user might give for masks: a random point inside, or sometimes the box around.
 
     Args:
         masks (Tensor): bool, none empty, has shape (n, H, W).
-        point_sigma, box_sigma (float): as of :class:`PromptCue`.
         box_ratio (float): share of boxes.
 
     Returns:
         Tensor: maps with maximum 1, float, has shape (n, H, W). Random choices are from torch's global generator.
     """
-    height, width = masks.shape[-2:]
-    like, maps = masks.new_zeros((height, width), dtype=torch.float32), []
+    maps = []
     for mask in masks:
         places = mask.nonzero()
         if torch.rand(()) < box_ratio:
             (y1, x1), (y2, x2) = places.amin(0).tolist(), (places.amax(0) + 1).tolist()
-            maps.append(gaussian(((x1 + x2) / 2, (y1 + y2) / 2), (box_sigma * (x2 - x1), box_sigma * (y2 - y1)),
-                                 (x1, y1, x2, y2), like))
+            prompt = dict(box=(x1, y1, x2, y2))
         else:
             y, x = places[torch.randint(len(places), ())].tolist()
-            maps.append(gaussian((x + 0.5, y + 0.5), [point_sigma * (height * width)**0.5] * 2, (0, 0, width, height),
-                                 like))
+            prompt = dict(point=(x + 0.5, y + 0.5))
+        maps.append(gaussian(*place_prompt(prompt, mask.shape), mask.float()))
     return torch.stack(maps)

@@ -22,10 +22,8 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
     Args:
         nms_iou (float | None): masks that overlap a better one by more than this IoU
-            are dropped; None keeps all. Not stated in the paper; 0.3 is the PRM
-            reference's value.
-        class_agnostic_nms (bool): compare masks of different classes too, as the PRM
-            reference does. Defaults to False.
+            of the same class are dropped; None keeps all. Not stated in the paper; 0.3
+            is the PRM reference's value, which compares masks of different classes too.
         class_evidence (str): which raw logit stands for the class in the score:
             'class' (aggregated over peaks) or 'peak' (the instance's own peak).
         temperature (float): divides that logit before the sigmoid. Defaults to 1. With
@@ -36,7 +34,6 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
     def __init__(self,
                  nms_iou: float | None = 0.3,
-                 class_agnostic_nms: bool = False,
                  class_evidence: str = 'class',
                  temperature: float = 1.,
                  init_cfg=None):
@@ -46,7 +43,6 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
         if temperature <= 0:
             raise ValueError(f'temperature divides a logit and must be above 0, got {temperature}')
         self.nms_iou = nms_iou
-        self.class_agnostic_nms = class_agnostic_nms
         self.class_evidence = class_evidence
         self.temperature = temperature
 
@@ -102,8 +98,7 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
         """
         keep = masks.flatten(1).any(1).nonzero().flatten()
         if self.nms_iou is not None:
-            labels = None if self.class_agnostic_nms else cues.labels[keep]
-            keep = keep[mask_nms(masks[keep], scores[keep], self.nms_iou, labels=labels)]
+            keep = keep[mask_nms(masks[keep], scores[keep], self.nms_iou, cues.labels[keep])]
         else:
             keep = keep[scores[keep].argsort(descending=True, stable=True)]
         results = cues[keep]
