@@ -33,7 +33,8 @@ class FrozenClassifier(BaseModule):
     """
 
     def __init__(self, backbone: dict, head: dict, checkpoint: str | None = None,
-                 mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375)) -> None:
+                 mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375)) -> None:
         super().__init__()
         self.backbone = MODELS.build(backbone)
         self.head = MODELS.build(head)
