@@ -10,7 +10,7 @@ from test_iam_net import build, image, quarters, run_predict, sample  # noqa: F4
 from mmiam.apis import IAMInferencer, PromptSession, init_model
 from mmiam.models.cues import CueCache
 from mmiam.models.postprocessors.regions import cue_region
-from mmiam.ops import class_maps_over_image, conv_crf, extent_filling, mask_nms, normalize_filling_weights, trace
+from mmiam.ops import Trace, class_maps_over_image, conv_crf, extent_filling, mask_nms, normalize_filling_weights
 from mmiam.ops.peak_stimulation import peak_stimulation
 
 GPU = 'cuda'
@@ -76,7 +76,7 @@ def test_peak_response_maps(kind, mode, tolerance):
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = mode == 'tf32'
             torch.use_deterministic_algorithms(mode == 'deterministic')
         backbone.to(device, dtype), head.to(device, dtype)
-        recorded = trace(lambda x: head(backbone(x)[-1]), random(2, 3, 160, 160).to(device, dtype))
+        recorded = Trace(lambda x: head(backbone(x)[-1]), random(2, 3, 160, 160).to(device, dtype))
         maps.append(recorded.backpropagate(recorded.output, peaks).double().cpu())
     assert (maps[0] - maps[1]).abs().max() <= tolerance * maps[0].max()
 

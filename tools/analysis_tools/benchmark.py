@@ -51,7 +51,7 @@ from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.integrations.export import GRAPHS, WRITERS, export_model
 from mmiam.ops.conv_crf import conv_crf
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
-from mmiam.ops.peak_backprop import trace
+from mmiam.ops.peak_backprop import Trace
 from mmiam.proposals import match_proposals
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import write_json
@@ -193,7 +193,7 @@ def prm_case(backbone: str, device: str, retain: bool = True, size: int = 448, n
     images = torch.randn(1, 3, size, size, generator=generator).to(device)
 
     def ours() -> list[Tensor]:
-        recorded = trace(network, images)
+        recorded = Trace(network, images)
         return [recorded.backpropagate(recorded.output, peaks)]
 
     return [ours, lambda: [plain_forms.peak_by_peak(network, images, peaks, retain)]]

@@ -36,7 +36,7 @@ from mmiam.models.backbones.efficientnet_lite import EfficientNetLite, first_cen
 from mmiam.models.cues import PeakGaussianCue
 from mmiam.models.cues.blobs import gaussians
 from mmiam.models.fillers.second_pass import surer_maps, widen_cues
-from mmiam.ops import class_maps_over_image, trace
+from mmiam.ops import Trace, class_maps_over_image
 from mmiam.ops.class_maps import pixel_positions
 from mmiam.utils.checkpoints import check_fit, read_checkpoint, save_checkpoint, state_dict_of
 from mmiam.utils.files import read_arrays, write_arrays
@@ -70,7 +70,7 @@ class StageResponseCue(DrawnCue):
                 x = layer(x)
             return network.peak_head((x, ))
 
-        recorded = trace(run, feats[2])
+        recorded = Trace(run, feats[2])
         rows = torch.cat([torch.zeros_like(labels)[:, None], labels[:, None], peaks], dim=1)
         maps = recorded.backpropagate(recorded.output, rows)
         offset = tuple(first_center(side, 4) for side in size)

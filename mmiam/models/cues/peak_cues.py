@@ -17,7 +17,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.ops import class_maps_over_image, trace
+from mmiam.ops import Trace, class_maps_over_image
 from mmiam.ops.class_maps import pixel_positions
 
 from .blobs import POINT_SIGMA, gaussians
@@ -62,7 +62,7 @@ class PeakResponseCue(BaseModule):
             feats = network.extract_feat(inputs)
             return feats, network.peak_head(feats)
 
-        recorded = trace(run, images)
+        recorded = Trace(run, images)
         feats, response = recorded.output
         scores, cues = network.peak_head.find_cues(response, image_labels)
         peaks = torch.cat([

@@ -11,8 +11,6 @@ Legend: I instances of one image, K labels, H x W pixels, h x w cells of blur x 
 """
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -29,55 +27,30 @@ _PIXEL_VALUES = {'cpu': 200_000, 'other': 64_000_000}
 _PART_VALUES = 100_000
 
 
-class _TwoLabels:
-    """Two labels as one plane: under Potts only z = score_1 - score_0 matters, and Q_1 = sigmoid(z).
+# Two labels are one plane: under Potts only the difference of their scores, z = score_1 - score_0, matters. More labels
+# have a plane each. The next four functions are all that depends on it; P planes are 1 for two labels, else K.
 
-    Messages are linear, so the message to the difference is the message of the difference Q_1 - Q_0 = 2 Q_1 - 1.
-    """
-
-    @staticmethod
-    def planes(labels: int) -> int:
-        return labels - 1
-
-    @staticmethod
-    def scores(unary: Tensor) -> Tensor:
-        return unary[:, 1:] - unary[:, :1]
-
-    @staticmethod
-    def probabilities(scores: Tensor) -> Tensor:
-        return scores.sigmoid_()
-
-    @staticmethod
-    def message_input(probabilities: Tensor) -> Tensor:
-        return probabilities.mul_(2).sub_(1)
-
-    @staticmethod
-    def write(out: Tensor, probabilities: Tensor) -> None:
-        out[:, 1] = probabilities[:, 0]
-        torch.sub(1, out[:, 1], out=out[:, 0])
+def _scores_of(unary: Tensor) -> Tensor:
+    """Scores of the planes: (I, K, H, W) -> (I, P, H, W)."""
+    return unary[:, 1:] - unary[:, :1] if unary.size(1) == 2 else unary.log_softmax(1)
 
 
-class _ManyLabels:
-    """Any number of labels, a plane each."""
+def _probabilities(scores: Tensor) -> Tensor:
+    """Q_1 = sigmoid(z) of one plane, in place of the scores; else Q of each label."""
+    return scores.sigmoid_() if scores.size(1) == 1 else scores.softmax(1)
 
-    @staticmethod
-    def planes(labels: int) -> int:
-        return labels
 
-    @staticmethod
-    def scores(unary: Tensor) -> Tensor:
-        return unary.log_softmax(1)
+def _message_input(probabilities: Tensor) -> Tensor:
+    """What neighbors send. Messages are linear: that to z is the message of Q_1 - Q_0 = 2 Q_1 - 1, in place of Q_1."""
+    return probabilities.mul_(2).sub_(1) if probabilities.size(1) == 1 else probabilities
 
-    @staticmethod
-    def probabilities(scores: Tensor) -> Tensor:
-        return scores.softmax(1)
 
-    @staticmethod
-    def message_input(probabilities: Tensor) -> Tensor:
-        return probabilities
-
-    @staticmethod
-    def write(out: Tensor, probabilities: Tensor) -> None:
+def _write(out: Tensor, probabilities: Tensor) -> None:
+    """Probabilities of the planes to those of the labels, (I, K, H, W)."""
+    if probabilities.size(1) == 1:
+        torch.sub(1, probabilities, out=out[:, :1])
+        out[:, 1:] = probabilities
+    else:
         out.copy_(probabilities)
 
 
@@ -146,51 +119,43 @@ def conv_crf(unary: Tensor,
     """
     _check(unary, image, kernel_size, blur, num_iters, mode)
     dtype = torch.promote_types(unary.dtype, torch.float32)
-    if num_iters == 0 or len(unary) == 0:
+    (num, labels), size = unary.shape[:2], unary.shape[-2:]
+    if num_iters == 0 or num == 0 or labels == 1:  # one label has probability 1, whatever is said of it
         return unary.softmax(1, dtype=dtype)
-    sigmas, scales = (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat)
+    unary, image = unary.to(dtype), image.to(dtype)
     reference = mode == 'reference'
     keep = unary_weight - weight if reference else unary_weight
-    return _refine(unary.to(dtype), image.to(dtype), kernel_size, blur, num_iters, sigmas, scales, keep, reference)
-
-
-def _refine(unary: Tensor, image: Tensor, kernel_size: int, blur: int, num_iters: int, sigmas: tuple[float, float],
-            scales: tuple[float, float], keep: float, reference: bool) -> Tensor:
-    """:func:`conv_crf` of checked arguments, the instances divided between cores where there are enough."""
-    form = _TwoLabels if unary.size(1) == 2 else _ManyLabels
-    out, num, planes = torch.empty_like(unary), len(unary), form.planes(unary.size(1))
-    cells = Cells(tuple(unary.shape[-2:]), blur, unary)
+    out, planes, cells = torch.empty_like(unary), 1 if labels == 2 else labels, Cells(tuple(size), blur, unary)
+    # the instances are divided between cores where there are enough
     few = -(-_PART_VALUES // (planes * cells.counts.numel()))
     share = min(num, max(few, -(-num // num_workers(unary.device))))
-    messages = Messages(cells, kernel_size, sigmas, scales, reference, share * planes)
+    messages = Messages(cells, kernel_size, (pos_sigma, col_sigma), (weight * pos_compat, weight * col_compat),
+                        reference, share * planes)
     run_parts(messages.prepare, [image], unary.device)
-    run_parts(lambda part: _iterate(out[part], unary[part], keep, reference, form, cells, messages, num_iters),
+    run_parts(lambda part: _iterate(out[part], unary[part], keep, reference, cells, messages, num_iters),
               [slice(i, i + share) for i in range(0, num, share)], unary.device)
     return out
 
 
-def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, form: Any, cells: Cells, messages: Messages,
+def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, cells: Cells, messages: Messages,
              num_iters: int) -> None:
     """The iterations: label scores (I, K, H, W) -> probabilities into ``out``."""
-    num, planes = len(unary), form.planes(unary.size(1))
+    num, planes = len(unary), 1 if unary.size(1) == 2 else unary.size(1)
     scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
     labels = unary.new_empty(num, planes, *cells.cells)
     share = max(1, limit_of(_PIXEL_VALUES, unary.device) // scores[0].numel())
     parts = [slice(i, i + share) for i in range(0, num, share)]
     for part in parts:
         phases = scores[part]
-        phases.copy_(cells.to_phases(form.scores(unary[part]).flatten(0, 1)).view_as(phases))
-        if reference:
-            labels[part] = cells.pool(phases)
-        else:
-            labels[part] = form.message_input(cells.pool(form.probabilities(phases.clone())))
+        phases.copy_(cells.to_phases(_scores_of(unary[part]).flatten(0, 1)).view_as(phases))
+        labels[part] = cells.pool(phases) if reference else _message_input(cells.pool(_probabilities(phases.clone())))
     scratch = cells.scratch(scores[:share].flatten(0, 1))
     for iteration in range(num_iters):
         messages(labels.flatten(0, 1))
         for part in parts:
             phases = cells.upsample(labels[part].flatten(0, 1), scratch).view_as(scores[part])
-            result = form.probabilities(phases.add_(scores[part], alpha=keep))
+            result = _probabilities(phases.add_(scores[part], alpha=keep))
             if iteration == num_iters - 1:
-                form.write(out[part], cells.to_pixels(result.flatten(0, 1)).unflatten(0, (-1, planes)))
+                _write(out[part], cells.to_pixels(result.flatten(0, 1)).unflatten(0, (-1, planes)))
             else:  # takes the place of the message, which is used up
-                labels[part] = form.message_input(cells.pool(result))
+                labels[part] = _message_input(cells.pool(result))

@@ -91,13 +91,11 @@ class Cells:
             return planes[:, None]
         planes = F.pad(planes[:, None], (1, 1, 1, 1), mode='replicate')[:, 0]
         rows, phases = (memory[:num] for memory in scratch)
-        for phase in range(blur):
-            place = (phase + .5) / blur + .5  # from the center of the padded cell before this one, in cells
-            first, share = int(place), place - int(place)
+        # where each phase lies, in cells from the center of the padded cell before: whole ones and the rest
+        places = [(int(place), place % 1) for place in ((phase + .5) / blur + .5 for phase in range(blur))]
+        for phase, (first, share) in enumerate(places):
             torch.lerp(planes[:, first:first + h], planes[:, first + 1:first + 1 + h], share, out=rows[:, phase])
-        for phase in range(blur):
-            place = (phase + .5) / blur + .5
-            first, share = int(place), place - int(place)
+        for phase, (first, share) in enumerate(places):
             torch.lerp(rows[..., first:first + w], rows[..., first + 1:first + 1 + w], share, out=phases[:, :, phase])
         return phases.flatten(1, 2)
 

@@ -1,4 +1,4 @@
 """Peak back-propagation (Eq. 1): Peak Response Maps of any number of peaks from one recorded forward pass."""
-from .trace import Trace, peak_response_maps, trace
+from .trace import Trace, peak_response_maps
 
-__all__ = ['Trace', 'peak_response_maps', 'trace']
+__all__ = ['Trace', 'peak_response_maps']

@@ -31,7 +31,7 @@ EPS = 1e-10
 
 # Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
 ORDINARY = frozenset("""
-    PositiveLayer FixedNorm FixedResample AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh
+    OtherBackward AccumulateGrad Relu Threshold Hardtanh LeakyRelu Elu Silu Sigmoid Tanh
     Gelu Hardswish Hardsigmoid Mish Softplus Clamp ClampMin ClampMax PreluKernel Prelu
     MaxPool2DWithIndices AvgPool2D AdaptiveAvgPool2D AdaptiveMaxPool2D Mean Sum Add Sub Rsub
     Mul Div Neg Cat Stack Split SplitWithSizes Chunk Unbind Slice Select Index View UnsafeView Reshape ReshapeAlias
@@ -41,22 +41,24 @@ ORDINARY = frozenset("""
     """.split())
 
 
-class PositiveLayer(Function):
-    """A linear map whose backward is Eq. 1.
+class OtherBackward(Function):
+    """A layer with another backward.
 
-    Inputs: x (Tensor), ``shares`` (Shares, of x), ``plain`` (Callable, the layer as it is).
+    Inputs: x (Tensor), ``plain`` (Callable, the layer as it is), ``rule`` (Callable, from the gradient of the layer's
+    output to that of its input), ``reads_input`` (bool): the rule reads x, which must not be changed in place since.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, shares: Shares, plain: Callable) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.shares = shares
+    def forward(ctx, x: Tensor, plain: Callable, rule: Callable, reads_input: bool = False) -> Tensor:
+        if reads_input:
+            ctx.save_for_backward(x)
+        ctx.rule = rule
         return plain()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        x, = ctx.saved_tensors  # raises if x was changed in place since
-        return ctx.shares(grad).to(x.dtype), None, None
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        ctx.saved_tensors  # noqa: B018  (raises if x was changed)
+        return ctx.rule(grad), None, None, None
 
 
 class Shares:
@@ -91,7 +93,7 @@ class Shares:
         prepare([self])
         scaled = grad.to(self.z.dtype) * self.inverse
         routed, = torch.autograd.grad(self.z, self.shifted, scaled, retain_graph=True)
-        return routed * self.shifted.detach()
+        return (routed * self.shifted.detach()).to(self.x.dtype)
 
 
 def prepare(layers: list[Shares]) -> None:
@@ -109,41 +111,6 @@ def prepare(layers: list[Shares]) -> None:
     torch._foreach_reciprocal_(inverses)
     for layer, inverse in zip(layers, inverses):
         layer.inverse = inverse
-
-
-class FixedNorm(Function):
-    """Batch normalization with fixed statistics: a gain a channel. Unlike PyTorch's own it saves no input.
-
-    Inputs: x (Tensor), ``gains`` (list[Tensor], filled by the time of the backward), ``number`` (int, which of them is
-    this one's), ``plain`` (Callable, the layer as it is).
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, gains: list[Tensor], number: int, plain: Callable) -> Tensor:
-        ctx.gains, ctx.number = gains, number
-        return plain()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        gain = ctx.gains[ctx.number].view(-1, *[1] * (grad.dim() - 2))
-        return (grad * gain).to(grad.dtype), None, None, None
-
-
-class FixedResample(Function):
-    """Separable interpolation, its backward by two matrices, (H_out, H_in) and (W_out, W_in).
-
-    For torch's deterministic mode, in which CUDA has no backward of its own for it in every supported version.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, matrices: tuple[Tensor, Tensor], plain: Callable) -> Tensor:
-        ctx.matrices = matrices
-        return plain()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        rows, cols = (matrix.to(grad.dtype) for matrix in ctx.matrices)
-        return rows.mT @ grad @ cols, None, None
 
 
 def sample_minimum(x: Tensor, num_images: int) -> Tensor:
@@ -195,12 +162,11 @@ class RecordPositiveLayers(TorchFunctionMode):
             return func(*args, **kwargs)
         shares = Shares(x, weight, layer, self.num_images)
         self.layers.append(shares)
-        return PositiveLayer.apply(x, shares, lambda: func(*args, **kwargs))
+        return OtherBackward.apply(x, lambda: func(*args, **kwargs), shares, True)
 
     def _batch_norm(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-        bound = _BATCH_NORM.bind(*args, **kwargs)
-        bound.apply_defaults()
-        options = bound.arguments
+        """With fixed statistics: a gain a channel. Unlike PyTorch's own backward, this one needs no input."""
+        options = _arguments(_BATCH_NORM, args, kwargs)
         x, variance, weight = options['input'], options['running_var'], options['weight']
         if not x.requires_grad:
             return func(*args, **kwargs)
@@ -210,25 +176,33 @@ class RecordPositiveLayers(TorchFunctionMode):
         dtype = torch.float64 if variance.dtype == torch.float64 else torch.float32
         variance = variance.detach().to(dtype)
         weight = torch.ones_like(variance) if weight is None else weight.detach().to(dtype)
+        gains, number = self.gains, len(self.norms)
         self.norms.append((variance, options['eps'], weight))
-        return FixedNorm.apply(x, self.gains, len(self.norms) - 1, lambda: func(*args, **kwargs))
+
+        def scale(grad: Tensor) -> Tensor:
+            return (grad * gains[number].view(-1, *[1] * (grad.dim() - 2))).to(grad.dtype)
+
+        return OtherBackward.apply(x, lambda: func(*args, **kwargs), scale)
 
     @staticmethod
     def _interpolate(func: Callable, args: tuple, kwargs: dict) -> Tensor:
-        bound = _INTERPOLATE.bind(*args, **kwargs)
-        bound.apply_defaults()
-        options = bound.arguments
+        """Bilinear interpolation is separable: its backward is two matrices, (H_out, H_in) and (W_out, W_in).
+
+        For torch's deterministic mode, in which CUDA has no backward of its own for it in every supported version.
+        """
+        options = _arguments(_INTERPOLATE, args, kwargs)
         x = options.pop('input')
         if options['mode'] != 'bilinear' or options['antialias'] or not x.requires_grad:
             return func(*args, **kwargs)
+        sizes = {name: _pair(options[name]) for name in ('size', 'scale_factor') if options[name] is not None}
         matrices = []
         for axis in (0, 1):
             unit = torch.eye(x.shape[2 + axis], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
             impulses = unit[None, :, :, None] if axis == 0 else unit[None, :, None, :]
-            along = {name: _pair(options[name]) for name in ('size', 'scale_factor') if options[name] is not None}
-            along = {name: (values[0], 1) if axis == 0 else (1, values[1]) for name, values in along.items()}
+            along = {name: (pair[0], 1) if axis == 0 else (1, pair[1]) for name, pair in sizes.items()}
             matrices.append(func(impulses, **{**options, **along}).reshape(len(unit), -1).T)
-        return FixedResample.apply(x, tuple(matrices), lambda: func(*args, **kwargs))
+        return OtherBackward.apply(x, lambda: func(*args, **kwargs),
+                                   lambda grad: matrices[0].to(grad.dtype).mT @ grad @ matrices[1].to(grad.dtype))
 
 
 _inline = threading.local()  # .active in a thread that records
@@ -278,17 +252,21 @@ def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, grou
     return input, weight, layer
 
 
+def _arguments(signature: inspect.Signature, args: tuple, kwargs: dict) -> dict[str, Any]:
+    """The arguments of a call by name, with their defaults."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
 def _pair(value) -> tuple[int, int]:
     value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     return value * 2 if len(value) == 1 else value
 
 
-def _read_linear(input, weight, bias=None):
-    return input, weight, F.linear
-
-
 _BATCH_NORM, _INTERPOLATE = inspect.signature(F.batch_norm), inspect.signature(F.interpolate)
-_READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d, F.linear: _read_linear}
+_READERS = {torch.conv2d: _read_conv2d, F.conv2d: _read_conv2d,
+            F.linear: lambda input, weight, bias=None: (input, weight, F.linear)}
 
 
 def warn_outside_theory(outputs: list[Tensor]) -> None:

@@ -31,8 +31,15 @@ CHUNK_BYTES_ELSEWHERE = 256 << 20
 class Trace:
     """One recorded run of a network, from which any number of peaks can be propagated back.
 
+    Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode (its
+    normalization must use fixed statistics); gradients need not be enabled.
+
     In half precision the activations are the network's own, but shares and maps are computed in single
     precision, as 1 / Z exceeds the range of half. The tensors in ``output`` must not be changed in place.
+
+    Args:
+        network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
+        images (Tensor): Normalized images, has shape (B, 3, H, W).
 
     Attributes:
         output: What the network returned, with every tensor detached.
@@ -127,22 +134,6 @@ class Trace:
         return value
 
 
-def trace(network: Callable[[Tensor], Any], images: Tensor) -> Trace:
-    """Run a network once and record what its peaks' back-propagation needs.
-
-    Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode
-    (its normalization must use fixed statistics); gradients need not be enabled.
-
-    Args:
-        network (Callable): Takes the images and returns a tensor or nested tuples, lists and dicts of them.
-        images (Tensor): Normalized images, has shape (B, 3, H, W).
-
-    Returns:
-        Trace: Holds the output and propagates peaks back.
-    """
-    return Trace(network, images)
-
-
 def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peaks: Tensor) -> Tensor:
     """Peak Response Maps of given peaks of a network that returns the response map itself.
 
@@ -154,7 +145,7 @@ def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peak
     Returns:
         Tensor: Maps in image coordinates, each sums to 1 or is all zero, has shape (P, H, W).
     """
-    record = trace(network, images)
+    record = Trace(network, images)
     return record.backpropagate(record.output, peaks)
 
 

@@ -11,7 +11,7 @@ from test_trace import slow_maps
 from torch import nn
 
 from mmiam.models.backbones import EfficientNetLite
-from mmiam.ops.peak_backprop import Trace, trace
+from mmiam.ops.peak_backprop import Trace
 
 
 class ClassResponse(nn.Module):
@@ -50,7 +50,7 @@ def test_convolutional_backbones(name):
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('error')
-        plain, recorded = network(images), trace(network, images)
+        plain, recorded = network(images), Trace(network, images)
     assert torch.equal(recorded.output, plain)
     peaks = torch.tensor([[1, 0, 3, 4], [0, 5, 15, 23], [0, 2, 0, 0], [1, 3, 9, 11]])
     maps, expected = recorded.backpropagate(recorded.output, peaks), slow_maps(network, images, peaks)
@@ -67,15 +67,15 @@ def test_attention_of_swin_is_differentiated_ordinarily_and_said(monkeypatch):
                                             window_size=4), 96)
     images = torch.randn(2, 3, 64, 64)
     with pytest.warns(UserWarning, match='NativeLayerNorm.*Softmax'):
-        recorded = trace(network, images)
+        recorded = Trace(network, images)
     peaks = torch.tensor([[0, 1, 3, 4], [1, 1, 9, 2], [0, 0, 0, 0]])
     maps = recorded.backpropagate(recorded.output, peaks)
     assert torch.allclose(maps.sum((1, 2)), torch.ones(3), atol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        alone = trace(network, images[1:])
+        alone = Trace(network, images[1:])
         monkeypatch.setattr(sys.modules[Trace.__module__], 'CHUNK_BYTES', {'cpu': 1})
-        one_by_one = trace(network, images)
+        one_by_one = Trace(network, images)
     # The shift by the minimum is the sample's own, also where Swin works on windows.
     assert torch.allclose(alone.backpropagate(alone.output, torch.tensor([[0, 1, 9, 2]]))[0], maps[1], rtol=1e-3,
                           atol=1e-6)

@@ -10,7 +10,7 @@ import torch.utils.checkpoint
 from support import HALF
 from torch import nn
 
-from mmiam.ops.peak_backprop import Trace, peak_response_maps, trace
+from mmiam.ops.peak_backprop import Trace, peak_response_maps
 
 EPS = 1e-10
 MODULE = sys.modules[Trace.__module__]
@@ -159,7 +159,7 @@ def corners_and_middle(response, count=5):
 def test_equals_slow_reference(name, passes):
     network, images = network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64)
     plain = network(images)
-    recorded = trace(network, images)
+    recorded = Trace(network, images)
     assert torch.equal(recorded.output, plain) and not recorded.output.requires_grad
     assert recorded.backpropagate(recorded.output, torch.zeros(0, 4, dtype=torch.long)).shape == (0, 12, 13)
     peaks = corners_and_middle(plain)
@@ -184,11 +184,11 @@ def test_by_hand(passes):
 @pytest.mark.parametrize('size', [1, 2, 3, 100])
 def test_splitting_into_chunks(size, monkeypatch):
     network, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
-    expected = trace(network, images)
+    expected = Trace(network, images)
     peaks = torch.tensor([[0, 0, 0, 0], [1, 1, 7, 7], [0, 2, 3, 3], [0, 3, 0, 7], [0, 3, 0, 7], [1, 0, 2, 1]])
     # The largest maps: 2 x 6 x 16 x 16 values of 4 bytes.
     monkeypatch.setattr(MODULE, 'CHUNK_BYTES', {'cpu': size * 2 * 6 * 16 * 16 * 4})
-    recorded, counts, differentiate = trace(network, images), [], Trace._differentiate
+    recorded, counts, differentiate = Trace(network, images), [], Trace._differentiate
     monkeypatch.setattr(Trace, '_differentiate', lambda self, response, seeds: counts.append(len(seeds))
                         or differentiate(self, response, seeds))
     maps = recorded.backpropagate(recorded.output, peaks)
@@ -207,7 +207,7 @@ def test_several_outputs(passes):
             return dict(features=[x, (self.first(x), None)], response=self.second(x), size=3)
 
     network, images = settle(TwoHeads()), pictures(1, 3, 8, 8)
-    recorded = trace(network, images)
+    recorded = Trace(network, images)
     assert recorded.output['size'] == 3 and recorded.output['features'][1][1] is None
     peaks = torch.tensor([[0, 1, 2, 2]])
     for pick in (lambda output: output['response'], lambda output: output['features'][1][0],
@@ -225,7 +225,7 @@ def test_no_gradient_mode_and_inference_mode(passes):
     expected = peak_response_maps(network, images, peaks)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
-            recorded = trace(network, images.clone())
+            recorded = Trace(network, images.clone())
             assert torch.allclose(recorded.backpropagate(recorded.output, peaks), expected, rtol=1e-5, atol=1e-8)
     assert all(parameter.grad is None for parameter in network.parameters())
     for parameter in network.parameters():
@@ -241,7 +241,7 @@ def test_zero_gradient_gives_empty_map(passes):
     assert torch.equal(maps, torch.zeros(1, 8, 8))
     negative = nn.Conv2d(3, 2, 3)
     negative.weight.data = -negative.weight.data.abs()  # no positive weight: Z is zero
-    recorded = trace(negative, pictures(1, 3, 8, 8))
+    recorded = Trace(negative, pictures(1, 3, 8, 8))
     maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 0, 2, 2], [0, 1, 5, 5]]))
     assert torch.equal(maps, torch.zeros(2, 8, 8))
 
@@ -254,7 +254,7 @@ def test_nothing_stays_patched_after_an_exception():
 
     before = checkpoint.checkpoint
     with pytest.raises(KeyError):
-        trace(failing, images)
+        Trace(failing, images)
     assert checkpoint.checkpoint is before and 'Convolution' in network(images).grad_fn.name()
 
 
@@ -265,7 +265,7 @@ def test_half_precision(dtype, tolerance, passes):
     network, images = network_of('residual', torch.float32), pictures(1, 3, 16, 16)
     peaks = torch.tensor([[0, 1, 3, 3], [0, 4, 7, 0]])
     expected = peak_response_maps(network, images, peaks)
-    recorded = trace(network.to(dtype), images.to(dtype))
+    recorded = Trace(network.to(dtype), images.to(dtype))
     assert recorded.output.dtype == dtype
     maps = recorded.backpropagate(recorded.output, peaks)
     assert maps.dtype == torch.float32
@@ -282,7 +282,7 @@ def test_operations_outside_the_theory_are_named_once():
     network = settle(nn.Sequential(nn.Conv2d(3, 4, 3, 2), Lambda(attention), nn.Conv2d(4, 5, 1)).double())
     images = pictures(2, 3, 9, 9, dtype=torch.float64)
     with pytest.warns(UserWarning, match='ordinarily: Bmm, Softmax$') as record:
-        recorded = trace(network, images)
+        recorded = Trace(network, images)
     assert len(record) == 1
     peaks = corners_and_middle(recorded.output)
     with warnings.catch_warnings():
@@ -295,12 +295,12 @@ def test_operations_outside_the_theory_are_named_once():
 def test_deterministic_mode(name, passes):
     """Bilinear maps go back by matrices there; same maps."""
     network, images = network_of(name, torch.float32), pictures(2, 3, 12, 13)
-    usual = trace(network, images)
+    usual = Trace(network, images)
     peaks = corners_and_middle(usual.output)
     expected = usual.backpropagate(usual.output, peaks)
     torch.use_deterministic_algorithms(True)
     try:
-        recorded = trace(network, images)
+        recorded = Trace(network, images)
         maps = recorded.backpropagate(recorded.output, peaks)
     finally:
         torch.use_deterministic_algorithms(False)
@@ -324,8 +324,8 @@ class Checkpointed(nn.Module):
 def test_checkpointed_blocks_are_recorded():
     plain, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
     saving = nn.Sequential(plain[0], Checkpointed(plain[1:6]), *plain[6:])
-    expected = trace(plain, images)
-    recorded = trace(saving, images)
+    expected = Trace(plain, images)
+    recorded = Trace(saving, images)
     peaks = corners_and_middle(expected.output)
     assert torch.equal(recorded.output, expected.output)
     maps = recorded.backpropagate(recorded.output, peaks)
@@ -334,25 +334,25 @@ def test_checkpointed_blocks_are_recorded():
     assert 'CheckpointFunction' in saving[:2](leaf).grad_fn.name()  # training saves memory as before
     early = nn.Sequential(Checkpointed(plain, torch.utils.checkpoint.checkpoint))
     with pytest.raises(ValueError, match='with_cp=False'):
-        trace(early, images)
+        Trace(early, images)
 
 
 @pytest.mark.parametrize('peaks, message', [
     (torch.tensor([[0, 5, 0, 0]]), 'outside'), (torch.tensor([[0., 0, 0, 0]]), 'integer'),
     (torch.tensor([0, 0, 0, 0]), 'integer')])
 def test_bad_peaks(peaks, message):
-    recorded = trace(network_of('plain', torch.float32), pictures(1, 3, 12, 13))
+    recorded = Trace(network_of('plain', torch.float32), pictures(1, 3, 12, 13))
     with pytest.raises(ValueError, match=message):
         recorded.backpropagate(recorded.output, peaks)
 
 
 def test_bad_input():
     with pytest.raises(ValueError, match='eval'):  # statistics of the batch
-        trace(network_of('stem', torch.float32).train(), pictures(2, 3, 12, 13))
+        Trace(network_of('stem', torch.float32).train(), pictures(2, 3, 12, 13))
     with pytest.raises(ValueError, match='B, 3, H, W'):
-        trace(nn.Identity(), torch.zeros(3, 4, 4))
+        Trace(nn.Identity(), torch.zeros(3, 4, 4))
     with pytest.raises(ValueError, match='depends on the images'):
-        trace(torch.no_grad()(nn.Conv2d(3, 1, 1)), pictures(1, 3, 4, 4))
+        Trace(torch.no_grad()(nn.Conv2d(3, 1, 1)), pictures(1, 3, 4, 4))
 
 
 def test_nothing_is_handed_on_below_eps(passes):
@@ -393,7 +393,7 @@ def test_deformable_convolution_is_named_and_differentiated_ordinarily():
     torch.manual_seed(0)
     first, weight, images = nn.Conv2d(3, 3, 3, padding=1).eval(), torch.randn(2, 3), torch.rand(1, 3, 9, 9)
     with pytest.warns(UserWarning, match='ordinarily: DeformConv2d$') as record:
-        recorded = trace(lambda x: DeformConv2d.apply(first(x), weight), images)
+        recorded = Trace(lambda x: DeformConv2d.apply(first(x), weight), images)
     assert len(record) == 1
     peaks = torch.tensor([[0, 1, 4, 4], [0, 0, 2, 3]])
     with pytest.warns(UserWarning, match='one pass a peak'):
