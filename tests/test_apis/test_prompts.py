@@ -34,7 +34,7 @@ def test_one_backbone_pass_and_no_back_propagation(model, path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError('back-propagation')
 
-    monkeypatch.setattr('mmiam.models.cues.peak_cues.trace', refuse)
+    monkeypatch.setattr('mmiam.models.cues.peak_cues.Trace', refuse)
     passes, fillings = [], []
     model.backbone.register_forward_hook(lambda *args: passes.append(1))
     model.filler.register_forward_hook(lambda *args: fillings.append(1))

@@ -46,7 +46,7 @@ def refused(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError('back-propagation')
 
-    monkeypatch.setattr('mmiam.models.cues.peak_cues.trace', refuse)
+    monkeypatch.setattr('mmiam.models.cues.peak_cues.Trace', refuse)
 
 
 PLACES = ((1, 2, 3), (1, 5, 9), (2, 4, 0))
