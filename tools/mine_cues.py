@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.engine import check_config_files, safe_loader
-from mmiam.engine.cue_caching import inner_datasets, open_cue_cache
+from mmiam.engine.cue_caching import find_inner_datasets, open_cue_cache
 from mmiam.utils.checkpoints import (
     check_class_count,
     check_fit,
@@ -66,7 +66,7 @@ def load_classifier_model(cfg: Config, checkpoint: str, device: str, classes: Se
 def training_views(cfg: Config) -> Iterator:
     """Each training data set once as it is, and once for each direction in which its pipeline flips."""
     init_default_scope(cfg.get('default_scope') or 'mmdet')
-    for dataset in inner_datasets(cfg.train_dataloader.dataset):
+    for dataset in find_inner_datasets(cfg.train_dataloader.dataset):
         steps = dataset.get('pipeline') or []
         directions = [step.get('direction', 'horizontal') for step in steps if step['type'] == 'RandomFlip']
         directions = [name for entry in directions for name in ([entry] if isinstance(entry, str) else entry)]

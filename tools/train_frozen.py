@@ -18,7 +18,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 from mmengine.logging import MMLogger
 
 from mmiam.apis.options import device_name, given_config, make_parser, number, tool
-from mmiam.engine.frozen_training import Recipe, plain_dataset, train_frozen
+from mmiam.engine.frozen_training import Recipe, build_plain_dataset, train_frozen
 from mmiam.engine.runs import lock_work_dir
 
 
@@ -35,7 +35,7 @@ def main(argv=None) -> int:
                         "they are made with this run's head")
     args = parser.parse_args(argv)
     cfg = given_config(args)
-    recipe = Recipe.for_images(len(plain_dataset(cfg, proposals=False)), args.effort)
+    recipe = Recipe.for_images(len(build_plain_dataset(cfg, proposals=False)), args.effort)
     recipe.head_steps = args.head_steps or recipe.head_steps
     recipe.fill_steps = args.fill_steps or recipe.fill_steps
     with lock_work_dir(cfg.work_dir, first=args.shard is None):

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from pooch import file_hash
 
-from mmiam.engine.cue_caching import inner_datasets
+from mmiam.engine.cue_caching import find_inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.files import file_stamp, is_number, write_json
 from mmiam.utils.images import check_sides
@@ -62,7 +62,7 @@ class LabeledImages:
             raise KeyError(f'the config has no {split}_dataloader.dataset to label')
         init_default_scope(cfg.get('default_scope') or 'mmdet')
         steps = [step for step in cfg.test_dataloader.dataset.pipeline if step['type'] not in MASK_READERS]
-        built = [DATASETS.build(dict(one, pipeline=steps, test_mode=False)) for one in inner_datasets(dataset)]
+        built = [DATASETS.build(dict(one, pipeline=steps, test_mode=False)) for one in find_inner_datasets(dataset)]
         for one in built:
             if not hasattr(one, 'image_name'):
                 raise ValueError(f'{split}_dataloader.dataset is a {type(one).__name__}, which gives no image-level '

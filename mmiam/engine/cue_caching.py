@@ -44,7 +44,7 @@ def find_pipelines(config: object) -> list:
     return [found for one in config for found in find_pipelines(one)] if isinstance(config, (list, tuple)) else []
 
 
-def inner_datasets(config: dict) -> list[dict]:
+def find_inner_datasets(config: dict) -> list[dict]:
     """The data sets that others are made of (ConcatDataset, RepeatDataset, ClassBalancedDataset), each once."""
     inner = config.get('datasets') or ([config['dataset']] if isinstance(config.get('dataset'), dict) else [])
-    return [found for one in inner for found in inner_datasets(one)] or [config]
+    return [found for one in inner for found in find_inner_datasets(one)] or [config]

@@ -39,7 +39,7 @@ def open_cpu_group(cfg: Config) -> bool:
     for name, source in zip(LAUNCHERS['pytorch'], LAUNCHERS[launcher]):
         os.environ[name] = os.environ[source]
     if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
-        os.environ['MASTER_ADDR'] = _first_slurm_host()
+        os.environ['MASTER_ADDR'] = _find_first_slurm_host()
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
     cfg.merge_from_dict(dict(env_cfg=dict(dist_cfg=dict(backend='gloo'))))
@@ -63,7 +63,7 @@ def close_cpu_group() -> None:
     os._exit(0)
 
 
-def _first_slurm_host() -> str:
+def _find_first_slurm_host() -> str:
     """The host of task 0, as ``scontrol`` expands it from the list of nodes."""
     import subprocess
     try:

@@ -17,7 +17,7 @@ from mmiam.utils.files import atomic_write
 _PACKAGE = Path(__file__).parents[1]
 
 
-def default_index() -> Path:
+def find_index() -> Path:
     """The index of the checkout, or of the installed package (``mmiam/.mim``).
 
     Raises:
@@ -34,7 +34,7 @@ def load_models(index: str | Path | None = None) -> dict[str, dict]:
     """All models of an index by name.
 
     Args:
-        index (str | Path, optional): a ``model-index.yml``; :func:`default_index` by default.
+        index (str | Path, optional): a ``model-index.yml``; :func:`find_index` by default.
 
     Returns:
         dict[str, dict]: name -> entry of the metafile, with ``Config`` relative to the index's folder.
@@ -43,7 +43,7 @@ def load_models(index: str | Path | None = None) -> dict[str, dict]:
         FileNotFoundError: if the index or a metafile in it is missing.
         ValueError: if a file is not of the schema, leads out of the index's folder, or a name stands twice.
     """
-    index = Path(index) if index is not None else default_index()
+    index = Path(index) if index is not None else find_index()
     models: dict[str, dict] = {}
     for entry in _entries(index, 'Import'):
         metafile = _inside(index.parent, entry, index)
@@ -65,7 +65,7 @@ def fetch_weights(name: str, folder: str | Path | None = None, index: str | Path
     Args:
         name (str): of a model of the index.
         folder (str | Path, optional): where to; the cache folder by default.
-        index (str | Path, optional): a ``model-index.yml``; :func:`default_index` by default.
+        index (str | Path, optional): a ``model-index.yml``; :func:`find_index` by default.
         progress (bool): show a bar.
 
     Returns:

@@ -27,7 +27,7 @@ REMEDIES = {
 }
 
 
-def named_files(node, key: str = '') -> Iterator[tuple[str, str, str]]:
+def find_named_files(node, key: str = '') -> Iterator[tuple[str, str, str]]:
     """(full key, last key, path) of every local file or folder of a config that is read."""
     if isinstance(node, dict):
         for name, value in node.items():
@@ -35,10 +35,10 @@ def named_files(node, key: str = '') -> Iterator[tuple[str, str, str]]:
             if name in REMEDIES and isinstance(value, str) and value and '://' not in value:
                 yield full, name, value
             else:
-                yield from named_files(value, full)
+                yield from find_named_files(value, full)
     elif isinstance(node, (list, tuple)):
         for index, item in enumerate(node):
-            yield from named_files(item, f'{key}[{index}]')
+            yield from find_named_files(item, f'{key}[{index}]')
 
 
 def check_config_files(cfg: Config, training: bool) -> None:
@@ -56,7 +56,7 @@ def check_config_files(cfg: Config, training: bool) -> None:
     parts = ['test_dataloader'] if not training else ['model', 'train_dataloader', 'val_dataloader']
     problems, checkpoints = [], {}
     for part in [*parts, 'load_from']:
-        for full, name, path in named_files({part: cfg.get(part)}):
+        for full, name, path in find_named_files({part: cfg.get(part)}):
             if not osp.exists(path):
                 problems.append(f'{full} = {path!r} does not exist: {REMEDIES[name]}')
             elif name in ('checkpoint', 'load_from'):

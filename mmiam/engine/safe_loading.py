@@ -17,7 +17,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from mmiam.models.cues.classifier_weights import backbone_weights
+from mmiam.models.cues.classifier_weights import rename_backbone_weights
 from mmiam.utils.checkpoints import REMOTE, check_fit, read_checkpoint, state_dict_of
 
 _SWITCHES = ('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_WEIGHTS_ONLY_LOAD')
@@ -39,7 +39,7 @@ class FittingInit(PretrainedInit):
             start = self.prefix.rstrip('.') + '.'
             state = {key[len(start):]: value for key, value in state.items() if key.startswith(start)}
         elif not hasattr(module, 'backbone'):
-            state = backbone_weights(state)
+            state = rename_backbone_weights(state)
         check_fit(module, state, self.checkpoint)
         module.load_state_dict(state, strict=False)
         if hasattr(module, '_params_init_info'):

@@ -23,8 +23,8 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import Tensor, nn
 
 from mmiam.models.cues import PeakGaussianCue, PromptCue
-from mmiam.models.cues.blobs import gaussians
-from mmiam.models.fillers import surer_maps, widen_cues
+from mmiam.models.cues.blobs import draw_gaussians
+from mmiam.models.fillers import keep_surer_maps, widen_cues
 from mmiam.models.heads import SoftmaxHead
 from mmiam.models.postprocessors import ConvCRFPostProc
 from mmiam.models.postprocessors.regions import label_regions
@@ -217,7 +217,7 @@ class Filling(nn.Module):
         refine = self.refine
         logits = self.logits(weights, context, cues)
         if self.refill:
-            logits = surer_maps(logits, self.logits(weights, context, widen_cues(cues, logits, self.refill)))
+            logits = keep_surer_maps(logits, self.logits(weights, context, widen_cues(cues, logits, self.refill)))
         full = resize(logits, size)
         # ConvCRF and regions at the size of the photo, but at most max_side; then enlarged
         longest = float(refine.max_side or 2**24)
@@ -303,7 +303,7 @@ class PhotoGraph(nn.Module):
         feats, response = self.respond(guide)
         class_scores, labels, places, peak_scores, evidence = find_peaks(model.peak_head, response)
         places = pixel_positions(places, self.response, self.cells, self.size, self.offset)
-        cues = gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
+        cues = draw_gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
         cams = (self.rows @ response[0, labels] @ self.columns.T).relu()
         cams = cams / cams.amax((1, 2), keepdim=True).clamp(min=1.)  # as in pictures, but noise is not stretched
         feats = tuple(self.pool(feat) for feat in feats)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 
-from mmiam.engine.model_zoo import default_index, fetch_weights, load_models
+from mmiam.engine.model_zoo import fetch_weights, find_index, load_models
 
 #: short name -> name in the model index
 PUBLISHED = dict(voc20='iam-plus_lite2_voc', imagenet='iam-plus_lite2_imagenet')
@@ -22,7 +22,7 @@ def config_file(name: str) -> str:
     if entry is None:
         raise ValueError(f'no model {name!r}; published are {", ".join(PUBLISHED)}, others are named in '
                          'model-index.yml; a folder of mmiam label is one too')
-    return str(default_index().parent / entry['Config'])
+    return str(find_index().parent / entry['Config'])
 
 
 def weights_file(name: str) -> str:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from support import ROOT
 
 from mmiam.datasets.voc_palette import VOC_CLASSES
-from mmiam.models.cues.class_groups import target_labels
+from mmiam.models.cues.class_groups import map_to_targets
 from mmiam.proposals.generators import SelectiveMerging
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,7 +37,7 @@ def test_what_is_held_out_is_what_is_evaluated(mini_voc):
 
 def test_cues_are_of_the_classes_evaluated():
     cue = UNSEEN.model.cue
-    targets = target_labels(cue.groups, cue.classifier.head.num_classes)
+    targets = map_to_targets(cue.groups, cue.classifier.head.num_classes)
     assert sorted(targets[targets >= 0].tolist()) == [0] * 5 + [1]  # five kinds of cats, one of horses
     assert set(UNSEEN.unseen) < set(VOC_CLASSES) and UNSEEN.model.cue.classifier.head.ignore == (0, )
 

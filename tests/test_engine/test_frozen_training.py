@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from mmiam.engine.frozen_training import Recipe, plain_dataset, train_frozen
+from mmiam.engine.frozen_training import Recipe, build_plain_dataset, train_frozen
 from mmiam.engine.frozen_training import filler as filling_step
 from mmiam.engine.frozen_training import head as head_step
 from mmiam.engine.frozen_training.features import FeatureStore, _make_store, load_model, store_features
 from mmiam.engine.frozen_training.filler import train_filler
 from mmiam.engine.frozen_training.head import class_scores, cross_validate, start_head, train_head
 from mmiam.engine.frozen_training.mining import Instances, _mined_file, mine_views, read_mined
-from mmiam.engine.frozen_training.recipe import image_odds
+from mmiam.engine.frozen_training.recipe import weigh_images
 from mmiam.engine.frozen_training.run import own_weights, packages
 from mmiam.engine.safe_loading import read_checkpoint
 from mmiam.models.cues import PeakGaussianCue
@@ -40,7 +40,7 @@ def states_equal(a, b):
 
 def test_stored_features_are_those_of_the_backbone(config, tmp_path):
     torch.manual_seed(0)
-    model, dataset = load_model(config), plain_dataset(config, proposals=False)
+    model, dataset = load_model(config), build_plain_dataset(config, proposals=False)
     store, failed = store_features(model, dataset, str(tmp_path))
     assert not failed and store.done.all() and len(store.done) == len(dataset) == 3
     batch = model.data_preprocessor(dict(inputs=[dataset[1]['inputs']], data_samples=[dataset[1]['data_samples']]))
@@ -58,7 +58,7 @@ def test_stored_features_are_those_of_the_backbone(config, tmp_path):
 
 def test_other_weights_and_other_images_have_a_store_of_their_own(config, tmp_path):
     torch.manual_seed(0)
-    model, dataset = load_model(config), plain_dataset(config, proposals=False)
+    model, dataset = load_model(config), build_plain_dataset(config, proposals=False)
     first = store_features(model, dataset, str(tmp_path))[0].folder
     next(model.backbone.parameters()).data += 1
     second = store_features(model, dataset, str(tmp_path))[0].folder
@@ -79,15 +79,15 @@ def test_the_same_weights_in_another_network_have_features_of_their_own(config, 
 def test_a_data_set_in_another_gives_each_image_once(config):
     one = config.train_dataloader.dataset
     config.train_dataloader.dataset = dict(type='RepeatDataset', times=3, dataset=one)
-    assert len(plain_dataset(config)) == 3
+    assert len(build_plain_dataset(config)) == 3
     config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[one, one])
     with pytest.raises(ValueError, match='made of 2 data sets'):
-        plain_dataset(config)
+        build_plain_dataset(config)
 
 
 def test_an_image_that_cannot_be_read_is_named_and_left_out(config, tmp_path):
     torch.manual_seed(0)
-    dataset = plain_dataset(config, proposals=False)
+    dataset = build_plain_dataset(config, proposals=False)
     path = dataset.get_data_info(1)['img_path']
     with open(path, 'wb') as file:
         file.write(b'no image')
@@ -96,7 +96,7 @@ def test_an_image_that_cannot_be_read_is_named_and_left_out(config, tmp_path):
 
 
 def test_images_of_different_sizes_are_refused(config, tmp_path):
-    dataset = plain_dataset(config, proposals=False)
+    dataset = build_plain_dataset(config, proposals=False)
     sizes = iter([(64, 64), (96, 64), (64, 64)])
     dataset.pipeline.transforms[1].transform = lambda results: dict(
         results, img=np.zeros((*next(sizes), 3), np.uint8), img_shape=(64, 64))
@@ -150,14 +150,14 @@ def test_held_back_images_do_not_teach_their_judge(config, tmp_path):
 
 
 def test_rare_classes_are_drawn_more_often():
-    odds = image_odds([[0]] * 9 + [[1]], 1.)
+    odds = weigh_images([[0]] * 9 + [[1]], 1.)
     assert odds.sum() == pytest.approx(1) and odds[-1] == pytest.approx(0.5)
-    assert image_odds([[0]] * 9 + [[1]], 0.) == pytest.approx([0.1] * 10)
+    assert weigh_images([[0]] * 9 + [[1]], 0.) == pytest.approx([0.1] * 10)
 
 
 def test_mined_instances_are_on_the_grid_and_of_the_images_labels(config, tmp_path):
     torch.manual_seed(0)
-    model, dataset = load_model(config), plain_dataset(config)
+    model, dataset = load_model(config), build_plain_dataset(config)
     folder, failed = mine_views(model, dataset, str(tmp_path), range(3))
     mined = read_mined(folder, 3, 3, recipe(), model.cue)
     assert not failed and mined
@@ -202,7 +202,7 @@ def test_filling_module_learns_the_masks(config, tmp_path):
     torch.manual_seed(0)
     config.model.train_cfg.prompt_ratio, config.model.sampler.trusted_fraction = 0., 1.
     model = load_model(config)
-    store, _ = store_features(model, plain_dataset(config, proposals=False), str(tmp_path))
+    store, _ = store_features(model, build_plain_dataset(config, proposals=False), str(tmp_path))
     mined = {}
     for i, left in enumerate((1, 4, 6)):
         mined[i] = Instances(np.zeros(1, int), np.zeros((1, 16, 16), np.float16), [np.zeros((1, 16, 16), np.uint8)])
@@ -227,7 +227,7 @@ def test_a_prompt_is_taught_the_mask_that_it_was_drawn_on(config, tmp_path, monk
     torch.manual_seed(0)
     config.model.train_cfg.prompt_ratio, config.model.sampler.trusted_fraction = 1., 1.
     model = load_model(config)
-    store, _ = store_features(model, plain_dataset(config, proposals=False), str(tmp_path))
+    store, _ = store_features(model, build_plain_dataset(config, proposals=False), str(tmp_path))
     masks = np.zeros((2, 16, 16), np.uint8)
     masks[0, :, :6], masks[1, :, 8:] = 255, 255  # the larger one agrees better with an untrained map
     mined = {i: Instances(np.zeros(1, int), np.zeros((1, 16, 16), np.float16), [masks]) for i in range(3)}
@@ -237,7 +237,7 @@ def test_a_prompt_is_taught_the_mask_that_it_was_drawn_on(config, tmp_path, monk
     monkeypatch.setattr(model.filler, 'loss', lambda logits, targets: taught.append(targets) or dict(loss=logits.sum()))
     model.filler.pooling = 1
     for step in range(8):
-        filling_step._filling_loss(model, store, mined, [0, 1, 2], np.full(3, 1 / 3), (0, step), selecting)
+        filling_step._compute_loss(model, store, mined, [0, 1, 2], np.full(3, 1 / 3), (0, step), selecting)
     for maps, targets in zip(clicked, taught):
         assert (maps * targets).amax((1, 2)).allclose(torch.ones(3), atol=.05)
         assert (targets.mean((1, 2)) == 6 / 16).all()
@@ -247,7 +247,7 @@ def test_killed_runs_go_on_where_they_were(config, tmp_path, monkeypatch):
     """The state after step 2 of 4, gone on from in another process, gives the weights of a run in one piece."""
     monkeypatch.setattr(filling_step, '_SAVE_EVERY', 2)
     whole = train_frozen(config, str(tmp_path / 'whole'), recipe(fill_steps=4), seed=3)
-    loss, calls = filling_step._filling_loss, []
+    loss, calls = filling_step._compute_loss, []
 
     def dies(*args):
         calls.append(args)
@@ -255,7 +255,7 @@ def test_killed_runs_go_on_where_they_were(config, tmp_path, monkeypatch):
             raise RuntimeError
         return loss(*args)
 
-    monkeypatch.setattr(filling_step, '_filling_loss', dies)
+    monkeypatch.setattr(filling_step, '_compute_loss', dies)
     with pytest.raises(RuntimeError):
         train_frozen(config, str(tmp_path / 'killed'), recipe(fill_steps=4), seed=3)
     calls.clear()
@@ -264,7 +264,7 @@ def test_killed_runs_go_on_where_they_were(config, tmp_path, monkeypatch):
     a, b = (read_checkpoint(outcome.checkpoint) for outcome in (whole, resumed))
     assert states_equal(a['state_dict'], b['state_dict']) and a['meta'] == b['meta']
     assert a['meta']['dataset_meta']['classes'] == ['cat', 'dog', 'person']
-    monkeypatch.setattr(filling_step, '_filling_loss', loss)
+    monkeypatch.setattr(filling_step, '_compute_loss', loss)
     other = train_frozen(config, str(tmp_path / 'whole'), recipe(fill_steps=4), seed=4)
     assert not states_equal(a['state_dict'], read_checkpoint(other.checkpoint)['state_dict'])
 

@@ -9,7 +9,7 @@ from test_iam_net import build, image, quarters, run_predict, sample  # noqa: F4
 
 from mmiam.apis import IAMInferencer, PromptSession, init_model
 from mmiam.models.cues import CueCache
-from mmiam.models.postprocessors.regions import cue_region
+from mmiam.models.postprocessors.regions import keep_cue_region
 from mmiam.ops import Trace, class_maps_over_image, conv_crf, extent_filling, mask_nms, normalize_filling_weights
 from mmiam.ops.peak_stimulation import peak_stimulation
 
@@ -47,7 +47,8 @@ OPERATORS = dict(
     peaks=lambda device: peak_stimulation(random(2, 5, 40, 31).to(device)),
     tied_peaks=lambda device: peak_stimulation(random(2, 5, 40, 31).round().to(device)),
     nms=lambda device: mask_nms(random(6, 300, 300).to(device) > 0, random(6, seed=1).to(device), .3),
-    region=lambda device: cue_region(random(6, 40, 50).to(device) > .3, random(6, 40, 50, seed=1).to(device).abs()),
+    region=lambda device: keep_cue_region(random(6, 40, 50).to(device) > .3,
+                                          random(6, 40, 50, seed=1).to(device).abs()),
     class_maps=lambda device: class_maps_over_image(random(6, 14, 14).to(device), (14, 14), (448, 448)))
 
 

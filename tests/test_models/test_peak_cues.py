@@ -81,11 +81,11 @@ def test_peaks_are_those_of_the_peak_response_maps(build):  # noqa: F811
 def test_peak_response_maps_ride_along(build, make):  # noqa: F811
     network = build()
     expected, = PeakResponseCue()(network, image()).cues
-    gaussians, = PeakGaussianCue().eval()(network, image()).cues
+    draw_gaussians, = PeakGaussianCue().eval()(network, image()).cues
     found, = make()(network, image()).cues
     assert found.prms.equal(expected.prms) and not found.maps.equal(found.prms)
     torch.testing.assert_close(found.prms.sum((1, 2)), torch.ones(len(found)))
-    assert found.maps.equal(gaussians.maps)
+    assert found.maps.equal(draw_gaussians.maps)
 
 
 def test_a_network_predicts_without_back_propagation(build, refused):  # noqa: F811

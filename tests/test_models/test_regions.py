@@ -2,9 +2,9 @@
 import pytest
 import torch
 
-from mmiam.models.postprocessors.regions import _regions_of_all, cue_region, label_regions
+from mmiam.models.postprocessors.regions import _keep_regions_of_all, keep_cue_region, label_regions
 
-WAYS = pytest.mark.parametrize('keep', [cue_region, _regions_of_all], ids=['cpu', 'other'])
+WAYS = pytest.mark.parametrize('keep', [keep_cue_region, _keep_regions_of_all], ids=['cpu', 'other'])
 
 
 def flood(mask):
@@ -55,4 +55,4 @@ def test_a_mask_without_its_cue_stays_and_none_is_fine(keep):
     masks, cues = random_masks()
     cues[masks] = 0
     assert torch.equal(keep(masks, cues), masks)
-    assert cue_region(masks[:0], cues[:0]).shape == (0, 23, 31)
+    assert keep_cue_region(masks[:0], cues[:0]).shape == (0, 23, 31)

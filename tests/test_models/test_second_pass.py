@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmiam.models.fillers import surer_maps, widen_cues
+from mmiam.models.fillers import keep_surer_maps, widen_cues
 from mmiam.models.fillers.second_pass import certainty
 
 
@@ -29,14 +29,14 @@ def test_certainty_by_hand():
 def test_the_surer_map_stays_and_the_first_in_a_tie():
     first = torch.tensor([[[1., -1.]], [[1., -1.]], [[1., -5.]]])
     second = torch.tensor([[[2., -1.]], [[.5, .5]], [[1., 1.]]])
-    assert torch.equal(surer_maps(first, second), torch.stack([second[0], first[1], first[2]]))
+    assert torch.equal(keep_surer_maps(first, second), torch.stack([second[0], first[1], first[2]]))
 
 
 def test_against_loops():
     generator = torch.Generator().manual_seed(0)
     maps = torch.rand(5, 6, 7, generator=generator, dtype=torch.float64)
     logits, others = torch.randn(2, 5, 6, 7, generator=generator, dtype=torch.float64)
-    wider, chosen = widen_cues(maps, logits, 0.4), surer_maps(logits, others)
+    wider, chosen = widen_cues(maps, logits, 0.4), keep_surer_maps(logits, others)
 
     def slow_certainty(one):
         values = [1 / (1 + math.exp(-value)) for value in one.flatten().tolist() if value > 0]
@@ -55,4 +55,4 @@ def test_against_loops():
 
 def test_no_instance():
     none = torch.zeros(0, 4, 4)
-    assert widen_cues(none, none, 0.4).shape == surer_maps(none, none).shape == (0, 4, 4)
+    assert widen_cues(none, none, 0.4).shape == keep_surer_maps(none, none).shape == (0, 4, 4)

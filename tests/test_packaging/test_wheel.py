@@ -81,7 +81,7 @@ def test_wheel(checkout, wheel, tmp_path):
     assert models == load_models(ROOT / 'model-index.yml')
     assert all((index.parent / model['Config']).is_file() for model in models.values())
     found = ('import sys; sys.path.insert(0, "."); from mmiam.engine import model_zoo; '
-             'print(model_zoo.default_index()); assert model_zoo.default_index().parent.name == ".mim"')
+             'print(model_zoo.find_index()); assert model_zoo.find_index().parent.name == ".mim"')
     python('-c', found, cwd=tmp_path / 'site')
 
 

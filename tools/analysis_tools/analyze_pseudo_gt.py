@@ -34,7 +34,7 @@ from terminaltables import AsciiTable
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, make_parser, tool
-from mmiam.models.cues import matching_maps
+from mmiam.models.cues import choose_matching_maps
 from mmiam.models.samplers import ProposalPseudoGTSampler
 from mmiam.proposals import SegmentProposals, select_candidates
 from mmiam.proposals.io import find_proposal_file, load_proposals
@@ -105,7 +105,7 @@ def training_cues(model, packed: dict) -> InstanceData:
     model.cue.train()  # what proposals are matched with
     cues = model.find_cues(inputs, samples, model.image_labels(samples))[2][0].to('cpu')
     height, width = samples[0].img_shape[:2]
-    cues.prms = matching_maps(cues)[:, :height, :width]
+    cues.prms = choose_matching_maps(cues)[:, :height, :width]
     return cues
 
 

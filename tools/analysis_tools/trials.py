@@ -31,11 +31,11 @@ from skimage.segmentation import slic
 from torch import Tensor, nn
 
 from mmiam.apis.options import given_config, make_parser, tool
-from mmiam.engine.frozen_training.features import FeatureStore, load_model, plain_dataset
-from mmiam.models.backbones.efficientnet_lite import EfficientNetLite, first_center
+from mmiam.engine.frozen_training.features import FeatureStore, build_plain_dataset, load_model
+from mmiam.models.backbones.efficientnet_lite import EfficientNetLite, find_first_center
 from mmiam.models.cues import PeakGaussianCue
-from mmiam.models.cues.blobs import gaussians
-from mmiam.models.fillers.second_pass import surer_maps, widen_cues
+from mmiam.models.cues.blobs import draw_gaussians
+from mmiam.models.fillers.second_pass import keep_surer_maps, widen_cues
 from mmiam.ops import Trace, class_maps_over_image
 from mmiam.ops.class_maps import pixel_positions
 from mmiam.utils.checkpoints import check_fit, read_checkpoint, save_checkpoint, state_dict_of
@@ -73,7 +73,7 @@ class StageResponseCue(DrawnCue):
         recorded = Trace(run, feats[2])
         rows = torch.cat([torch.zeros_like(labels)[:, None], labels[:, None], peaks], dim=1)
         maps = recorded.backpropagate(recorded.output, rows)
-        offset = tuple(first_center(side, 4) for side in size)
+        offset = tuple(find_first_center(side, 4) for side in size)
         maps = class_maps_over_image(maps, tuple(maps.shape[-2:]), size, offset)
         return maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
@@ -97,7 +97,7 @@ class MapPredictor(nn.Module):
         here = F.grid_sample(feats[-1], at_peak, align_corners=False)[0, :, :, 0].T
         weights = network.peak_head.classifier.weight[labels, :, 0, 0]
         query = (self.of_class(weights * 10) + self.of_peak(here)).relu()
-        near = torch.stack([gaussians((places + 0.5) / 8 - 0.5, sigma * (side[0] * side[1])**0.5, side)
+        near = torch.stack([draw_gaussians((places + 0.5) / 8 - 0.5, sigma * (side[0] * side[1])**0.5, side)
                             for sigma in (0.06, 0.2)], dim=1)
         cams = class_maps_over_image(network.peak_head(feats)[0, labels], tuple(feats[-1].shape[-2:]), size,
                                      network.cell_offset(size))
@@ -141,7 +141,7 @@ class DilatedLite(EfficientNetLite):
 
     @staticmethod
     def cell_offset(size):
-        return first_center(size[0], 4), first_center(size[1], 4)
+        return find_first_center(size[0], 4), find_first_center(size[1], 4)
 
 
 class Mined:
@@ -189,11 +189,11 @@ def counted(model, dataset, mined: Mined) -> list[int]:
 def add_filled(model, dataset, mined: Mined) -> None:
     """The masks that the model itself finds for the cues, as a first candidate beside the proposals."""
     size = mined.arrays['prms'].shape[-2:]
-    maps = gaussians(torch.from_numpy(mined.arrays['places']), model.cue.sigma * (size[0] * size[1])**0.5, size)
+    maps = draw_gaussians(torch.from_numpy(mined.arrays['places']), model.cue.sigma * (size[0] * size[1])**0.5, size)
     rows, feats = torch.zeros(len(mined), dtype=torch.long), dict(zip(model.filler.in_indices, mined.feats))
     model.filler.pooling = 1  # the maps are on the grid already
     first = model.filler(feats, maps, rows)
-    found = surer_maps(first, model.filler(feats, widen_cues(maps, first, 0.4), rows)).sigmoid() >= 0.4
+    found = keep_surer_maps(first, model.filler(feats, widen_cues(maps, first, 0.4), rows)).sigmoid() >= 0.4
     for place, mask in enumerate(found.byte().numpy() * 255):
         if mask.any():
             mined.masks[place] = np.concatenate([mask[None], mined.masks[place]])
@@ -275,7 +275,8 @@ def main(argv=None) -> None:
         parser.add_argument(f'--{name}', required=True, help=what)
     args = parser.parse_args(words)
     cfg = given_config(args)
-    model, dataset, store = load_model(cfg).eval(), plain_dataset(cfg, proposals=False), FeatureStore(args.features)
+    model, dataset = load_model(cfg).eval(), build_plain_dataset(cfg, proposals=False)
+    store = FeatureStore(args.features)
     state = state_dict_of(read_checkpoint(args.checkpoint), args.checkpoint)
     check_fit(model, state, args.checkpoint, ['peak_head', 'filler'])
     model.load_state_dict(state, strict=False)

@@ -19,7 +19,7 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 from torch import Tensor
 
 from mmiam.apis.options import make_parser, tool
-from mmiam.models.cues.classifier_weights import IMAGENET_NORM, LINEAR_NAMES, backbone_weights
+from mmiam.models.cues.classifier_weights import IMAGENET_NORM, LINEAR_NAMES, rename_backbone_weights
 from mmiam.utils.checkpoints import HEAD, read_checkpoint, save_checkpoint, state_dict_of
 
 _RESNET = re.compile(r'(conv1|bn1|stem|layer[1-4])\.')
@@ -42,7 +42,7 @@ def to_mmdet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layer = {f'fc.{part}': state[f'{linear}.{part}'] for part in ('weight', 'bias') if f'{linear}.{part}' in state}
     deep = any(re.match(r'conv1\.\d', key) for key in state)
     result = {}
-    for key, value in backbone_weights(state).items():
+    for key, value in rename_backbone_weights(state).items():
         if key.startswith(('fc.', 'head.', 'classifier.')):
             continue
         if deep:

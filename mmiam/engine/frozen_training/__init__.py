@@ -10,8 +10,8 @@ Each step finds what it has made before: a killed run goes on where it was.
 
 Legend: N images with 2 views each (0 as it is, 1 mirrored), C classes, g x g grid, n instances of one image.
 """
-from .features import plain_dataset
+from .features import build_plain_dataset
 from .recipe import Recipe
 from .run import Outcome, train_frozen
 
-__all__ = ['Outcome', 'Recipe', 'plain_dataset', 'train_frozen']
+__all__ = ['Outcome', 'Recipe', 'build_plain_dataset', 'train_frozen']

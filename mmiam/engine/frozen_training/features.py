@@ -20,11 +20,11 @@ from mmiam.utils.checkpoints import check_fit, fingerprint, read_checkpoint, sta
 from mmiam.utils.files import CannotWrite, file_stamp
 from mmiam.utils.jobs import with_bar
 
-from ..cue_caching import inner_datasets
+from ..cue_caching import find_inner_datasets
 from ..safe_loading import safe_loader
 
 
-def plain_dataset(cfg: Config, proposals: bool = True):
+def build_plain_dataset(cfg: Config, proposals: bool = True):
     """The training data set without its random mirror images, with or without segment proposals.
 
     Raises:
@@ -33,7 +33,7 @@ def plain_dataset(cfg: Config, proposals: bool = True):
     """
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     left_out = ('RandomFlip', ) if proposals else ('RandomFlip', 'LoadSegmentProposals', 'AlignSegmentProposals')
-    dataset, *further = inner_datasets(cfg.train_dataloader.dataset)
+    dataset, *further = find_inner_datasets(cfg.train_dataloader.dataset)
     if further:
         raise ValueError(f'train_dataloader.dataset is made of {1 + len(further)} data sets, and features are stored '
                          'of one: name all images in one list')
@@ -81,7 +81,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
 
     Args:
         model (IAMNet): of :func:`load_model`.
-        dataset: of :func:`plain_dataset`.
+        dataset: of :func:`build_plain_dataset`.
         root (str): folder for stores; that of these images, settings and weights has a name of its own, so runs may
             share it.
         indices (Iterable[int], optional): the images of this process.

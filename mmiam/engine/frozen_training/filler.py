@@ -9,11 +9,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmiam.models.cues import simulate_prompts
-from mmiam.models.samplers.proposal_pseudo_gt_sampler import most_agreeing
+from mmiam.models.samplers.proposal_pseudo_gt_sampler import choose_most_agreeing
 
 from .features import FeatureStore
 from .mining import Instances
-from .recipe import BATCH, Recipe, image_odds, load_state, optimize, save
+from .recipe import BATCH, Recipe, load_state, optimize, save, weigh_images
 
 _SAVE_EVERY = 100  # steps between two saved states
 
@@ -45,14 +45,14 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
         filler.load_state_dict(state['filler'])
         optimizer.load_state_dict(state['optimizer'])
     images, losses, warm = list(mined), [], max(1, min(100, recipe.fill_steps // 10))
-    odds = image_odds([mined[i].labels.tolist() for i in images], recipe.balance)
+    odds = weigh_images([mined[i].labels.tolist() for i in images], recipe.balance)
     pooling, filler.pooling = filler.pooling, 1  # the maps are on the grid already
     filler.train()
     try:
         for step in range(state.get('step', 0), recipe.fill_steps):
             rate = recipe.fill_lr * min(1, (step + 1) / warm) * (1 - step / recipe.fill_steps)**0.9
             optimizer.param_groups[0]['lr'] = rate
-            loss = _filling_loss(model, store, mined, images, odds, (seed, step),
+            loss = _compute_loss(model, store, mined, images, odds, (seed, step),
                                  step >= recipe.select_from * recipe.fill_steps)
             losses.append(optimize(optimizer, loss, f'filling module, step {step + 1}'))
             if (step + 1) % _SAVE_EVERY == 0 or step + 1 == recipe.fill_steps:
@@ -67,7 +67,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
     return float(np.mean(losses[-max(1, recipe.fill_steps // 10):])) if losses else math.nan
 
 
-def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], images: list[int],
+def _compute_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], images: list[int],
                   odds: np.ndarray, seed: tuple[int, int], selecting: bool) -> Tensor:
     """Loss of one random batch."""
     rng, device = np.random.default_rng(seed), next(model.filler.parameters()).device
@@ -92,6 +92,6 @@ def _filling_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instan
     logits = model.filler(feats, maps.to(device), torch.tensor([row for row, _ in pairs], device=device))
     if not selecting:
         return sum(model.filler.loss(logits, torch.stack([m[rng.integers(len(m))] for m in masks]).to(device)).values())
-    targets, agreement = most_agreeing(masks, logits.detach().sigmoid().cpu())
+    targets, agreement = choose_most_agreeing(masks, logits.detach().sigmoid().cpu())
     trusted = model.sampler.trusted(agreement)
     return sum(model.filler.loss(logits[trusted.to(device)], targets[trusted].to(device)).values())

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from mmiam.models.heads.peak_stimulation_head import one_hot
 
 from .features import FeatureStore
-from .recipe import BATCH, Recipe, image_odds, optimize
+from .recipe import BATCH, Recipe, optimize, weigh_images
 
 
-def packaged_classifier(model: nn.Module) -> tuple[Tensor, Tensor] | None:
+def read_packaged_classifier(model: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Weights (K, D) and biases (K,) of the ImageNet classifier that comes with the backbone, if one does."""
     if not getattr(model.backbone, 'own_weights', False):
         return None
@@ -70,7 +70,7 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
     if classifier is not None:
         start_head(head, store, labels, images, classifier)
     targets = one_hot(labels, head.num_classes).to(device)
-    odds = image_odds([labels[i] for i in images], recipe.balance)
+    odds = weigh_images([labels[i] for i in images], recipe.balance)
     optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.head_lr, weight_decay=recipe.weight_decay)
     head.train().requires_grad_(True)
     for step in range(recipe.head_steps):

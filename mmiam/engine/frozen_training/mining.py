@@ -41,7 +41,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
 
     Args:
         model (IAMNet): of :func:`load_model`, with a trained head.
-        dataset: of :func:`plain_dataset`, with segment proposals.
+        dataset: of :func:`build_plain_dataset`, with segment proposals.
         root (str): as of :func:`store_features`; the folder is named after weights and settings.
         indices (Iterable[int]): the images of this process.
         settings (str): whatever else cues and candidates depend on.
@@ -60,12 +60,12 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
         except (OSError, ValueError) as error:
             failed[dataset.image_path(i)] = str(error)
             continue
-        write_arrays(_mined_file(folder, i), _stored_arrays(model, batch))
+        write_arrays(_mined_file(folder, i), _mine_image(model, batch))
     return folder, failed
 
 
 @torch.no_grad()
-def _stored_arrays(model: nn.Module, batch: dict) -> dict[str, np.ndarray]:
+def _mine_image(model: nn.Module, batch: dict) -> dict[str, np.ndarray]:
     """Cues of one image that have candidates, as they are stored: arrays over cues, or over all their candidates."""
     sample, = batch['data_samples']
     cue, = model.training_cues(batch['inputs'], [sample])[1]

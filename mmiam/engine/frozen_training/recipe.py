@@ -49,7 +49,7 @@ class Recipe:
         return cls(max(1, round(30 * root)), max(1, round(16 * root)), **settings)
 
 
-def image_odds(labels: Sequence[Iterable[int]], power: float) -> np.ndarray:
+def weigh_images(labels: Sequence[Iterable[int]], power: float) -> np.ndarray:
     """How likely each image is drawn, (N,), by the rarest of its labels."""
     count = Counter(label for present in labels for label in present)
     weights = np.array([max((1 / count[label])**power for label in present) for present in labels])

@@ -16,9 +16,9 @@ from mmiam.utils.checkpoints import fingerprint
 from mmiam.utils.jobs import take_shard
 from mmiam.version import __version__
 
-from .features import FeatureStore, load_model, plain_dataset, store_features
+from .features import FeatureStore, build_plain_dataset, load_model, store_features
 from .filler import train_filler
-from .head import cross_validate, packaged_classifier, train_head
+from .head import cross_validate, read_packaged_classifier, train_head
 from .mining import mine_views, read_mined
 from .recipe import Recipe, load_state, save
 
@@ -64,7 +64,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     """
     torch.manual_seed(seed)
     model = load_model(cfg, weights).to(device)
-    bare, dataset = plain_dataset(cfg, proposals=False), plain_dataset(cfg)
+    bare, dataset = build_plain_dataset(cfg, proposals=False), build_plain_dataset(cfg)
     classes = dataset.metainfo['classes']
     labels = [dataset.get_cat_ids(i) for i in range(len(dataset))]
     if len(classes) != getattr(model.peak_head, 'num_classes', len(classes)):
@@ -84,7 +84,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     if not state:
         if shard is not None:  # the head needs the features of all shares
             return outcome
-        state = dict(key=key, **_head_state(model, store, labels, recipe, seed, judge))
+        state = dict(key=key, **_make_head(model, store, labels, recipe, seed, judge))
         save(head_file, state['head'], state)
     model.peak_head.load_state_dict(state['head'])
     if len(state['images']):
@@ -116,9 +116,9 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     return outcome
 
 
-def _head_state(model: nn.Module, store: FeatureStore, labels: list, recipe: Recipe, seed: int, judge: bool) -> dict:
+def _make_head(model: nn.Module, store: FeatureStore, labels: list, recipe: Recipe, seed: int, judge: bool) -> dict:
     """Weights of a trained head, and the cross-validated scores of the images where they are asked for."""
-    classifier = packaged_classifier(model) if recipe.start_from_classifier else None
+    classifier = read_packaged_classifier(model) if recipe.start_from_classifier else None
     images, scores = np.zeros(0, int), np.zeros(0)
     if judge:  # first: its heads start from the same weights
         images, scores = cross_validate(model.peak_head, store, labels, recipe, seed, classifier=classifier)

@@ -30,7 +30,7 @@ from mmiam.utils.checkpoints import (
 )
 from mmiam.utils.files import atomic_write
 
-from .training_stage_hook import TrainingStageHook, inner_model
+from .training_stage_hook import TrainingStageHook, unwrap_model
 
 
 @register_backend('whole')
@@ -92,7 +92,7 @@ class SafeCheckpointHook(Hook):
     def check(runner, checkpoint: dict) -> None:
         """Compare a checkpoint with model and data set; the order of its classes is changed in place."""
         path = str(runner._load_from or 'the checkpoint')
-        model = inner_model(runner)
+        model = unwrap_model(runner)
         training = isinstance(runner._train_loop, BaseLoop)
         goes_on = training and runner._resume
         state = state_dict_of(checkpoint, path)

@@ -11,7 +11,7 @@ from mmiam.engine.cue_caching import open_cue_cache
 from mmiam.utils.checkpoints import reads_own_head
 
 
-def inner_model(runner) -> nn.Module:
+def unwrap_model(runner) -> nn.Module:
     """A runner's model, out of what distributes it or asks it several times."""
     wrapped = is_model_wrapper(runner.model) or isinstance(runner.model, BaseTTAModel)
     return runner.model.module if wrapped else runner.model
@@ -50,7 +50,7 @@ class TrainingStageHook(Hook):
 
     def before_train(self, runner) -> None:
         """Refuse the filling stage on a classifier that nobody trained."""
-        model = inner_model(runner)
+        model = unwrap_model(runner)
         own_classifier = model.peak_head is not None and reads_own_head(model)
         outputs = getattr(model.peak_head, 'num_classes', None)
         classes = runner.train_dataloader.dataset.metainfo.get('classes')
@@ -62,7 +62,7 @@ class TrainingStageHook(Hook):
                              'checkpoint, --cfg-options load_from=CHECKPOINT')
 
     def before_train_epoch(self, runner) -> None:
-        model = inner_model(runner)
+        model = unwrap_model(runner)
         stage = 'classify' if runner.epoch < self.fill_begin else 'fill'
         first = getattr(self, '_announced', None) != stage
         if first:
@@ -80,7 +80,7 @@ class TrainingStageHook(Hook):
             model.cue_cache = open_cue_cache(model, runner.cfg, runner.work_dir, self.cache_gb, get_world_size())
 
     def after_train_epoch(self, runner) -> None:
-        cache = getattr(inner_model(runner), 'cue_cache', None)
+        cache = getattr(unwrap_model(runner), 'cue_cache', None)
         if cache is not None:
             runner.logger.info(f'cue cache: {cache.hits} read, {cache.misses} computed, '
                                f'{max(cache.bytes_left, 0) / 2**30:.2f} GB left')

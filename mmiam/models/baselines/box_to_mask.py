@@ -49,11 +49,11 @@ class BoxToMask(BasePostProcessor):
         elif self.mask == 'ellipse':
             masks = fill_ellipses(found.bboxes, size)
         else:
-            masks = best_proposals(found.bboxes, self.proposals_of(data_sample, size))
+            masks = choose_proposals(found.bboxes, self.proposals_of(data_sample, size))
         return self.finalize(InstanceData(labels=found.labels), masks, found.scores)
 
 
-def best_proposals(boxes: Tensor, proposals: SegmentProposals) -> Tensor:
+def choose_proposals(boxes: Tensor, proposals: SegmentProposals) -> Tensor:
     """Proposal whose box overlaps each box (n, 4) best: bool (n, H0, W0), empty where none overlaps."""
     masks = torch.zeros((len(boxes), *proposals.size), dtype=torch.bool, device=boxes.device)
     if len(boxes) and len(proposals):

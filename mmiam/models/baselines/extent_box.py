@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmiam.models.postprocessors.base import BasePostProcessor
-from mmiam.models.postprocessors.regions import cue_region
+from mmiam.models.postprocessors.regions import keep_cue_region
 
 
 @MODELS.register_module()
@@ -62,4 +62,4 @@ class ExtentBox(BasePostProcessor):
     def foreground(self, maps: Tensor) -> Tensor:
         """Pixels at or above the threshold: (n, H0, W0) -> bool (n, H0, W0)."""
         masks = maps >= maps.mean((1, 2), keepdim=True)
-        return masks if self.region == 'all' else cue_region(masks, torch.ones_like(maps))
+        return masks if self.region == 'all' else keep_cue_region(masks, torch.ones_like(maps))

@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.models.cues import matching_maps
+from mmiam.models.cues import choose_matching_maps
 from mmiam.models.postprocessors.base import BasePostProcessor
 from mmiam.proposals.matching import match_proposals
 
@@ -77,7 +77,7 @@ class ProposalRetrieval(BasePostProcessor):
             tuple[Tensor, Tensor]: values and the mass of the peak's map inside each
             proposal, both of shape (n, J).
         """
-        maps = matching_maps(cues)
+        maps = choose_matching_maps(cues)
         size = tuple(maps.shape[-2:])
         resized = proposals.resize(size)
         values, mass = match_proposals(maps, resized, alpha=self.alpha, contour_size=self.contour_size)

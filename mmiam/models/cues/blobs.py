@@ -10,7 +10,7 @@ from torch import Tensor
 POINT_SIGMA = 0.06
 
 
-def gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[float], like: Tensor) -> Tensor:
+def draw_gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[float], like: Tensor) -> Tensor:
     """Gaussian with maximum 1 at the pixel next to ``center``, zero outside of ``box``: (H, W) for (..., H, W).
 
     Widths below half a pixel are half a pixel; where the box holds no pixel's center, the nearest pixel is taken.
@@ -28,8 +28,8 @@ def gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[floa
     return (factors[0][:, None] * factors[1]).to(like.dtype)
 
 
-def gaussians(places: Tensor, sigma: float, size: tuple[int, int]) -> Tensor:
-    """:func:`gaussian` around pixels (y, x), has shape (n, 2), with the whole image as box: (n, *size).
+def draw_gaussians(places: Tensor, sigma: float, size: tuple[int, int]) -> Tensor:
+    """:func:`draw_gaussian` around pixels (y, x), has shape (n, 2), with the whole image as box: (n, *size).
 
     All at once where the places are, because a GPU would be asked for each of them.
     """

@@ -22,7 +22,7 @@ IMAGENET_VOC_RANGES = dict(
     tvmonitor=((664, 665), (782, 783), (851, 852)))
 
 
-def imagenet_groups(classes: Sequence[str], offset: int = 0) -> dict[int, list[int]]:
+def group_imagenet_classes(classes: Sequence[str], offset: int = 0) -> dict[int, list[int]]:
     """Target label -> ImageNet's classes, for those target names that ImageNet has.
 
     Args:
@@ -39,12 +39,12 @@ def imagenet_groups(classes: Sequence[str], offset: int = 0) -> dict[int, list[i
     return groups
 
 
-def target_labels(groups: str | Mapping | None, num_source: int) -> Tensor:
+def map_to_targets(groups: str | Mapping | None, num_source: int) -> Tensor:
     """Target label of each source class, -1 for none: (S,), long.
 
     Args:
         groups (str | Mapping | None): None keeps labels; ``'agnostic'`` makes all 0; a mapping target label -> source
-            classes; or ``dict(classes=[...], offset=0)``, see :func:`imagenet_groups`.
+            classes; or ``dict(classes=[...], offset=0)``, see :func:`group_imagenet_classes`.
         num_source (int): S.
 
     Raises:
@@ -57,7 +57,7 @@ def target_labels(groups: str | Mapping | None, num_source: int) -> Tensor:
     if not isinstance(groups, Mapping):
         raise ValueError(f'groups must be None, "agnostic" or a mapping target label -> source classes, got {groups!r}')
     if 'classes' in groups:
-        groups = imagenet_groups(**groups)
+        groups = group_imagenet_classes(**groups)
     targets = [-1] * num_source
     for target, sources in groups.items():
         for source in sources:

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..heads import SoftmaxHead, group_sums
-from .class_groups import target_labels
+from .class_groups import map_to_targets
 from .peak_cues import FoundCues
 
 
@@ -28,8 +28,8 @@ class ClassifierCue(BaseModule):
         response (dict, optional): the cue that the classifier gives, by default :class:`PeakResponseCue`.
         groups (str | Mapping, optional): how the classifier's classes become those of the data set: None as they are;
             ``'agnostic'`` all become 0; a mapping target label -> list of the classifier's classes, or
-            ``dict(classes=names, offset=...)`` for ImageNet and names of VOC (:func:`imagenet_groups`). Classes that
-            stand for none give no cue.
+            ``dict(classes=names, offset=...)`` for ImageNet and names of VOC (:func:`group_imagenet_classes`). Classes
+            that stand for none give no cue.
     """
 
     def __init__(self, classifier: dict | None = None, response: dict | None = None,
@@ -39,7 +39,7 @@ class ClassifierCue(BaseModule):
         self.response = MODELS.build(response or dict(type='PeakResponseCue'))
         self.groups = groups
         if self.classifier is not None:
-            targets = target_labels(groups, self.classifier.head.num_classes)  # a wrong mapping is reported now
+            targets = map_to_targets(groups, self.classifier.head.num_classes)  # a wrong mapping is reported now
             if isinstance(groups, Mapping) and isinstance(self.classifier.head, SoftmaxHead):
                 self.classifier.head.targets = targets
 
@@ -65,7 +65,7 @@ class ClassifierCue(BaseModule):
         if self.classifier is not None:
             source, inputs = self.classifier, self.classifier.normalize(network.to_rgb(images), data_samples or ())
         head = source.peak_head
-        targets = target_labels(self.groups, head.num_classes).to(images.device)
+        targets = map_to_targets(self.groups, head.num_classes).to(images.device)
         allowed = None if image_labels is None else [
             torch.isin(targets, torch.tensor(list(labels), dtype=torch.long, device=targets.device)).nonzero().flatten()
             .tolist() for labels in image_labels]

@@ -32,7 +32,7 @@ def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str, norm
     """Load backbone and linear layer from a file of weights.
 
     Args:
-        backbone (BaseModule): is loaded in place; any layout of :func:`backbone_weights`.
+        backbone (BaseModule): is loaded in place; any layout of :func:`rename_backbone_weights`.
         classifier (nn.Conv2d): 1 x 1 convolution D -> C, is loaded in place.
         path (str): the file, or ``pip://`` and a package (:func:`read_package`); read by torch's safe loader.
         norm (tuple, optional): mean and standard deviation that the images are given with, see :func:`check_norm`.
@@ -50,7 +50,7 @@ def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str, norm
                          'of the backbone alone (which tools/model_converters/classifier2mmiam.py writes unless told '
                          '--layout classifier)')
     load_linear(classifier, state, linear, path)
-    bare = backbone_weights(state)
+    bare = rename_backbone_weights(state)
     check_fit(backbone, bare, path)
     if norm is not None:
         check_norm(content, path, *norm)
@@ -71,7 +71,7 @@ def load_linear(classifier: nn.Conv2d, state: Mapping[str, Tensor], name: str, p
         classifier.bias.copy_(bias)
 
 
-def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a backbone under the names that mmdet's backbones have.
 
     Bare ones (torchvision's and timm's ResNets have the same), those after ``backbone.`` (mmpretrain, mmdet, IAMNet),
@@ -79,10 +79,10 @@ def backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if any(key.startswith('backbone.') for key in state):
         state = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
-    return {_mobilenet_name(key): value for key, value in state.items()}
+    return {_rename_mobilenet(key): value for key, value in state.items()}
 
 
-def _mobilenet_name(key: str) -> str:
+def _rename_mobilenet(key: str) -> str:
     """torchvision's MobileNetV2 -> mmdet's: ``features.2.conv.0.1.weight`` -> ``layer2.0.expand_conv.bn.weight``."""
     found = _MOBILENET.match(key)
     if not found:

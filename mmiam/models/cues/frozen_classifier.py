@@ -43,7 +43,7 @@ class FrozenClassifier(BaseModule):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self._ready = checkpoint is None
         self._prefix = ''
-        self.register_load_state_dict_post_hook(_expect_no_weights)
+        self.register_load_state_dict_post_hook(_excuse_missing_weights)
         self.requires_grad_(False)
         self.eval()
 
@@ -103,7 +103,7 @@ class FrozenClassifier(BaseModule):
         return self.head.find_cues(self.head(self.extract_feat(self.normalize(images))))[0]
 
 
-def _expect_no_weights(module: FrozenClassifier, incompatible) -> None:
+def _excuse_missing_weights(module: FrozenClassifier, incompatible) -> None:
     """A checkpoint of the model around it may leave the classifier out: its own file has the weights."""
     if not any(key.startswith(module._prefix + 'head.') for key in incompatible.missing_keys) or module._ready:
         return

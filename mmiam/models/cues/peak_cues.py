@@ -20,7 +20,7 @@ from torch import Tensor
 from mmiam.ops import Trace, class_maps_over_image
 from mmiam.ops.class_maps import pixel_positions
 
-from .blobs import POINT_SIGMA, gaussians
+from .blobs import POINT_SIGMA, draw_gaussians
 
 
 class FoundCues(NamedTuple):
@@ -120,7 +120,7 @@ class PeakGaussianCue(PeakResponseCue):
     def draw(self, cue: InstanceData, images: Tensor) -> None:
         """Set ``maps`` (n, H, W), maximum 1, of the cues of one image of the batch ``images``."""
         size = tuple(images.shape[-2:])
-        cue.maps = gaussians(cue.places, self.sigma * (size[0] * size[1])**0.5, size).to(images.dtype)
+        cue.maps = draw_gaussians(cue.places, self.sigma * (size[0] * size[1])**0.5, size).to(images.dtype)
 
 
 @MODELS.register_module()
@@ -139,7 +139,7 @@ class ClassMapCue(BaseModule):
         feats = network.extract_feat(images)
         response = network.peak_head(feats)
         scores, cues = network.peak_head.find_cues(response, image_labels)
-        cues = [cue[first_of_each(cue.labels)] for cue in cues]
+        cues = [cue[find_first_of_each(cue.labels)] for cue in cues]
         add_class_maps(cues, response, feats, images, network)
         for cue in cues:
             cue.maps = cue.cams.clamp(min=0)
@@ -156,7 +156,7 @@ def add_class_maps(cues: list[InstanceData], response: Tensor, feats: tuple[Tens
         cue.places = pixel_positions(cue.peaks, tuple(response.shape[-2:]), cells, size, offset)
 
 
-def matching_maps(cues: InstanceData) -> Tensor:
+def choose_matching_maps(cues: InstanceData) -> Tensor:
     """What proposals are matched with: ``prms``, or without them ``maps`` brought to sum one, has shape (n, H, W)."""
     if 'prms' in cues:
         return cues.prms
@@ -164,7 +164,7 @@ def matching_maps(cues: InstanceData) -> Tensor:
     return maps / maps.sum((1, 2), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def first_of_each(labels: Tensor) -> Tensor:
+def find_first_of_each(labels: Tensor) -> Tensor:
     """Positions at which each value occurs first, ascending: (n,) -> (m,), long."""
     earlier = (labels[:, None] == labels).tril(-1).any(1)
     return (~earlier).nonzero().flatten()

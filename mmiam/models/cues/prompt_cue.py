@@ -19,7 +19,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .blobs import POINT_SIGMA, gaussian
+from .blobs import POINT_SIGMA, draw_gaussian
 from .peak_cues import FoundCues
 
 
@@ -76,7 +76,7 @@ class PromptCue(BaseModule):
             except ValueError as error:
                 raise ValueError(f'{name}: prompt {position}: {error}') from None
             center, sigma, limits = to_input(center, sigma, limits, sample)
-            blob = gaussian(center, sigma, limits, images)
+            blob = draw_gaussian(center, sigma, limits, images)
             maps.append(blob)
             peaks.append(torch.stack([index[0] for index in (blob == blob.max()).nonzero(as_tuple=True)]))
             labels.append(int(prompt.get('label', 0)))
@@ -99,12 +99,12 @@ def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], lis
         raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
     height, width = size
     if 'point' in prompt:
-        x, y = finite_numbers(prompt['point'], 2)
+        x, y = read_numbers(prompt['point'], 2)
         if not (0 <= x <= width and 0 <= y <= height):
             raise ValueError(f'point {(x, y)} lies outside of the image, {width} x {height} (width, height)')
         reach = PromptCue.point_sigma * (height * width)**0.5
         return [x, y], [reach, reach], [0., 0., width, height]
-    x1, y1, x2, y2 = finite_numbers(prompt['box'], 4)
+    x1, y1, x2, y2 = read_numbers(prompt['box'], 4)
     box = [max(x1, 0.), max(y1, 0.), min(x2, float(width)), min(y2, float(height))]
     if not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f'box {(x1, y1, x2, y2)} is empty inside the image, {width} x {height} (width, height); '
@@ -113,7 +113,7 @@ def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], lis
     return ([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], [PromptCue.box_sigma * side for side in sides], box)
 
 
-def finite_numbers(values: Any, count: int) -> list[float]:
+def read_numbers(values: Any, count: int) -> list[float]:
     """``values`` as ``count`` floats."""
     values = list(values) if isinstance(values, Sequence) or hasattr(values, 'tolist') else [values]
     values = [value.item() if hasattr(value, 'item') else value for value in values]
@@ -153,9 +153,9 @@ def simulate_prompts(masks: Tensor, box_ratio: float = 0.3) -> Tensor:
         places = mask.nonzero()
         if torch.rand(()) < box_ratio:
             (y1, x1), (y2, x2) = places.amin(0).tolist(), (places.amax(0) + 1).tolist()
-            prompt = dict(box=(x1, y1, x2, y2))
+            prompt: dict[str, tuple] = dict(box=(x1, y1, x2, y2))
         else:
             y, x = places[torch.randint(len(places), ())].tolist()
             prompt = dict(point=(x + 0.5, y + 0.5))
-        maps.append(gaussian(*place_prompt(prompt, mask.shape), mask.float()))
+        maps.append(draw_gaussian(*place_prompt(prompt, mask.shape), mask.float()))
     return torch.stack(maps)

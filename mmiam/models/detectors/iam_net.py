@@ -14,10 +14,10 @@ from torch import Tensor
 
 from mmiam.models.backbones import cell_offset
 from mmiam.models.cues import CueCache, FoundCues, simulate_prompts
-from mmiam.models.fillers import surer_maps, widen_cues
+from mmiam.models.fillers import keep_surer_maps, widen_cues
 from mmiam.models.heads.peak_stimulation_head import one_hot
 
-from .original_image import original_image, to_rgb
+from .original_image import restore_image, to_rgb
 
 STAGES = ('classify', 'fill')
 MAPS = ('maps', 'prms', 'cams', 'iams')
@@ -105,7 +105,7 @@ class IAMNet(BaseDetector):
         logits = self.filler(feats, maps, image_index)
         if self.test_cfg['refill'] and not self.training:
             wider = widen_cues(maps, logits, self.test_cfg['refill'])
-            logits = surer_maps(logits, self.filler(feats, wider, image_index))
+            logits = keep_surer_maps(logits, self.filler(feats, wider, image_index))
         return list(logits.split(counts))
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
@@ -266,7 +266,7 @@ class IAMNet(BaseDetector):
         for name in MAPS:
             if name in cropped:
                 cropped.set_field(cropped.get(name)[:, :height, :width], name)
-        return original_image(image, sample, self.data_preprocessor, tuple(sample.ori_shape[:2])), cropped
+        return restore_image(image, sample, self.data_preprocessor, tuple(sample.ori_shape[:2])), cropped
 
     def drop_maps(self, results: InstanceData) -> InstanceData:
         """Leave out the maps unless asked for; IAMs leave as probabilities."""

@@ -17,7 +17,7 @@ def to_rgb(images: Tensor, preprocessor: nn.Module) -> Tensor:
     return images if getattr(preprocessor, '_channel_conversion', True) else images.flip(-3)
 
 
-def original_image(image: Tensor, sample: DetDataSample, preprocessor: nn.Module, size: tuple[int, int]) -> Tensor:
+def restore_image(image: Tensor, sample: DetDataSample, preprocessor: nn.Module, size: tuple[int, int]) -> Tensor:
     """Undo padding, normalization and resizing: (3, H, W) -> RGB in [0, 255], (3, H0, W0) for ``size`` = (H0, W0)."""
     height, width = sample.img_shape[:2]
     rgb = to_rgb(image[:, :height, :width].float(), preprocessor)

@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from .original_image import original_image
+from .original_image import restore_image
 
 
 class RefinedMasks:
@@ -62,7 +62,7 @@ class RefinedMasks:
         result = probability > 0.5
         chosen = (scores >= self.min_score).nonzero().flatten()
         if len(chosen):
-            rgb = original_image(image, sample, self.data_preprocessor, tuple(masks.shape[-2:]))
+            rgb = restore_image(image, sample, self.data_preprocessor, tuple(masks.shape[-2:]))
             refined = self.refiner.foreground(torch.logit(probability[chosen], eps=1e-4), rgb)
             result[chosen] = torch.where(refined.flatten(1).any(1)[:, None, None], refined, result[chosen])
         return result

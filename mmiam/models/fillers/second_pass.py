@@ -27,7 +27,7 @@ def widen_cues(maps: Tensor, logits: Tensor, share: float) -> Tensor:
     return torch.maximum(maps, found * scale[:, None, None])
 
 
-def surer_maps(first: Tensor, second: Tensor) -> Tensor:
+def keep_surer_maps(first: Tensor, second: Tensor) -> Tensor:
     """Of two maps of each instance, as logits (n, H, W), the one that is surer of its foreground; the first in a tie.
 
     A second pass also runs over into what lies beside a small object, where the activation stays near one half.

@@ -19,7 +19,7 @@ from torch import Tensor
 from mmiam.ops import conv_crf
 
 from .base import BasePostProcessor
-from .regions import cue_region
+from .regions import keep_cue_region
 
 
 @MODELS.register_module()
@@ -68,7 +68,7 @@ class ConvCRFPostProc(BasePostProcessor):
         logits = self.resize_maps(cues.iams, size)
         masks = self.foreground(logits, image)
         if self.region == 'cue':
-            masks = cue_region(masks, self.resize_maps(cues.maps, size))
+            masks = keep_cue_region(masks, self.resize_maps(cues.maps, size))
         scores = self.class_probability(cues) * self.mean_inside(logits.sigmoid(), masks)
         return self.finalize(cues, masks, scores)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 _EIGHT = np.ones((3, 3), int)
 
 
-def cue_region(masks: Tensor, cues: Tensor) -> Tensor:
+def keep_cue_region(masks: Tensor, cues: Tensor) -> Tensor:
     """The region of each mask that holds most of its cue; the largest region, if the cue is one everywhere.
 
     Exact on any device, up to rounding where two regions hold the same. On a CPU scipy labels one mask at a time,
@@ -30,8 +30,8 @@ def cue_region(masks: Tensor, cues: Tensor) -> Tensor:
     if len(masks) == 0:
         return masks
     if masks.device.type == 'cpu':
-        return torch.from_numpy(np.stack([_region_in_box(*pair) for pair in zip(masks.numpy(), cues.numpy())]))
-    return _regions_of_all(masks, cues)
+        return torch.from_numpy(np.stack([_keep_region_in_box(*pair) for pair in zip(masks.numpy(), cues.numpy())]))
+    return _keep_regions_of_all(masks, cues)
 
 
 def label_regions(masks: Tensor) -> Tensor:
@@ -58,8 +58,8 @@ def label_regions(masks: Tensor) -> Tensor:
     return labels
 
 
-def _regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
-    """As :func:`cue_region`, on any device."""
+def _keep_regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
+    """As :func:`keep_cue_region`, on any device."""
     labels = label_regions(masks)
     # index_add, unlike scatter_add, is deterministic on CUDA where that is asked for
     mass = cues.new_zeros(labels.numel() + 1).index_add_(0, labels.flatten(), cues.flatten())[1:].view_as(cues)
@@ -68,8 +68,8 @@ def _regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
     return torch.where(highest[:, None, None] > 0, labels == best[:, None, None], masks)
 
 
-def _region_in_box(mask: np.ndarray, cue: np.ndarray) -> np.ndarray:
-    """As :func:`cue_region`, one mask (H, W), of which only the box around it is looked at."""
+def _keep_region_in_box(mask: np.ndarray, cue: np.ndarray) -> np.ndarray:
+    """As :func:`keep_cue_region`, one mask (H, W), of which only the box around it is looked at."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     if not len(rows):
         return mask

@@ -15,7 +15,7 @@ from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmiam.models.cues import matching_maps
+from mmiam.models.cues import choose_matching_maps
 from mmiam.proposals import SegmentProposals, match_proposals, prior_scores, select_candidates
 
 
@@ -111,7 +111,7 @@ class ProposalPseudoGTSampler:
 
         Arguments and errors are those of :meth:`candidates`.
         """
-        prms, cams = matching_maps(cues).cpu(), cues.get('cams')  # where they are matched and chosen from
+        prms, cams = choose_matching_maps(cues).cpu(), cues.get('cams')  # where they are matched and chosen from
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
@@ -138,7 +138,7 @@ class ProposalPseudoGTSampler:
             if iams is None:
                 raise ValueError('self-selection compares candidates with Instance Activation Maps; pass iams')
             tried = (torch.as_tensor(proposals.masks(options), device=iams.device) for options in candidates)
-            return PseudoGT(*most_agreeing(tried, iams.detach().float().sigmoid()))
+            return PseudoGT(*choose_most_agreeing(tried, iams.detach().float().sigmoid()))
         drawn = [int(options[torch.randint(len(options), ())]) for options in candidates]
         return PseudoGT(torch.from_numpy(proposals.masks(drawn)).to(device, non_blocking=True))
 
@@ -148,7 +148,7 @@ class ProposalPseudoGTSampler:
         return agreement.topk(math.ceil(self.trusted_fraction * len(agreement))).indices.sort().values
 
 
-def most_agreeing(options: Iterable[Tensor], probabilities: Tensor) -> tuple[Tensor, Tensor]:
+def choose_most_agreeing(options: Iterable[Tensor], probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """For each of n maps in [0, 1] the one of its masks that agrees with it best, and how well.
 
     Args:
