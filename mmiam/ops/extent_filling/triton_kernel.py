@@ -56,9 +56,12 @@ def _fill(source, target, weights, starts, C, H, W, BLOCK: tl.constexpr):
     P = H * W
     own = weights + ((image * C + c) * 9).to(tl.int64) * P + p
     # Nine names, as Triton has no arrays in registers. They are loaded once for all instances of the image: a program
-    # an instance would fetch them, nine times as much as its values, again for each. In an image of width 3 the offset
-    # of tap t is t - 4, so that this loads the location's own weights, at own + t * P.
-    w0, w1, w2, w3, w4, w5, w6, w7, w8 = _nine(own + 4, P - 1, 3, here, here, here, here, here)
+    # an instance would fetch them, nine times as much as its values, again for each.
+    w0, w1 = tl.load(own, mask=here, other=0.), tl.load(own + P, mask=here, other=0.)
+    w2, w3 = tl.load(own + 2 * P, mask=here, other=0.), tl.load(own + 3 * P, mask=here, other=0.)
+    w4, w5 = tl.load(own + 4 * P, mask=here, other=0.), tl.load(own + 5 * P, mask=here, other=0.)
+    w6, w7 = tl.load(own + 6 * P, mask=here, other=0.), tl.load(own + 7 * P, mask=here, other=0.)
+    w8 = tl.load(own + 8 * P, mask=here, other=0.)
     for i in range(tl.load(starts + image), tl.load(starts + image + 1)):
         at = (i * C + c).to(tl.int64) * P + p
         g0, g1, g2, g3, g4, g5, g6, g7, g8 = _nine(source + at, 0, W, here, up, down, left, right)
