@@ -1,4 +1,4 @@
-"""Look for what a config names before anything long begins."""
+"""Check what a config names before any long work starts."""
 from __future__ import annotations
 
 import math
@@ -75,9 +75,9 @@ def check_config_files(cfg: Config, training: bool) -> None:
 
 
 def check_numbers(node, key: str = 'the config') -> None:
-    """Raise a ValueError for a setting that is NaN: every comparison with it is false, and nothing would be found."""
+    """Raise a ValueError for a setting that is NaN: every comparison with it is false, so nothing would be found."""
     if isinstance(node, float) and math.isnan(node):
-        raise ValueError(f'{key} is no number (nan)')
+        raise ValueError(f'{key} is NaN')
     for name, value in node.items() if isinstance(node, dict) else enumerate(
             node if isinstance(node, (list, tuple)) else ()):
         check_numbers(value, f'{key}: {name}' if key == 'the config' else f'{key}.{name}')

@@ -116,5 +116,5 @@ def test_an_image_whose_scores_are_no_numbers_is_said(folder, tiny_config, monke
         found[0].pred_class_scores[0] = float('nan')
         return found
     monkeypatch.setattr(model, 'test_step', step)
-    with pytest.warns(UserWarning, match='gray.png: the scores are no numbers'):
+    with pytest.warns(UserWarning, match='gray.png: the scores are NaN'):
         assert list(predict_files(model, [str(folder / 'gray.png')])) == [(str(folder / 'gray.png'), None)]

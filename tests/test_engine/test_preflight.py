@@ -84,7 +84,7 @@ def test_a_normalization_that_is_not_the_weights(tiny_config, tmp_path):
 @pytest.mark.parametrize('config', [dict(a=dict(thr=float('nan'))), dict(a=dict(thr=[1, (0., float('nan'))]))])
 def test_settings_that_are_no_numbers(config):
     check_numbers(dict(a=dict(thr=[-math.inf, 'nan', None, 0])))
-    with pytest.raises(ValueError, match='the config: a.thr.* is no number'):
+    with pytest.raises(ValueError, match='the config: a.thr.* is NaN'):
         check_numbers(config)
 
 

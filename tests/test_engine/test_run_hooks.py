@@ -1,4 +1,4 @@
-"""Numbers that are none, and what is random."""
+"""Values that are not finite, and seeds."""
 import random
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def test_scores_that_are_no_numbers_stop_a_test():
     hook = FiniteCheckHook()
     hook.after_test_iter(None, 0, None, [sample('a.jpg', .5, -float('inf')), DetDataSample()])
     for bad in (sample('b.jpg', float('nan'), 1.), sample('b.jpg', 1., float('nan'))):
-        with pytest.raises(FloatingPointError, match='b.jpg: the scores are no numbers'):
+        with pytest.raises(FloatingPointError, match='b.jpg: the scores are NaN'):
             hook.after_test_iter(None, 0, None, [sample('a.jpg', .5, 1.), bad])
 
 

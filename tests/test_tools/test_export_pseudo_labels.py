@@ -116,7 +116,7 @@ def test_whatever_the_model_raises_on_one_image(export, monkeypatch, tmp_path, c
     assert export() == 1
     failed = json.loads((tmp_path / 'out.json').read_text())['info']['failed']
     assert [one['file_name'] for one in failed] == ['t0.jpg', 't1.jpg']
-    assert failed[0]['error'] == 'RuntimeError: out of memory' and 'scores are no numbers' in failed[1]['error']
+    assert failed[0]['error'] == 'RuntimeError: out of memory' and 'scores are NaN' in failed[1]['error']
 
 
 def test_classes_in_another_order(export, tmp_path, capsys):

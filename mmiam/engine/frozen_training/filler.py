@@ -31,9 +31,9 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
         mined (dict[int, Instances]): of :func:`read_mined`, not empty.
         recipe (Recipe): ``fill_steps`` and so on.
         seed (int): of all random choices; each step has its own, so a resumed run equals one without interruption.
-        state_file (str, optional): where the state is kept every 100 steps; found there with the same ``key``, it is
-            gone on from.
-        key (str): what the run is of.
+        state_file (str, optional): where the state is saved every 100 steps; a state found there with the same ``key`` is
+            resumed.
+        key (str): identifies the run.
 
     Returns:
         float: mean loss of the last tenth of the steps of this call; NaN if none was left.

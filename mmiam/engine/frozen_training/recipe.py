@@ -57,7 +57,7 @@ def weigh_images(labels: Sequence[Iterable[int]], power: float) -> np.ndarray:
 
 
 def optimize(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> float:
-    """One step of an optimizer, and the loss; a FloatingPointError if it is none."""
+    """Take one optimizer step and return the loss; raise a FloatingPointError if it is not finite."""
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(f'{where}: the loss is {value}: the training diverged, and nothing of it was saved. '
@@ -69,7 +69,7 @@ def optimize(optimizer: torch.optim.Optimizer, loss: Tensor, where: str) -> floa
 
 
 def load_state(path: str | None, key: str) -> dict:
-    """A saved state, if it is one of this very run."""
+    """Read a saved state if it belongs to this run, else return an empty one."""
     state = read_checkpoint(path) if path is not None and osp.isfile(path) else {}
     return state if state.get('key') == key else {}
 

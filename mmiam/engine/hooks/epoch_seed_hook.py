@@ -1,4 +1,4 @@
-"""What is random follows from the seed and the epoch, so that a resumed run is the run that was not interrupted."""
+"""Seed every epoch, so that a resumed run repeats the uninterrupted one."""
 from __future__ import annotations
 
 from functools import partial
@@ -12,11 +12,11 @@ from mmengine.runner import set_random_seed
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seed Python's, numpy's and torch's generators, the sampler and the data loader's workers at each epoch's begin.
+    """Seed Python's, numpy's and torch's generators, the sampler and the data loader's workers at the start of each epoch.
 
-    Random states could be saved with a checkpoint instead, but not those of the workers: persistent ones go on from
-    epoch to epoch with states that nobody can ask for. They are started anew here (tens of milliseconds by fork).
-    With the same number of workers a resumed run has the bits of an uninterrupted one on the CPU.
+    Saving random states with each checkpoint would not be enough: those of persistent data loader workers cannot be read
+    from outside. The workers are restarted instead, which takes tens of milliseconds with fork. On the CPU, with the same
+    number of workers, a resumed run gives the same bits as an uninterrupted one.
     """
 
     priority = 'VERY_HIGH'

@@ -1,4 +1,4 @@
-"""Numbers that are none end a run, before they are saved or counted."""
+"""Stop a run at values that are not finite, before they are saved or counted."""
 from __future__ import annotations
 
 import math
@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 @HOOKS.register_module()
 class FiniteCheckHook(Hook):
-    """Stop a training at the first loss, and a test at the first prediction, that is infinite or no number.
+    """Stop training at the first loss, and a test at the first prediction, that is infinite or NaN.
 
     Raises:
         FloatingPointError: naming the loss or the image, and what to change.
@@ -38,7 +38,7 @@ class FiniteCheckHook(Hook):
 
 
 def check_predictions(samples: Iterable[DetDataSample]) -> None:
-    """Raise a FloatingPointError that names the image whose scores are no numbers.
+    """Raise a FloatingPointError that names the image whose scores are NaN.
 
     Masks and labels follow from comparisons, and each comparison with such a number is false: the result looks like
     that of an image in which nothing was found.
@@ -47,6 +47,6 @@ def check_predictions(samples: Iterable[DetDataSample]) -> None:
         instances = sample.get('pred_instances')
         for values in (sample.get('pred_class_scores'), instances.get('scores') if instances is not None else None):
             if isinstance(values, torch.Tensor) and values.isnan().any():
-                raise FloatingPointError(f'{sample.get("img_path") or "the image"}: the scores are no numbers. If this '
-                                         'image alone has such, its pixels are no numbers or out of all range; if '
-                                         'every image has, the weights are broken')
+                raise FloatingPointError(f'{sample.get("img_path") or "the image"}: the scores are NaN. If '
+                                         'only this image is affected, its pixels are NaN or out of range; if all '
+                                         'images are, the weights are broken')

@@ -1,7 +1,7 @@
 """Weights of image classifiers in the layouts in which they are published.
 
 A classifier is a backbone and one linear layer on its pooled features. Here the layer is a 1 x 1 convolution, so that
-the response map is had before the pooling: its weight is (C, D, 1, 1) where the file has (C, D).
+the response map is available before the pooling: its weight is (C, D, 1, 1) where the file has (C, D).
 
 Legend: C classes, D channels of the backbone's last feature map.
 """

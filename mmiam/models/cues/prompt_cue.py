@@ -1,7 +1,7 @@
 """Cues that a user gives: points and boxes.
 
 A prompt is a dict with ``point=(x, y)`` or ``box=(x1, y1, x2, y2)``, both in pixels of the original image (x2 and y2
-exclusive), and optionally ``label`` (int). A sample carries a list of them in ``prompts``; an empty list is no cue.
+exclusive), and optionally ``label`` (int). A sample carries a list of them in ``prompts``; an empty list gives no cue.
 
 Legend: n prompts of one image, H x W network input size (with padding), h x w the part that the image fills.
 """
@@ -52,7 +52,7 @@ class PromptCue(BaseModule):
 
         Raises:
             KeyError: if a sample has no prompts.
-            ValueError: for a prompt that is none, or lies outside of its image; both name the image.
+            ValueError: for a malformed prompt, or one outside of its image; the message names the image.
         """
         cues = [self.cues_of(sample, images) for sample in data_samples]
         feats, scores = network.classify(images)
@@ -90,7 +90,7 @@ class PromptCue(BaseModule):
 
 
 def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
-    """(x, y) of the center, its two widths and the box outside of which the cue is zero, in pixels of the image.
+    """Center (x, y), the two widths, and the box outside of which the cue is zero, in pixels of the image.
 
     Raises:
         ValueError: saying what is wrong with the prompt.

@@ -1,4 +1,4 @@
-"""The method on one screen (Fig. 3): cue -> fill -> refine, and what trains it.
+"""The method on one screen (Fig. 3): cue -> fill -> refine, and its training.
 
 Legend: B images, I instances over all images, n instances of one image, C classes,
 H x W network input size, H0 x W0 original image size.

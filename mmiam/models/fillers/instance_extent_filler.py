@@ -135,7 +135,7 @@ class InstanceExtentFiller(BaseModule):
         logits = self.decoder(filled)
         if self.pooling > 1:
             logits = F.interpolate(logits, scale_factor=self.pooling, mode='bilinear', align_corners=False)
-        # an image side that is no multiple of the stride was rounded up by the pooling
+        # the pooling rounds up an image side that is not a multiple of the stride
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
