@@ -31,8 +31,8 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
         mined (dict[int, Instances]): of :func:`read_mined`, not empty.
         recipe (Recipe): ``fill_steps`` and so on.
         seed (int): of all random choices; each step has its own, so a resumed run equals one without interruption.
-        state_file (str, optional): where the state is saved every 100 steps; a state found there with the same ``key`` is
-            resumed.
+        state_file (str, optional): where the state is saved every 100 steps; a state found there with the same
+            ``key`` is resumed.
         key (str): identifies the run.
 
     Returns:

@@ -14,9 +14,9 @@ from mmengine.runner import set_random_seed
 class EpochSeedHook(Hook):
     """Seed Python's, numpy's and torch's generators, the sampler and the data loader's workers at the start of each epoch.
 
-    Saving random states with each checkpoint would not be enough: those of persistent data loader workers cannot be read
-    from outside. The workers are restarted instead, which takes tens of milliseconds with fork. On the CPU, with the same
-    number of workers, a resumed run gives the same bits as an uninterrupted one.
+    Saving random states with each checkpoint would not be enough: those of persistent data loader workers cannot be
+    read from outside. The workers are restarted instead, which takes tens of milliseconds with fork. On the CPU, with
+    the same number of workers, a resumed run gives the same bits as an uninterrupted one.
     """
 
     priority = 'VERY_HIGH'
