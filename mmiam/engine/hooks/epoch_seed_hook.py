@@ -12,7 +12,7 @@ from mmengine.runner import set_random_seed
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seed Python's, numpy's and torch's generators, the sampler and the data loader's workers at the start of each epoch.
+    """Seed Python, numpy, torch, the sampler and the data loader's workers at the start of each epoch.
 
     Saving random states with each checkpoint would not be enough: those of persistent data loader workers cannot be
     read from outside. The workers are restarted instead, which takes tens of milliseconds with fork. On the CPU, with
