@@ -18,19 +18,15 @@ HEAT_OPACITY, FILL_OPACITY = 0.65, 0.45  # shares of the map's and of an instanc
 
 
 def check_image(image: Any) -> np.ndarray:
-    """An image as a contiguous uint8 array (H, W, 3); gray becomes RGB, an alpha channel is dropped.
+    """An image as a contiguous array.
 
     Raises:
-        ValueError: if it is empty, or not (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of type uint8.
+        ValueError: if it is empty, or not uint8 (H, W, 3).
     """
     image = to_numpy(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or image.dtype != np.uint8 or 0 in image.shape:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f'the image must be uint8 of shape (H, W, 3), not empty; got {image.dtype} of {image.shape}')
-    if image.shape[2] == 1:
-        image = image.repeat(3, axis=2)
-    return np.ascontiguousarray(image[..., :3])
+    return np.ascontiguousarray(image)
 
 
 def instance_colors(num: int) -> np.ndarray:
@@ -50,13 +46,11 @@ def color_heatmap(heat: Any) -> np.ndarray:
         ndarray: RGB, uint8 (h, w, 3).
 
     Raises:
-        ValueError: if ``heat`` is not a map.
+        ValueError: if ``heat`` is not a map, or empty.
     """
     heat = to_numpy(heat).astype(np.float64)
-    if heat.ndim != 2:
+    if heat.ndim != 2 or not heat.size:
         raise ValueError(f'heat must be a map (h, w), got {heat.shape}')
-    if heat.size == 0:
-        return np.zeros((*heat.shape, 3), np.uint8)
     levels = np.round(np.clip(np.nan_to_num(heat, posinf=1, neginf=0), 0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1])
 

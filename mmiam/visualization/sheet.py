@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -44,46 +43,40 @@ def write_caption(width: int, text: str) -> np.ndarray:
     return strip
 
 
-def side_by_side(tiles: Sequence[Any], captions: Sequence[str] | None = None, tile_size: int = 192) -> np.ndarray:
+def side_by_side(tiles: Sequence[Any], captions: Sequence[str], tile_size: int = 192) -> np.ndarray:
     """Tiles in a row, each under its caption.
 
     Args:
         tiles (Sequence[ndarray]): K images, RGB uint8.
-        captions (Sequence[str], optional): K captions. Defaults to None, no strip of captions.
+        captions (Sequence[str]): K captions.
         tile_size (int): Side of a cell in pixels. Defaults to 192.
 
     Returns:
-        ndarray: uint8 (h, w, 3) with w = K * tile_size + (K + 1) * MARGIN and h = tile_size + MARGIN, plus
-        CAPTION_HEIGHT with captions. No tiles: (h, MARGIN, 3).
+        ndarray: uint8 (h, w, 3) with w = K * tile_size + (K + 1) * MARGIN and h = CAPTION_HEIGHT + tile_size + MARGIN.
 
     Raises:
         ValueError: if the numbers of tiles and captions differ or ``tile_size`` is below 1.
     """
-    if captions is not None and len(captions) != len(tiles):
+    if len(captions) != len(tiles):
         raise ValueError(f'{len(tiles)} tiles but {len(captions)} captions')
     if tile_size < 1:
         raise ValueError(f'tile_size must be at least 1, got {tile_size}')
-    height = tile_size + MARGIN + (CAPTION_HEIGHT if captions is not None else 0)
-    gap = np.full((height, MARGIN, 3), PAPER, np.uint8)
+    gap = np.full((CAPTION_HEIGHT + tile_size + MARGIN, MARGIN, 3), PAPER, np.uint8)
     below = np.full((MARGIN, tile_size, 3), PAPER, np.uint8)
     parts = [gap]
-    for index, tile in enumerate(tiles):
-        strips = [fit_tile(tile, tile_size), below]
-        if captions is not None:
-            strips.insert(0, write_caption(tile_size, captions[index]))
-        parts.extend([np.concatenate(strips), gap])
+    for tile, caption in zip(tiles, captions):
+        parts += [np.concatenate([write_caption(tile_size, caption), fit_tile(tile, tile_size), below]), gap]
     return np.concatenate(parts, axis=1)
 
 
-def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str] | None = None,
+def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str],
                tile_size: int = 192) -> np.ndarray:
     """A sheet: one row an image, the column's name over every tile.
 
     Args:
         rows (Sequence[Sequence[ndarray]]): R rows of K tiles, RGB uint8 of any size.
-        columns (Sequence[str]): K names, e.g. image, CAM, PRM, IAM, masks, ground truth.
-        captions (Sequence[str], optional): R names, written in the caption of the row's first tile behind the
-            column's name. Defaults to None.
+        columns (Sequence[str]): K names, at least one, e.g. image, CAM, PRM, IAM, masks, ground truth.
+        captions (Sequence[str]): R names, written behind the first column's name in their row.
         tile_size (int): Side of a cell in pixels. Defaults to 192.
 
     Returns:
@@ -92,34 +85,24 @@ def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: 
     Raises:
         ValueError: if a row has not K tiles, or there are not R captions.
     """
-    if captions is not None and len(captions) != len(rows):
+    if len(captions) != len(rows):
         raise ValueError(f'{len(rows)} rows but {len(captions)} captions')
-    if not len(rows):
-        blank = np.full((1, 1, 3), PAPER, np.uint8)
-        return side_by_side([blank] * len(columns), columns, tile_size)[:CAPTION_HEIGHT]
-    drawn = []
     for index, tiles in enumerate(rows):
         if len(tiles) != len(columns):
             raise ValueError(f'row {index} has {len(tiles)} tiles, there are {len(columns)} columns')
-        names = list(columns)
-        if captions is not None and names:
-            names[0] = f'{names[0]} {captions[index]}'
-        drawn.append(side_by_side(tiles, names, tile_size))
-    return np.concatenate(drawn)
+    blank = np.full((1, 1, 3), PAPER, np.uint8)
+    heading = side_by_side([blank] * len(columns), columns, tile_size)[:0 if rows else CAPTION_HEIGHT]
+    return np.concatenate([heading] + [side_by_side(tiles, [f'{columns[0]} {caption}', *columns[1:]], tile_size)
+                                       for tiles, caption in zip(rows, captions)])
 
 
 def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | os.PathLike,
-                captions: Sequence[str] | None = None, tile_size: int = 192) -> Path:
-    """Draw a sheet (:func:`draw_sheet`) and write it as PNG; an existing file is replaced only when all is written.
-
-    Returns:
-        Path: ``path``. Missing folders are made.
+                captions: Sequence[str], tile_size: int = 192) -> None:
+    """Draw a sheet (:func:`draw_sheet`) and write it as PNG; missing folders are made.
 
     Raises:
         ValueError: as :func:`draw_sheet`, or if ``path`` does not end in .png.
     """
-    path = Path(path)
-    if path.suffix.lower() != '.png':
+    if not str(path).lower().endswith('.png'):
         raise ValueError(f'{path}: a sheet is written as .png')
     write_picture(path, draw_sheet(rows, columns, captions, tile_size))
-    return path

@@ -6,15 +6,6 @@ import pytest
 from mmiam.evaluation.functional.classification_ap import classification_average_precision, ranking_ap
 
 
-def test_by_hand():
-    # order: + - + -  -> precision at the positives 1, 2/3
-    found = ranking_ap(np.array([.9, .8, .7, .6]), np.array([1, 0, 1, 0], bool))
-    assert found == pytest.approx((1 + 2 / 3) / 2)
-    assert math.isnan(ranking_ap(np.zeros(3), np.zeros(3, bool)))
-    # precision is not made monotone: - + + gives 1/2, 2/3
-    assert ranking_ap(np.array([3., 2., 1.]), np.array([0, 1, 1], bool)) == pytest.approx((1 / 2 + 2 / 3) / 2)
-
-
 @pytest.mark.parametrize('seed', range(10))
 def test_against_every_threshold(seed):
     rng = np.random.default_rng(seed)
@@ -28,7 +19,9 @@ def test_against_every_threshold(seed):
     assert ranking_ap(scores, positive) == pytest.approx(area)
 
 
-def test_min_positives_and_mean():
+def test_means_by_hand():
+    """Of the last of three classes no image is positive; of the second one, at the second of two places, not made
+    monotone."""
     scores = np.array([[.9, .1, .5], [.8, .2, .5], [.1, .9, .5]])
     positive = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
     result = classification_average_precision(scores, positive, min_positives=2)

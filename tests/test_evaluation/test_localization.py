@@ -19,13 +19,7 @@ def test_sweep_by_hand():
     score_map = np.zeros((10, 12))
     score_map[1:7, 1:6] = 1.
     score_map[2:5, 8:11] = 2.
-    boxes = sweep_boxes(score_map)
-    assert boxes.shape == (255, 4)
-    assert boxes[0].tolist() == [1, 1, 6, 7] and boxes[126].tolist() == [1, 1, 6, 7]  # 127 = int(255 / 2)
-    assert boxes[127].tolist() == [8, 2, 11, 5] and boxes[254].tolist() == [8, 2, 11, 5]
-
-
-def test_sweep_of_maps_without_contrast_and_of_bad_ones():
+    assert sweep_boxes(score_map).tolist() == [[1, 1, 6, 7]] * 127 + [[8, 2, 11, 5]] * 128  # 127 = int(255 / 2)
     assert not sweep_boxes(np.full((3, 4), 7.)).any()
     assert sweep_boxes(np.array([[0., 1.]]))[0].tolist() == [1, 0, 2, 1]
     for bad in (np.zeros(3), np.zeros((0, 3)), np.array([[0., np.nan]])):
@@ -33,12 +27,10 @@ def test_sweep_of_maps_without_contrast_and_of_bad_ones():
             sweep_boxes(bad)
 
 
-TRUE = np.array([[0., 0., 10., 10.]])
-
-
-def record(label, box, map_box=None):
+def record(label, box, map_box=None, true=((3, (0, 0, 10, 10)), )):
+    labels, boxes = zip(*true)
     sweep = None if map_box is None else np.tile(np.array(map_box, float), (255, 1))
-    return localization_record(label, None if box is None else np.array(box, float), np.array([3]), TRUE, sweep)
+    return localization_record(label, box, np.array(labels), np.array(boxes, float), sweep)
 
 
 def test_figures_by_hand():
@@ -47,6 +39,11 @@ def test_figures_by_hand():
     assert [one.iou for one in records] == [1., .9, .5, 0.] and not records[3].found
     assert localization_metrics(records) == dict(loc_err=75., gt_known_err=50., cls_err=50.)
     assert localization_metrics(records, iou_thr=.4)['loc_err'] == 50.
+
+
+def test_the_best_of_several_boxes_counts_and_the_class_must_be_that_of_the_box():
+    both = record(4, [0, 0, 10, 10], true=((3, (0, 0, 10, 10)), (4, (20, 0, 30, 10))))
+    assert both.iou == 1 and both.class_correct and both.class_iou == 0
 
 
 def test_sweep_figures_by_hand():
@@ -58,9 +55,3 @@ def test_sweep_figures_by_hand():
     assert figures['wsol_thr'] == pytest.approx(100 / 255)
     assert figures['wsol_gt_known_err'] == 0 and figures['wsol_loc_err'] == 50.
     assert 'wsol_thr' not in localization_metrics([one, record(3, [0, 0, 1, 1])])
-
-
-def test_the_best_of_several_boxes_counts_and_the_class_must_be_that_of_the_box():
-    boxes, labels = np.array([[0, 0, 10, 10], [20, 0, 30, 10]]), np.array([3, 4])
-    both = localization_record(4, np.array([0, 0, 10, 10]), labels, boxes)
-    assert both.iou == 1 and both.class_correct and both.class_iou == 0

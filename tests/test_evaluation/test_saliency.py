@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from mmiam.evaluation.functional.saliency import image_saliency, min_max, saliency_scores
+from mmiam.evaluation.functional.saliency import image_saliency, saliency_scores
 
 
 def slow_f(chosen, mask, beta2):
@@ -42,7 +42,7 @@ def test_by_hand():
     expected = (128 * f[255] + 64 * 1 + 63 * f[1] + f[0]) / 256
     assert scores.metrics() == dict(F_mean=pytest.approx(expected), F_adaptive=found.adaptive, F_max=1.,
                                     MAE=pytest.approx(.1875))
-    assert scores.best_threshold == pytest.approx(127 / 255)
+    assert scores.best_thr == pytest.approx(127 / 255)
 
 
 @pytest.mark.parametrize('beta2', [.3, 1., 2.])
@@ -91,13 +91,9 @@ def test_pixels_that_are_not_valid_count_nowhere():
     assert image_saliency(values, mask, valid=valid).adaptive == found.adaptive
 
 
-def test_errors():
-    mask = np.zeros((2, 2), bool)
-    with pytest.raises(ValueError, match=r'\(2, 3\) pixels, the mask \(2, 2\)'):
-        image_saliency(np.zeros((2, 3)), mask)
-    with pytest.raises(ValueError, match='NaN or infinity'):
-        image_saliency(np.array([[0., np.nan], [0, 0]]), mask)
-    with pytest.raises(ValueError, match='-3 everywhere'):
-        min_max(np.full(4, -3.))
-    with pytest.raises(ValueError, match='no pixel'):
-        image_saliency(np.zeros((2, 2)), mask, valid=mask)
+@pytest.mark.parametrize('saliency, options, message', [
+    (np.zeros((2, 3)), {}, r'\(2, 3\) pixels, the mask \(2, 2\)'), ([[0., np.nan], [0, 0]], {}, 'NaN or infinity'),
+    (np.full((2, 2), -3.), {}, '-3 everywhere'), (np.zeros((2, 2)), dict(valid=np.zeros((2, 2), bool)), 'no pixel')])
+def test_errors(saliency, options, message):
+    with pytest.raises(ValueError, match=message):
+        image_saliency(saliency, np.zeros((2, 2), bool), **options)

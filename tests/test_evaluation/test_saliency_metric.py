@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import METRICS
 
 from mmiam.evaluation.functional.saliency import image_saliency, saliency_scores
 from mmiam.utils.rle import encode_masks
 
+METRIC = 'SaliencyMetric'
 RNG = np.random.default_rng(0)
 MAPS, MASKS, VOID = RNG.random((3, 6, 7)), RNG.random((3, 6, 7)) < .4, RNG.random((3, 6, 7)) < .2
 
@@ -19,28 +19,21 @@ def sample(index, **fields):
     return {**given, **fields}
 
 
-def evaluate(samples, **kwargs):
-    metric = METRICS.build(dict(type='SaliencyMetric', **kwargs))
-    for one in samples:
-        metric.process({}, [one])
-    return metric.evaluate(len(samples))
-
-
 @pytest.mark.parametrize('void', ['background', 'ignore'])
-def test_figures_are_those_of_the_functions(void):
+def test_figures_are_those_of_the_functions(evaluate, void):
     expected = saliency_scores([image_saliency(a, b, valid=None if void == 'background' else ~v)
                                 for a, b, v in zip(MAPS, MASKS, VOID)]).metrics()
     assert evaluate([sample(i) for i in range(3)], void=void) == pytest.approx(expected)
     assert 0 < expected['F_mean'] < expected['F_max'] < 1
 
 
-def test_field_prefix_and_beta():
+def test_field_prefix_and_beta(evaluate):
     samples = [sample(i, pred_saliency=None, other=torch.from_numpy(MASKS[i]).float()) for i in range(3)]
     found = evaluate(samples, pred_field='other', prefix='PRM', beta2=1.)
     assert found['PRM/F_max'] == found['PRM/F_adaptive'] == 1 and found['PRM/MAE'] == 0
 
 
-def test_maps_are_written(tmp_path):
+def test_maps_are_written(evaluate, tmp_path):
     evaluate([sample(0, img_id='Butterfly/7'), sample(1)], save_dir=str(tmp_path / 'maps'))
     written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*') if path.is_file())
     assert written == ['maps/Butterfly/7.png', 'maps/image1.png']
@@ -50,14 +43,14 @@ def test_maps_are_written(tmp_path):
         assert picture.dtype == np.uint8 and np.abs(picture / 255 - stretched).max() <= .5 / 255 + 1e-9
 
 
-def test_classification_stage_has_no_maps(logged):
+def test_classification_stage_has_no_maps(evaluate, logged):
     without = [sample(i, pred_saliency=None) for i in range(2)]
     assert evaluate(without) == {} and 'no predictions (pred_saliency)' in logged[0]
     with pytest.raises(ValueError, match="1 of 2 images have no pred_saliency, the first 'image1'"):
         evaluate([sample(0), without[1]])
 
 
-def test_masks_without_foreground_are_counted(logged):
+def test_masks_without_foreground_are_counted(evaluate, logged):
     empty = encode_masks(np.zeros((1, 6, 7), bool))[0]
     evaluate([sample(0), sample(1, saliency_mask=empty)])
     assert '1 of 2 masks have no foreground' in logged[-1]
@@ -67,13 +60,12 @@ def test_masks_without_foreground_are_counted(logged):
     (dict(saliency_mask=None), 'image0.*LoadSaliencyMask'),
     (dict(pred_saliency=torch.zeros(3, 7)), r'image0.*\(3, 7\) pixels, the original image has \(6, 7\)'),
     (dict(pred_saliency=torch.full((6, 7), math.nan)), 'image0.*NaN')])
-def test_errors_name_the_image(fields, message):
+def test_errors_name_the_image(evaluate, fields, message):
     with pytest.raises(ValueError, match=message):
         evaluate([sample(0, **fields)])
 
 
-def test_bad_arguments():
-    with pytest.raises(ValueError, match='void must be'):
-        METRICS.build(dict(type='SaliencyMetric', void='drop'))
-    with pytest.raises(ValueError, match='beta2 must be positive'):
-        METRICS.build(dict(type='SaliencyMetric', beta2=0))
+@pytest.mark.parametrize('options, message', [(dict(void='drop'), 'void must be'), (dict(beta2=0), 'beta2 must be')])
+def test_bad_arguments(evaluate, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate([], **options)

@@ -4,79 +4,53 @@ import math
 import numpy as np
 import pytest
 
-from mmiam.evaluation.functional.best_overlap import best_overlap
-from mmiam.evaluation.functional.voc_instance_ap import (
-    ImageOverlaps,
-    average_precision,
-    image_overlaps,
-    instance_average_precision,
-    match_predictions,
-)
+from mmiam.evaluation.functional.records import evaluate_records
+from mmiam.evaluation.functional.voc_instance_ap import ImageOverlaps, best_overlaps, instance_average_precision
 from mmiam.utils.rle import encode_masks
 
 nan = float('nan')
 
 
 def image(scores, labels, gt_labels, iou):
-    iou = np.array(iou, dtype=float).reshape(len(labels), len(gt_labels))
-    return ImageOverlaps(scores, labels, gt_labels, iou)
+    return ImageOverlaps(np.array(scores, float), np.array(labels, int), np.array(gt_labels, int),
+                         np.array(iou, float).reshape(len(labels), len(gt_labels)))
 
 
-def ap_of(images, num_classes=1, thr=.5):
-    return instance_average_precision(images, num_classes, thr)
+@pytest.mark.parametrize('images, ap', [
+    ([([.9, .8], [[.7], [.95]])], 1),  # a second detection is wrong, behind all objects without harm
+    ([([.9, .8, .7], [[.9, 0], [.8, 0], [0, .6]])], 5 / 6),  # right, again, right: 1/2 * 1 + 1/2 * 2/3
+    ([([.1, .9, .3, .5, .7], [[0, 0, .5], [.5, 0, 0], [0] * 3, [0, .5, 0], [0] * 3])], (1 + 2 / 3 + 3 / 5) / 3),
+    ([([.3, .2, .1], [[0, 0], [.5, 0], [0, .5]])], 2 / 3),  # precision 0, 1/2, 2/3 becomes 2/3 throughout
+    ([([.5], [[.9]]), ([.5], [[.1]])], 1 / 2), ([([.5], [[.1]]), ([.5], [[.9]])], 1 / 4),  # equal scores: in order
+    ([([.5, .5], [[.6], [.9]])], 1), ([([.9, .8], [[.6, .6], [.6, .6]])], 1 / 2),  # of equal IoUs the first
+    ([([], np.zeros((0, 3)))], 0), ([], nan), ([([.9], np.zeros((1, 0)))], nan)])
+def test_one_class_by_hand(images, ap):
+    images = [image(scores, [0] * len(scores), [0] * np.shape(iou)[1], iou) for scores, iou in images]
+    result = instance_average_precision(images, 1, .5)
+    assert result.ap.tolist() == [pytest.approx(ap, nan_ok=True)] and result.mean == pytest.approx(ap, nan_ok=True)
+    assert result.num_predictions[0] == sum(len(one.scores) for one in images)
 
 
-def test_duplicate_detection_is_wrong():
-    # sorted: correct, duplicate -> precision 1, 1/2; recall 1 after the first
-    result = ap_of([image([.9, .8], [0, 0], [0], [[.7], [.95]])])
-    assert result.ap.tolist() == [1.]
-    assert (result.num_gt[0], result.num_predictions[0], result.num_correct[0]) == (1, 2, 1)
-    # the duplicate ahead of the second object: flags 1, 0, 1 of 2 -> 1/2 * 1 + 1/2 * 2/3
-    result = ap_of([image([.9, .8, .7], [0, 0, 0], [0, 0], [[.9, 0], [.8, 0], [0, .6]])])
-    assert result.ap[0] == pytest.approx(5 / 6)
-
-
-def test_class_without_predictions_is_zero_without_ground_truth_not_counted():
-    # class 0: found; 1: ground truth, no prediction; 2: predictions, no ground truth; 3: neither
-    result = ap_of([image([.9, .8], [0, 2], [0, 1], [[.8, 0], [.9, .9]])], num_classes=4)
+def test_classes_by_hand():
+    """Found; ground truth alone, which is 0; predictions alone, or neither, which are not counted."""
+    images = [image([.9, .8], [0, 2], [0, 1], [[.8, 0], [.9, .9]]), image([.1], [1], [0, 0], [[1, 1]])]
+    result = instance_average_precision(images[:1], 4, .5)
     np.testing.assert_array_equal(result.ap, [1, 0, nan, nan])
-    assert result.mean == .5
+    assert result.mean == .5 and result.num_correct.tolist() == [1, 0, 0, 0]
     assert result.num_predictions.tolist() == [1, 0, 1, 0] and result.num_gt.tolist() == [1, 1, 0, 0]
-
-
-def test_nothing_at_all_is_nan_and_not_zero():
-    assert math.isnan(ap_of([image([], [], [], [])], 2).mean)
-    assert math.isnan(ap_of([], 2).mean)
-
-
-def test_area_by_hand():
-    # flags in order of score 1, 0, 1, 0, 1, 4 objects: precision at the hits 1, 2/3, 3/5, recall steps 1/4
-    scores, flags = np.array([.1, .9, .3, .5, .7]), np.array([True, True, False, True, False])
-    assert average_precision(scores, flags, 4) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
-    # an early miss: precision 0, 1/2, 2/3 becomes 2/3 throughout
-    assert average_precision(np.array([3., 2., 1.]), np.array([False, True, True]), 2) == pytest.approx(2 / 3)
-    assert math.isnan(average_precision(np.zeros(1), np.zeros(1, bool), 0))
-    assert average_precision(np.zeros(0), np.zeros(0, bool), 3) == 0
-
-
-def test_equal_scores_keep_their_order():
-    right, wrong = [[.9]], [[.1]]
-    assert ap_of([image([.5], [0], [0], right), image([.5], [0], [0], wrong)]).ap[0] == .5
-    assert ap_of([image([.5], [0], [0], wrong), image([.5], [0], [0], right)]).ap[0] == .25
-    # within an image the first of two equals takes the object
-    assert match_predictions(np.array([[.6], [.9]]), .5).tolist() == [True, False]
-    # of two equally good ground truths the first is taken
-    assert match_predictions(np.array([[.6, .6], [.6, .6]]), .5).tolist() == [True, False]
+    best, abo = best_overlaps(images, 3)
+    assert best.tolist() == [.8, 0, 0, 0]
+    np.testing.assert_allclose(abo, [.8 / 3, 0, nan])
 
 
 def test_bad_input():
     for thr in (0, -1, 1.5, 50):
         with pytest.raises(ValueError, match='threshold'):
-            ap_of([], thr=thr)
+            instance_average_precision([], 1, thr)
     with pytest.raises(ValueError, match='label 3 is outside'):
-        ap_of([image([.9], [3], [0], [[.1]])], num_classes=2)
-    with pytest.raises(ValueError, match='do not fit'):
-        ImageOverlaps([.9], [0], [0, 1], np.zeros((1, 1)))
+        instance_average_precision([image([.9], [3], [0], [[.1]])], 2, .5)
+    with pytest.raises(ValueError, match='void must be'):
+        evaluate_records([], 1, void='objects')
 
 
 def slow_reference(data, num_classes, thr, void):
@@ -105,9 +79,7 @@ def slow_reference(data, num_classes, thr, void):
     return aps, abos, best
 
 
-def random_data(seed):
-    rng = np.random.default_rng(seed)
-    data = []
+def random_data(rng):
     for _ in range(rng.integers(1, 5)):
         n, m = rng.integers(0, 7), rng.integers(0, 4)
         labels_image = rng.integers(0, 6, (5, 6))  # 0 background, 1..m objects, 5 void
@@ -116,23 +88,29 @@ def random_data(seed):
         for k in range(n):
             if m and rng.random() < .7:  # near an object
                 masks[k] = gt_masks[rng.integers(m)] ^ (rng.random((5, 6)) < .08)
-        data.append(dict(
-            masks=masks, scores=np.round(rng.random(n), 1),  # ties happen
-            labels=rng.integers(0, 3, n), gt_masks=gt_masks, gt_labels=rng.integers(0, 3, m),
-            void=labels_image == 5))
-    return data
+        yield dict(masks=masks, scores=np.round(rng.random(n), 1),  # ties happen
+                   labels=rng.integers(0, 3, n), gt_masks=gt_masks, gt_labels=rng.integers(0, 3, m),
+                   void=labels_image == 5)
 
 
 @pytest.mark.parametrize('void', ['background', 'ignore'])
 @pytest.mark.parametrize('seed', range(15))
 def test_against_slow_reference(seed, void):
-    data = random_data(seed)
-    overlaps = [image_overlaps(
-        encode_masks(s['masks']), s['scores'], s['labels'], encode_masks(s['gt_masks']), s['gt_labels'],
-        encode_masks(s['void'][None])[0] if void == 'ignore' else None) for s in data]
+    data = list(random_data(np.random.default_rng(seed)))
+    records = []
+    for s in data:
+        counts, gt_counts = ([rle['counts'] for rle in encode_masks(s[key])] for key in ('masks', 'gt_masks'))
+        void_mask, = encode_masks(s['void'][None])
+        records.append(dict(
+            height=5, width=6, void_mask=void_mask,
+            ground_truth=dict(labels=[*s['gt_labels'], 0], masks=[*gt_counts, void_mask['counts']],
+                              ignore_flags=[0] * len(gt_counts) + [1]),  # the last one does not count
+            predictions=dict(labels=s['labels'], masks=counts, scores=s['scores'])))
+    scores = evaluate_records(records, 4, (.25, .5, .75), void)
     for thr in (.25, .5, .75):
         aps, abos, best = slow_reference(data, 4, thr, void)
-        np.testing.assert_allclose(ap_of(overlaps, 4, thr).ap, aps, rtol=1e-12)
-    overlap = best_overlap(overlaps, 4)
-    np.testing.assert_allclose(overlap.per_class, abos, rtol=1e-12)
-    np.testing.assert_allclose(sorted(overlap.best), sorted(best), rtol=1e-12)
+        np.testing.assert_allclose(scores.ap[thr].ap, aps, rtol=1e-12)
+    np.testing.assert_allclose(scores.abo, abos, rtol=1e-12)
+    np.testing.assert_allclose(sorted(scores.best), sorted(best), rtol=1e-12)
+    assert scores.metrics()['ABO_instance'] == pytest.approx(100 * np.mean(best) if best else nan, nan_ok=True)
+    assert math.isnan(scores.metrics()['ABO']) == (not best)

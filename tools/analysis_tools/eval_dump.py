@@ -46,7 +46,7 @@ def evaluate_dump(dump: dict, iou_thrs: list[float], void: str, coco: bool) -> d
     progress = track(dump['images'], description='evaluating', transient=True)
     scores = evaluate_records(progress, len(dump['classes']), iou_thrs, void)
     print(AsciiTable(class_table(scores, dump['classes'])).table)
-    print(AsciiTable(size_table(dump['images'], scores.overlap.best)).table)
+    print(AsciiTable(size_table(dump['images'], scores.best)).table)
     print(AsciiTable(f1_table(dump['images'])).table)
     return {**scores.metrics(), **(coco_figures(dump) if coco else {})}
 

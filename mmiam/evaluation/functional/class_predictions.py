@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from mmiam.utils.files import is_number, read_json, read_text
 
-_NUMBERED = re.compile(r'\d+\.')
+_NUMBERED, _NUMBER = re.compile(r'\d+\.'), re.compile(r'[+-]?\d+')
 
 
 def load_class_predictions(path: str, classes: Sequence[str], first_label: int = 0) -> dict[str, int]:
@@ -93,12 +93,9 @@ def _label(value: object, names: dict[str, int], count: int, first_label: int) -
         return max(range(count), key=value.__getitem__)
     if isinstance(value, str) and value in names:
         return names[value]
-    try:
-        number = int(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-    except ValueError:
-        number = None
-    if number is None:
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or not _NUMBER.fullmatch(str(value)):
         raise ValueError(f'{value!r} is no class of the data set and no number')
+    number = int(value)
     if not first_label <= number < first_label + count:
         raise ValueError(f'class number {number} is not in {first_label} … {first_label + count - 1}; where the file '
                          'counts from another number, set first_label')

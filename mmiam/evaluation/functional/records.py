@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmiam.utils.rle import text_rle
+from mmiam.utils.rle import remove_region, rle_iou, text_rle
 
-from .best_overlap import BestOverlap, best_overlap
-from .voc_instance_ap import ClassAP, ImageOverlaps, image_overlaps, instance_average_precision
+from .voc_instance_ap import ClassAP, ImageOverlaps, best_overlaps, instance_average_precision, nan_mean
 
 
 @dataclass
@@ -24,19 +23,17 @@ class InstanceScores:
 
     Attributes:
         ap (dict[float, ClassAP]): AP by IoU threshold.
-        overlap (BestOverlap): Best overlaps.
-        num_images (int): Images evaluated.
+        best (ndarray): Best IoU of each ground-truth instance with a prediction of its class.
+        abo (ndarray): Their mean by class.
     """
     ap: dict[float, ClassAP]
-    overlap: BestOverlap
-    num_images: int
+    best: np.ndarray
+    abo: np.ndarray
 
     def metrics(self) -> dict[str, float]:
         """``mAP_25`` …, ``ABO`` (mean over classes), ``ABO_instance``, in percent."""
         values = {threshold_key(thr): 100 * result.mean for thr, result in self.ap.items()}
-        values['ABO'] = 100 * self.overlap.class_mean
-        values['ABO_instance'] = 100 * self.overlap.instance_mean
-        return values
+        return dict(values, ABO=100 * nan_mean(self.abo), ABO_instance=100 * nan_mean(self.best))
 
 
 def threshold_key(iou_thr: float) -> str:
@@ -75,17 +72,17 @@ def ground_truth_part(instances: Iterable[Mapping], size: Sequence[int]) -> dict
 def record_overlaps(record: Mapping, void: str) -> ImageOverlaps:
     """IoUs of a record's predictions (None counts as none) with its ground truth.
 
-    Ground truth flagged to be ignored is left out. ``void``: ``'background'`` or ``'ignore'``.
+    Ground truth flagged to be ignored is left out. ``void``: ``'background'`` (VOC's published protocol: a prediction
+    on void pixels grows the union) or ``'ignore'`` (they do not count at all).
     """
-    truth, predictions = record['ground_truth'], record['predictions']
+    truth = record['ground_truth']
+    found = record['predictions'] or dict(labels=[], masks=[], scores=[])
     kept = [i for i, flag in enumerate(truth['ignore_flags']) if not flag]
-    truth_rles = mask_rles(truth, record)
-    if predictions is None:
-        predictions = dict(labels=[], masks=[], scores=[])
-    return image_overlaps(
-        mask_rles(predictions, record), predictions['scores'], predictions['labels'],
-        [truth_rles[i] for i in kept], [truth['labels'][i] for i in kept],
-        record['void_mask'] if void == 'ignore' else None)
+    truths = mask_rles(truth, record)
+    region = record['void_mask'] if void == 'ignore' else None
+    iou = rle_iou(remove_region(mask_rles(found, record), region), remove_region([truths[i] for i in kept], region))
+    return ImageOverlaps(np.array(found['scores'], np.float64), np.array(found['labels'], np.int64),
+                         np.array([truth['labels'][i] for i in kept], np.int64), iou)
 
 
 def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Sequence[float] = (.25, .5, .75),
@@ -108,7 +105,7 @@ def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Seq
         raise ValueError(f"void must be 'background' or 'ignore', got {void!r}")
     images = [record_overlaps(record, void) for record in records]
     ap = {float(thr): instance_average_precision(images, num_classes, thr) for thr in iou_thrs}
-    return InstanceScores(ap, best_overlap(images, num_classes), len(images))
+    return InstanceScores(ap, *best_overlaps(images, num_classes))
 
 
 def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str]]:
@@ -119,15 +116,14 @@ def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str
     """
     first = next(iter(scores.ap.values()))
     rows = [['class', 'gt', 'pred'] + [f'{threshold_key(thr)[1:]} (correct)' for thr in scores.ap] + ['ABO']]
-    overlap = scores.overlap.per_class
     for label, name in enumerate(classes):
         if first.num_gt[label] or first.num_predictions[label]:
             rows.append([name, str(first.num_gt[label]), str(first.num_predictions[label])]
                         + [f'{percent(r.ap[label])} ({r.num_correct[label]})' for r in scores.ap.values()]
-                        + [percent(overlap[label])])
+                        + [percent(scores.abo[label])])
     rows.append(['mean of classes', str(first.num_gt.sum()), str(first.num_predictions.sum())]
                 + [f'{percent(r.mean)} ({r.num_correct.sum()})' for r in scores.ap.values()]
-                + [percent(scores.overlap.class_mean)])
+                + [percent(nan_mean(scores.abo))])
     return rows
 
 

@@ -20,8 +20,8 @@ NUM_THRESHOLDS = 256
 
 
 @dataclass
-class ImageSaliency:
-    """Figures of one image.
+class SaliencyScores:
+    """Figures of one image, or their means over the images of a data set; NaN throughout without images.
 
     Attributes:
         curve (ndarray): F_beta at the thresholds 255 / 255, 254 / 255, ..., 0, float64 (256,) in [0, 1].
@@ -32,26 +32,10 @@ class ImageSaliency:
     adaptive: float
     mae: float
 
-
-@dataclass
-class SaliencyScores:
-    """Figures of a data set.
-
-    Attributes:
-        curve (ndarray): Mean over images of F_beta, at each threshold from 255 / 255 down to 0, float64 (256,).
-        adaptive (float): Mean over images of F_beta at the image's own threshold.
-        mae (float): Mean over images.
-        num_images (int): Images.
-    """
-    curve: np.ndarray
-    adaptive: float
-    mae: float
-    num_images: int
-
     @property
-    def best_threshold(self) -> float:
+    def best_thr(self) -> float:
         """The one threshold in [0, 1], the same for all images, with the highest mean F_beta; NaN without images."""
-        return float('nan') if not self.num_images else (NUM_THRESHOLDS - 1 - int(self.curve.argmax())) / 255
+        return float('nan') if np.isnan(self.mae) else (NUM_THRESHOLDS - 1 - int(self.curve.argmax())) / 255
 
     def metrics(self) -> dict[str, float]:
         """``F_mean`` (over thresholds), ``F_adaptive``, ``F_max`` (of the mean curve), ``MAE``; all in [0, 1]."""
@@ -96,7 +80,7 @@ def f_measure(true_positives, marked, positives, beta2: float = BETA2) -> np.nda
 
 
 def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
-                   valid: np.ndarray | None = None) -> ImageSaliency:
+                   valid: np.ndarray | None = None) -> SaliencyScores:
     """Rate one saliency map.
 
     The map is stretched to [0, 1] first. The 256 thresholds compare its values times 255, rounded down; the adaptive
@@ -110,7 +94,7 @@ def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
             take part in the stretching. None: all are.
 
     Returns:
-        ImageSaliency: The figures.
+        SaliencyScores: The figures.
 
     Raises:
         ValueError: if shapes differ, no pixel is valid, or as :func:`min_max`.
@@ -131,17 +115,13 @@ def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
     positives = np.count_nonzero(mask)
     adaptive = f_measure(np.count_nonzero(chosen & mask), np.count_nonzero(chosen), positives, beta2)
     mae = np.abs(values - mask).mean()
-    return ImageSaliency(f_measure(hits, marked, positives, beta2), float(adaptive), float(mae))
+    return SaliencyScores(f_measure(hits, marked, positives, beta2), float(adaptive), float(mae))
 
 
-def saliency_scores(images: Sequence[ImageSaliency]) -> SaliencyScores:
-    """Means over images. ``F_mean`` and ``F_max`` come from the mean curve, not from each image's own.
-
-    Returns:
-        SaliencyScores: NaN throughout without images.
-    """
+def saliency_scores(images: Sequence[SaliencyScores]) -> SaliencyScores:
+    """Means over images. ``F_mean`` and ``F_max`` come from the mean curve, not from each image's own."""
     if not images:
-        return SaliencyScores(np.full(NUM_THRESHOLDS, np.nan), float('nan'), float('nan'), 0)
+        return SaliencyScores(np.full(NUM_THRESHOLDS, np.nan), float('nan'), float('nan'))
     return SaliencyScores(np.mean([image.curve for image in images], axis=0),
                           float(np.mean([image.adaptive for image in images])),
-                          float(np.mean([image.mae for image in images])), len(images))
+                          float(np.mean([image.mae for image in images])))

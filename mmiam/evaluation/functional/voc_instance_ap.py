@@ -1,6 +1,6 @@
-"""Mean average precision of instances, mAP^r, by the protocol in which VOC results are published.
+"""Average precision of instances, mAP^r, by the protocol in which VOC results are published; and best overlap, ABO.
 
-Legend: an image has n predictions and m ground-truth instances; C classes; T = n summed over the images.
+Legend: an image has n predictions and m ground-truth instances; C classes; T and G are n and m summed over the images.
 
 The protocol, of "Simultaneous Detection and Segmentation" (Hariharan et al., ECCV 2014) and the public
 evaluations since:
@@ -20,14 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from mmiam.utils.rle import remove_region, rle_iou
 
-
-@dataclass
-class ImageOverlaps:
+class ImageOverlaps(NamedTuple):
     """Predictions of one image against its ground truth.
 
     Attributes:
@@ -40,35 +38,6 @@ class ImageOverlaps:
     labels: np.ndarray
     gt_labels: np.ndarray
     iou: np.ndarray
-
-    def __post_init__(self) -> None:
-        self.scores = np.asarray(self.scores, dtype=np.float64).reshape(-1)
-        self.labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
-        self.gt_labels = np.asarray(self.gt_labels, dtype=np.int64).reshape(-1)
-        expected = (len(self.scores), len(self.gt_labels))
-        if len(self.labels) != expected[0] or self.iou.shape != expected:
-            raise ValueError(f'{len(self.scores)} scores, {len(self.labels)} labels and {expected[1]} ground '
-                             f'truths do not fit IoUs of shape {self.iou.shape}')
-
-
-def image_overlaps(masks: list[dict], scores, labels, gt_masks: list[dict], gt_labels,
-                   void_mask: dict | None = None) -> ImageOverlaps:
-    """IoU of every prediction with every ground truth of an image.
-
-    Args:
-        masks (list[dict]): n predicted masks as RLE.
-        scores (Sequence[float]): n scores.
-        labels (Sequence[int]): n labels.
-        gt_masks (list[dict]): m true masks as RLE.
-        gt_labels (Sequence[int]): m labels.
-        void_mask (dict, optional): RLE of pixels that are not to count at all. None (VOC's published
-            protocol): void is background, so that a prediction on it grows the union.
-
-    Returns:
-        ImageOverlaps: The image.
-    """
-    iou = rle_iou(remove_region(masks, void_mask), remove_region(gt_masks, void_mask))
-    return ImageOverlaps(scores, labels, gt_labels, iou)
 
 
 @dataclass
@@ -159,8 +128,8 @@ def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int
     if not 0 < iou_thr <= 1:
         raise ValueError(f'an IoU threshold must lie in (0, 1], got {iou_thr}')
     num_gt = np.zeros(num_classes, dtype=np.int64)
-    scores = [[] for _ in range(num_classes)]
-    correct = [[] for _ in range(num_classes)]
+    scores = [[np.zeros(0)] for _ in range(num_classes)]
+    correct = [[np.zeros(0, bool)] for _ in range(num_classes)]
     for image in images:
         for label in np.unique(np.concatenate([image.labels, image.gt_labels])):
             if not 0 <= label < num_classes:
@@ -172,10 +141,31 @@ def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int
             num_gt[label] += len(truths)
             scores[label].append(image.scores[predicted])
             correct[label].append(match_predictions(image.iou[np.ix_(predicted, truths)], iou_thr))
-    joined = [(np.concatenate(s), np.concatenate(c)) if s else (np.zeros(0), np.zeros(0, dtype=bool))
-              for s, c in zip(scores, correct)]
-    return ClassAP(
-        ap=np.array([average_precision(s, c, int(number)) for (s, c), number in zip(joined, num_gt)]),
-        num_gt=num_gt,
-        num_predictions=np.array([len(s) for s, _ in joined]),
-        num_correct=np.array([int(c.sum()) for _, c in joined]))
+    scores, correct = list(map(np.concatenate, scores)), list(map(np.concatenate, correct))
+    return ClassAP(np.array(list(map(average_precision, scores, correct, num_gt.tolist()))), num_gt,
+                   np.array(list(map(len, scores))), np.array([one.sum() for one in correct]))
+
+
+def best_overlaps(images: Sequence[ImageOverlaps], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each ground truth, the highest IoU with any prediction of its class, whatever the score; and its means (ABO).
+
+    The paper gives no formula; the mean of the best Jaccard per class is that of the segmentation-proposal
+    benchmarks. That predictions must have the class right is our choice, because instances are compared here,
+    not class-agnostic proposals.
+
+    Args:
+        images (Sequence[ImageOverlaps]): All images.
+        num_classes (int): C.
+
+    Returns:
+        tuple[ndarray, ndarray]: Best IoU of each instance, float64 (G,) in [0, 1], 0 without a prediction of its class;
+        and their mean by class, float64 (C,), NaN where a class has no ground truth.
+    """
+    best, labels = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    for image in images:
+        same = image.labels[:, None] == image.gt_labels[None]
+        best.append(np.where(same, image.iou, 0.).max(axis=0, initial=0.))
+        labels.append(image.gt_labels)
+    best, labels = np.concatenate(best), np.concatenate(labels)
+    return best, np.array([best[labels == label].mean() if (labels == label).any() else np.nan
+                           for label in range(num_classes)])

@@ -1,16 +1,14 @@
 """Mean average precision of image-level classification, as an evaluator's metric."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from mmdet.registry import METRICS
-from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from mmiam.utils.images import to_numpy
 
-from ..functional.classification_ap import ClassificationAP, classification_average_precision
+from ..functional.classification_ap import classification_average_precision
 from ..functional.records import percent
 from .image_metric import ImageMetric
 
@@ -56,20 +54,11 @@ class ImageLabelMetric(ImageMetric):
         scores = np.array([scores for scores, _ in results]).reshape(positive.shape)
         outcome = classification_average_precision(scores, positive, self.min_positives)
         if not outcome.counted.any():
-            print_log(f'no class has {self.min_positives} positive images (min_positives) among '
-                      f'{len(results)}; cls_mAP is NaN', logger='current')
-        print_log(f'classification, {len(results)} images, in percent\n' + self._table(outcome, classes),
-                  logger='current')
+            self.log(f'no class has {self.min_positives} positive images (min_positives) among {len(results)}; '
+                     'cls_mAP is NaN')
+        rows = [(name, str(count), percent(ap) if counted else f'({percent(ap)})') for name, count, ap, counted
+                in zip(classes, outcome.num_positives, outcome.ap, outcome.counted) if count]
+        self.log(f'classification, {len(results)} images, in percent',
+                 ('class', 'images', 'AP'), *rows,
+                 (f'mean of {int(outcome.counted.sum())} classes', '', percent(outcome.mean)))
         return dict(cls_mAP=100 * outcome.mean)
-
-    @staticmethod
-    def _table(outcome: ClassificationAP, classes: Sequence[str]) -> str:
-        """AP by class; classes below ``min_positives`` in brackets."""
-        rows = [['class', 'images', 'AP']]
-        for label, name in enumerate(classes):
-            if outcome.num_positives[label]:
-                text = percent(outcome.ap[label])
-                rows.append([name, str(outcome.num_positives[label]),
-                             text if outcome.counted[label] else f'({text})'])
-        rows.append([f'mean of {int(outcome.counted.sum())} classes', '', percent(outcome.mean)])
-        return AsciiTable(rows).table

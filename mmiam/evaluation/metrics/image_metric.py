@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from terminaltables import AsciiTable
 
 
 class ImageMetric(BaseMetric):
@@ -30,6 +31,16 @@ class ImageMetric(BaseMetric):
         self.pred_field = pred_field
         self.void = void
         self._told_without_predictions = False
+
+    @property
+    def title(self) -> str:
+        """What the log calls the predictions."""
+        return self.prefix or self.pred_field
+
+    @staticmethod
+    def log(text: str, *rows: Sequence[str]) -> None:
+        """A line in the log, and the rows of a table below it, the first of which is the heading."""
+        print_log(f'{text}\n{AsciiTable(rows).table}' if rows else text, logger='current')
 
     @abstractmethod
     def record(self, sample: Mapping) -> Any:
@@ -62,6 +73,6 @@ class ImageMetric(BaseMetric):
             raise ValueError(f'{len(without)} of {number} images have no {self.pred_field}, the first {without[0]!r}; '
                              'an image in which nothing is found must have an empty one')
         if without and not self._told_without_predictions:
-            print_log(f'no predictions ({self.pred_field}) in this stage', logger='current')
+            self.log(f'no predictions ({self.pred_field}) in this stage')
             self._told_without_predictions = True
         return bool(without)

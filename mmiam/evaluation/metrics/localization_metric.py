@@ -7,8 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmdet.registry import METRICS
-from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from ..functional.class_predictions import find_prediction, load_class_predictions
 from ..functional.localization import LocalizationRecord, localization_metrics, localization_record, sweep_boxes
@@ -97,21 +95,18 @@ class LocalizationMetric(ImageMetric):
 
     def compute_metrics(self, results: list[LocalizationRecord]) -> dict[str, float]:
         """The figures of all records, and a table of them in the log."""
+        def cell(key: str) -> str:
+            return percent(figures[key] / 100) if key in figures else '-'
+
         figures = localization_metrics(results, self.iou_thr)
         if self.class_source == 'unknown':
             figures.update({key: float('nan') for key in ('loc_err', 'cls_err', 'wsol_loc_err') if key in figures})
         missing = sum(not record.found for record in results)
-        name = self.prefix or self.pred_field
-        rows = [['error, %', "the method's own box", 'largest contour, best threshold (WSOL evaluation)'],
-                ['class and box', percent(figures['loc_err'] / 100), _cell(figures, 'wsol_loc_err')],
-                ['box (class known)', percent(figures['gt_known_err'] / 100), _cell(figures, 'wsol_gt_known_err')],
-                ['class', percent(figures['cls_err'] / 100), '']]
+        rows = [('class and box', cell('loc_err'), cell('wsol_loc_err')),
+                ('box (class known)', cell('gt_known_err'), cell('wsol_gt_known_err')),
+                ('class', cell('cls_err'), '')]
         if 'wsol_thr' in figures:
-            rows.append(['threshold', '', f"{figures['wsol_thr']:.3f}"])
-        print_log(f'{name}: {len(results)} images, {missing} without any box\n' + AsciiTable(rows).table,
-                  logger='current')
+            rows.append(('threshold', '', f"{figures['wsol_thr']:.3f}"))
+        self.log(f'{self.title}: {len(results)} images, {missing} without any box',
+                 ('error, %', "the method's own box", 'largest contour, best threshold (WSOL evaluation)'), *rows)
         return figures
-
-
-def _cell(figures: Mapping[str, float], key: str) -> str:
-    return percent(figures[key] / 100) if key in figures else '-'

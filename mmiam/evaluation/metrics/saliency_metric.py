@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from mmdet.registry import METRICS
-from mmengine.logging import print_log
-from terminaltables import AsciiTable
 
 from mmiam.utils.images import to_numpy, write_picture
 from mmiam.utils.rle import decode_masks
 
-from ..functional.saliency import BETA2, ImageSaliency, SaliencyScores, image_saliency, min_max, saliency_scores
+from ..functional.saliency import BETA2, SaliencyScores, image_saliency, min_max, saliency_scores
 from .image_metric import ImageMetric
 
 
@@ -39,7 +37,7 @@ class SaliencyMetric(ImageMetric):
         self.beta2 = beta2
         self.save_dir = save_dir
 
-    def record(self, sample: Mapping) -> tuple[str, ImageSaliency | None, bool]:
+    def record(self, sample: Mapping) -> tuple[str, SaliencyScores | None, bool]:
         """Id, figures (None without a map) and whether the mask has foreground, of a sample with ``img_id``,
         ``ori_shape``, ``saliency_mask`` (RLE), the map, and ``void_mask`` (RLE or None) where it is to be ignored.
         """
@@ -72,18 +70,12 @@ class SaliencyMetric(ImageMetric):
         if self.nothing_predicted(without, len(results)):
             return {}
         scores = saliency_scores([figures for _, figures, _ in results])
-        empty = sum(not foreground for *_, foreground in results)
-        print_log(f'{self.prefix or self.pred_field}: {scores.num_images} images, void as {self.void}\n'
-                  + self._table(scores), logger='current')
-        if empty:
-            print_log(f'{empty} of {len(results)} masks have no foreground; F_beta of these images is 0 whatever the '
-                      'map', logger='current')
-        return scores.metrics()
-
-    @staticmethod
-    def _table(scores: SaliencyScores) -> str:
-        figures = scores.metrics()
         names = dict(F_mean='F mean over 256 thresholds', F_adaptive='F adaptive',
-                     F_max=f'F maximal (at {scores.best_threshold:.3f})', MAE='MAE')
-        rows = [[names[key], f'{value:.4f}'] for key, value in figures.items()]
-        return AsciiTable([['figure', 'value'], *rows]).table
+                     F_max=f'F maximal (at {scores.best_thr:.3f})', MAE='MAE')
+        self.log(f'{self.title}: {len(results)} images, void as {self.void}', ('figure', 'value'),
+                 *((names[key], f'{value:.4f}') for key, value in scores.metrics().items()))
+        empty = sum(not foreground for *_, foreground in results)
+        if empty:
+            self.log(f'{empty} of {len(results)} masks have no foreground; F_beta of these images is 0 whatever the '
+                     'map')
+        return scores.metrics()

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmdet.registry import METRICS
-from mmengine.logging import print_log
 from rich.progress import track
-from terminaltables import AsciiTable
 
 from mmiam.utils.images import to_numpy
 from mmiam.utils.rle import encode_masks, rle_box, text_rle
@@ -77,17 +75,14 @@ class VOCInstanceMetric(ImageMetric):
         classes = self.dataset_meta['classes']
         if self.dump is not None:
             save_dump(self.dump, results, classes, self.pred_field)
-            print_log(f'predictions and ground truth written to {self.dump}', logger='current')
-        name = self.prefix or self.pred_field
-        progress = track(results, description=f'evaluating {name}', transient=True,
-                         disable=len(results) < 100)
+            self.log(f'predictions and ground truth written to {self.dump}')
+        progress = track(results, description=f'evaluating {self.title}', transient=True, disable=len(results) < 100)
         scores = evaluate_records(progress, len(classes), self.iou_thrs, self.void)
-        if not scores.overlap.labels.size:
-            print_log(f'{name}: the {len(results)} images have no ground-truth instance; every figure is NaN',
-                      logger='current')
+        if scores.best.size:
+            self.log(f'{self.title}: {len(results)} images, void as {self.void}, in percent',
+                     *class_table(scores, classes))
         else:
-            print_log(f'{name}: {scores.num_images} images, void as {self.void}, in percent\n'
-                      + AsciiTable(class_table(scores, classes)).table, logger='current')
+            self.log(f'{self.title}: the {len(results)} images have no ground-truth instance; every figure is NaN')
         return scores.metrics()
 
 
