@@ -3,8 +3,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from test_iam_net import build as build_net  # noqa: F401  (a fixture)
-from test_iam_net import quarters
+from nets import quarters
 
 from mmiam.models.cues import PeakResponseCue
 
@@ -18,7 +17,7 @@ def classifier(head='SoftmaxHead', classes=6, **kwargs):
                 head=dict(type=head, num_classes=classes, in_channels=32, sub_pixel=2) | options | kwargs, **IMAGENET)
 
 
-def build(**kwargs):
+def build_cue(**kwargs):
     torch.manual_seed(0)
     cue = MODELS.build(dict(type='ClassifierCue', **kwargs))
     if cue.classifier is not None:
@@ -59,7 +58,7 @@ def run(cue, count, image_labels=None):
 
 
 def test_peak_responses_are_those_of_the_classifier_on_its_own_normalization():
-    cue = build(classifier=classifier())
+    cue = build_cue(classifier=classifier())
     expected = PeakResponseCue()(cue.classifier, images() / 127.5 - 1)
     for one, other in zip(run(cue, 2), expected.cues):
         assert one.labels.tolist() == other.labels.tolist() and one.peaks.tolist() == other.peaks.tolist()
@@ -67,11 +66,11 @@ def test_peak_responses_are_those_of_the_classifier_on_its_own_normalization():
 
 
 def test_groups_rename_add_up_and_leave_out():
-    plain, = run(build(classifier=classifier(top_k=6)), 1)
-    agnostic, = run(build(classifier=classifier(top_k=6), groups='agnostic'), 1)
+    plain, = run(build_cue(classifier=classifier(top_k=6)), 1)
+    agnostic, = run(build_cue(classifier=classifier(top_k=6), groups='agnostic'), 1)
     assert set(agnostic.labels.tolist()) == {0} and len(agnostic) == len(plain)
     assert (agnostic.class_scores.sigmoid() > .999).all()
-    grouped, = run(build(classifier=classifier(top_k=6), groups={7: [0, 1], 3: [5]}), 1)
+    grouped, = run(build_cue(classifier=classifier(top_k=6), groups={7: [0, 1], 3: [5]}), 1)
     assert set(grouped.labels.tolist()) == {7, 3}
     probability = {label: float(score.sigmoid()) for label, score in zip(plain.labels.tolist(), plain.class_scores)}
     seven = grouped.class_scores[grouped.labels == 7].sigmoid()
@@ -82,16 +81,16 @@ def test_groups_rename_add_up_and_leave_out():
 
 def test_bad_options():
     with pytest.raises(KeyError, match='GradCAM'):
-        build(classifier=classifier(), response=dict(type='GradCAM'))
+        build_cue(classifier=classifier(), response=dict(type='GradCAM'))
     with pytest.raises(ValueError, match='class 6 is none'):
-        build(classifier=classifier(), groups={0: [6]})
+        build_cue(classifier=classifier(), groups={0: [6]})
 
 
 # ---------------------------------------------------------------------------------------------------- inside of IAMNet
 @pytest.fixture
-def network(build_net):  # noqa: F811
+def network(build):
     def make(**overrides):
-        model = build_net(**overrides)
+        model = build(**overrides)
         if getattr(model.cue, 'classifier', None) is not None:
             randomize(model.cue.classifier.head.classifier)
         model.filler.decoder.layers[-1].bias.data.fill_(2.)

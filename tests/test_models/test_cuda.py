@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData
-from test_iam_net import build, image, quarters, run_predict, sample  # noqa: F401  (a fixture)
+from nets import image, quarters, run_predict, sample
 
 from mmiam.apis import IAMInferencer, PromptSession, init_model
 from mmiam.models.cues import CueCache
@@ -84,7 +84,7 @@ def test_peak_response_maps(kind, mode, tolerance):
 
 @pytest.mark.parametrize('cue', ['PeakResponseCue', 'PeakGaussianCue', 'ClassMapCue'])
 @pytest.mark.parametrize('mode', ['plain', 'float16', 'bfloat16', 'deterministic', 'inference_mode'])
-def test_prediction(build, cue, mode):  # noqa: F811
+def test_prediction(build, cue, mode):
     model, images = build(cue=dict(type=cue)), torch.cat([image(), image(seed=1)])
     expected = run_predict(model, images, sample(), sample(ori_shape=(50, 70)))
     torch.use_deterministic_algorithms(mode == 'deterministic')
@@ -101,7 +101,7 @@ def test_prediction(build, cue, mode):  # noqa: F811
 
 @pytest.mark.parametrize('stage', ['classify', 'fill'])
 @pytest.mark.parametrize('mode', ['plain', 'float16', 'bfloat16', 'deterministic', 'selecting', 'prompts', 'cached'])
-def test_training(build, stage, mode, tmp_path):  # noqa: F811
+def test_training(build, stage, mode, tmp_path):
     gradients = []
     for device in ('cpu', GPU):
         model = build(train_cfg=dict(prompt_ratio=float(mode == 'prompts')))

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_iam_net import build, image, quarters, sample  # noqa: F401  (a fixture)
+from nets import image, quarters, sample
 
 from mmiam.models.cues import CueCache
 
 
 @pytest.fixture
-def cached(build, tmp_path):  # noqa: F811
+def cached(build, tmp_path):
     model = build().train()
     model.set_stage('fill')
 
@@ -108,7 +108,7 @@ def test_an_image_replaced_under_its_name_is_a_miss(cached, tmp_path):
 
 @pytest.mark.parametrize('cue', [dict(type='PeakGaussianCue'), dict(type='ClassMapCue'),
                                  dict(type='ClassifierCue', response=dict(type='PeakGaussianCue'))])
-def test_maps_of_every_cue_come_back(build, tmp_path, cue):  # noqa: F811
+def test_maps_of_every_cue_come_back(build, tmp_path, cue):
     model = build(cue=cue).train()
     model.set_stage('fill')
     model.cue_cache = CueCache(tmp_path / 'cache', [model.backbone, model.peak_head])

@@ -1,49 +1,10 @@
-import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from nets import image, quarters, run_predict, sample
 
 from mmiam.models.cues import CueCache, FoundCues
 from mmiam.proposals import SegmentProposals
-
-
-@pytest.fixture
-def build(tiny_config):
-    """``build(**overrides)`` -> a tiny IAMNet with fixed weights; class scores are raised so that peaks are found."""
-
-    def make(**overrides):
-        cfg = tiny_config().model
-        for name in overrides:  # replaced as a whole, not merged
-            cfg.pop(name, None)
-        cfg.update(overrides)
-        torch.manual_seed(0)
-        model = MODELS.build(cfg)
-        if model.peak_head is not None:
-            model.peak_head.classifier.bias.data.fill_(1.)
-        return model.eval()
-
-    return make
-
-
-def sample(height=64, width=64, ori_shape=None, proposals=None, **meta):
-    out = DetDataSample(metainfo=dict(
-        img_id='a', img_path='a.jpg', img_shape=(height, width), batch_input_shape=(height, width),
-        ori_shape=ori_shape or (height, width), **meta))
-    if proposals is not None:
-        out.segment_proposals = proposals
-    return out
-
-
-def image(height=64, width=64, seed=0):
-    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def quarters(height=64, width=64):
-    """Four proposals: the quarters of the image."""
-    rows, columns = np.mgrid[:height, :width]
-    return SegmentProposals([(rows >= height // 2) * 2 + (columns >= width // 2)], [np.eye(4, dtype=bool)])
 
 
 def check_contract(result, size):
@@ -59,11 +20,6 @@ def check_contract(result, size):
         assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (x1, y1, x2, y2)
     assert not {'maps', 'prms', 'cams', 'iams'} & set(instances.keys())
     assert result.pred_class_scores.shape == (3, ) and result.pred_class_scores.isfinite().all()
-
-
-def run_predict(model, inputs, *samples):
-    with torch.no_grad():
-        return model.predict(inputs, list(samples))
 
 
 # ------------------------------------------------------------------------------------------------------- prediction

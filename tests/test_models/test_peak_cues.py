@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 from mmdet.registry import MODELS
-from test_iam_net import build, image, run_predict, sample  # noqa: F401  (a fixture)
+from nets import image, run_predict, sample
 
 from mmiam.models.cues import ClassMapCue, PeakGaussianCue, PeakResponseCue
 
@@ -67,7 +67,7 @@ def test_a_gaussian_at_the_pixel_of_each_peak(refused, offset):
         assert one[y, x + 6].item() == pytest.approx(math.exp(-.5 * (6 / width)**2), rel=1e-5)
 
 
-def test_peaks_are_those_of_the_peak_response_maps(build):  # noqa: F811
+def test_peaks_are_those_of_the_peak_response_maps(build):
     network = build()
     expected, found = (cue.eval()(network, image()) for cue in (PeakResponseCue(), PeakGaussianCue()))
     assert len(expected.cues[0]) == len(found.cues[0]) > 1
@@ -78,7 +78,7 @@ def test_peaks_are_those_of_the_peak_response_maps(build):  # noqa: F811
 
 @pytest.mark.parametrize('make', [lambda: PeakGaussianCue().train(), lambda: PeakGaussianCue(prms=True).eval()],
                          ids=['training', 'asked for'])
-def test_peak_response_maps_ride_along(build, make):  # noqa: F811
+def test_peak_response_maps_ride_along(build, make):
     network = build()
     expected, = PeakResponseCue()(network, image()).cues
     draw_gaussians, = PeakGaussianCue().eval()(network, image()).cues
@@ -88,7 +88,7 @@ def test_peak_response_maps_ride_along(build, make):  # noqa: F811
     assert found.maps.equal(draw_gaussians.maps)
 
 
-def test_a_network_predicts_without_back_propagation(build, refused):  # noqa: F811
+def test_a_network_predicts_without_back_propagation(build, refused):
     for cue in ('PeakGaussianCue', 'ClassMapCue'):
         model = build(cue=dict(type=cue), test_cfg=dict(return_maps=True))
         result, = run_predict(model, image(), sample())
