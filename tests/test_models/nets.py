@@ -1,7 +1,8 @@
-"""Inputs for tiny networks, and a prediction."""
+"""Inputs for tiny networks and post-processors, and what comes out."""
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from mmiam.proposals import SegmentProposals
 
@@ -28,3 +29,23 @@ def quarters(height=64, width=64):
 def run_predict(model, inputs, *samples):
     with torch.no_grad():
         return model.predict(inputs, list(samples))
+
+
+def logit(probability):
+    return float(np.log(probability / (1 - probability)))
+
+
+def make_cues(labels, size=(4, 6), **fields):
+    """Cues with class score 0 and peak score 0 (probability 0.5), where ``fields`` says nothing else."""
+    n = len(labels)
+    given = dict(class_scores=torch.zeros(n), peak_scores=torch.zeros(n), maps=torch.zeros(n, *size),
+                 prms=torch.zeros(n, *size), cams=torch.zeros(n, *size), iams=torch.zeros(n, *size))
+    return InstanceData(labels=torch.tensor(labels, dtype=torch.long), **{**given, **fields})
+
+
+def assert_empty(found, size):
+    assert len(found) == 0
+    assert found.masks.shape == (0, *size) and found.masks.dtype == torch.bool
+    assert found.scores.shape == (0, ) and found.scores.dtype == torch.float32
+    assert found.bboxes.shape == (0, 4) and found.bboxes.dtype == torch.float32
+    assert found.labels.shape == (0, ) and found.labels.dtype == torch.long
