@@ -194,7 +194,7 @@ class ExtentFilling(Function):
         out = torch.empty_like(features, memory_format=torch.contiguous_format)
         flat_in, flat_out, flat_weights = features.flatten(2), out.flatten(2), weights.flatten(2)
         kept, stretch = None, layout.stretch(blocks, features.device)
-        if ctx.needs_input_grad[1]:
+        if any(ctx.needs_input_grad):
             kept = features.new_empty((num_steps - 1) // stretch, *flat_in.shape)
 
         def fill(part):
@@ -215,25 +215,18 @@ class ExtentFilling(Function):
         features, weights, kept = ctx.saved_tensors
         layout, blocks, stretch = ctx.plan
         grad_features = torch.empty(features.shape, dtype=grad.dtype, device=grad.device)
-        grad_weights = None if kept is None else torch.empty(weights.shape, dtype=grad.dtype, device=grad.device)
+        grad_weights = torch.empty(weights.shape, dtype=grad.dtype, device=grad.device)
         flat_in, flat_grad, flat_out = features.flatten(2), grad.flatten(2), grad_features.flatten(2)
-        flat_weights = weights.flatten(2)
+        flat_weights, flat_target = weights.flatten(2), grad_weights.flatten(2)
 
         def fill_back(part):
             planes, instances = part
-            taps = layout.taps(flat_weights[planes])
-            if kept is not None:
-                target = grad_weights.flatten(2)[planes].zero_()
+            taps, target = layout.taps(flat_weights[planes]), flat_target[planes].zero_()
             for some in instances:
-                if kept is None:
-                    result = _fill_block(layout, flat_grad[some, planes], layout.adjoint_taps(taps))
-                else:
-                    starts = [flat_in[some, planes], *kept[:, some, planes]]
-                    result = _backward_block(layout, flat_grad[some, planes], taps, starts, stretch, target)
-                flat_out[some, planes] = result
-            if kept is not None:
-                # beyond a row's end the windows hold values of the next row: no gradient of any weight
-                target.mul_(layout.inside(target))
+                starts = [flat_in[some, planes], *kept[:, some, planes]]
+                flat_out[some, planes] = _backward_block(layout, flat_grad[some, planes], taps, starts, stretch, target)
+            # beyond a row's end the windows hold values of the next row: no gradient of any weight
+            target.mul_(layout.inside(target))
 
         run_parts(fill_back, blocks, features.device)
-        return grad_features if ctx.needs_input_grad[0] else None, grad_weights, None
+        return grad_features, grad_weights, None

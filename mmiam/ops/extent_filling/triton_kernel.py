@@ -70,8 +70,8 @@ def _fill(source, target, weights, starts, C, H, W, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _fill_back(grad, target, weights, starts, source, grad_weights, C, H, W, NEED: tl.constexpr, BLOCK: tl.constexpr):
-    """The transpose of a step for its gradient; NEED: add the weights' gradient, source at each neighbor times grad."""
+def _fill_back(grad, target, weights, starts, source, grad_weights, C, H, W, BLOCK: tl.constexpr):
+    """The transpose of a step for its gradient; adds the weights' gradient, source at each neighbor times grad."""
     p, here, up, down, left, right = _places(H, W, BLOCK)
     c, image = tl.program_id(1), tl.program_id(2)
     P = H * W
@@ -85,23 +85,21 @@ def _fill_back(grad, target, weights, starts, source, grad_weights, C, H, W, NEE
         g0, g1, g2, g3, g4, g5, g6, g7, g8 = _nine(grad + at, 0, W, here, up, down, left, right)
         total = w0 * g0 + w1 * g1 + w2 * g2 + w3 * g3 + w4 * g4 + w5 * g5 + w6 * g6 + w7 * g7 + w8 * g8
         tl.store(target + at, total, mask=here)
-        if NEED:
-            s0, s1, s2, s3, s4, s5, s6, s7, s8 = _nine(source + at, 0, W, here, up, down, left, right)
-            v0, v1, v2 = v0 + g4 * s0, v1 + g4 * s1, v2 + g4 * s2
-            v3, v4, v5 = v3 + g4 * s3, v4 + g4 * s4, v5 + g4 * s5
-            v6, v7, v8 = v6 + g4 * s6, v7 + g4 * s7, v8 + g4 * s8
-    if NEED:
-        # no atomics: this program alone has all instances of these weights, and steps come one after the other
-        own = grad_weights + first
-        tl.store(own, tl.load(own, mask=here) + v0, mask=here)
-        tl.store(own + P, tl.load(own + P, mask=here) + v1, mask=here)
-        tl.store(own + 2 * P, tl.load(own + 2 * P, mask=here) + v2, mask=here)
-        tl.store(own + 3 * P, tl.load(own + 3 * P, mask=here) + v3, mask=here)
-        tl.store(own + 4 * P, tl.load(own + 4 * P, mask=here) + v4, mask=here)
-        tl.store(own + 5 * P, tl.load(own + 5 * P, mask=here) + v5, mask=here)
-        tl.store(own + 6 * P, tl.load(own + 6 * P, mask=here) + v6, mask=here)
-        tl.store(own + 7 * P, tl.load(own + 7 * P, mask=here) + v7, mask=here)
-        tl.store(own + 8 * P, tl.load(own + 8 * P, mask=here) + v8, mask=here)
+        s0, s1, s2, s3, s4, s5, s6, s7, s8 = _nine(source + at, 0, W, here, up, down, left, right)
+        v0, v1, v2 = v0 + g4 * s0, v1 + g4 * s1, v2 + g4 * s2
+        v3, v4, v5 = v3 + g4 * s3, v4 + g4 * s4, v5 + g4 * s5
+        v6, v7, v8 = v6 + g4 * s6, v7 + g4 * s7, v8 + g4 * s8
+    # no atomics: this program alone has all instances of these weights, and steps come one after the other
+    own = grad_weights + first
+    tl.store(own, tl.load(own, mask=here) + v0, mask=here)
+    tl.store(own + P, tl.load(own + P, mask=here) + v1, mask=here)
+    tl.store(own + 2 * P, tl.load(own + 2 * P, mask=here) + v2, mask=here)
+    tl.store(own + 3 * P, tl.load(own + 3 * P, mask=here) + v3, mask=here)
+    tl.store(own + 4 * P, tl.load(own + 4 * P, mask=here) + v4, mask=here)
+    tl.store(own + 5 * P, tl.load(own + 5 * P, mask=here) + v5, mask=here)
+    tl.store(own + 6 * P, tl.load(own + 6 * P, mask=here) + v6, mask=here)
+    tl.store(own + 7 * P, tl.load(own + 7 * P, mask=here) + v7, mask=here)
+    tl.store(own + 8 * P, tl.load(own + 8 * P, mask=here) + v8, mask=here)
 
 
 class FillingOnGPU(Function):
@@ -117,7 +115,7 @@ class FillingOnGPU(Function):
         kept, now = [features], features
         turns = torch.empty_like(features), torch.empty_like(features)  # in place a step would read its own results
         for k in range(num_steps):
-            if ctx.needs_input_grad[1] and k and k % stretch == 0:
+            if any(ctx.needs_input_grad) and k and k % stretch == 0:
                 kept.append(now.clone())
             now = _step(now, turns[k % 2], weights, starts)
         ctx.save_for_backward(weights, starts, *kept)
@@ -129,21 +127,17 @@ class FillingOnGPU(Function):
     def backward(ctx, grad: Tensor):
         weights, starts, *kept = ctx.saved_tensors
         (num_steps, stretch), grad = ctx.plan, grad.contiguous()
-        turns, grad_weights = (torch.empty_like(grad), torch.empty_like(grad)), None
-        if ctx.needs_input_grad[1]:
-            grad_weights, history = torch.zeros_like(weights), grad.new_empty(stretch - 1, *grad.shape).unbind(0)
+        turns, grad_weights = (torch.empty_like(grad), torch.empty_like(grad)), torch.zeros_like(weights)
+        history = grad.new_empty(stretch - 1, *grad.shape).unbind(0)
         for k in reversed(range(num_steps)):
-            source = grad  # not read
-            if grad_weights is not None:
-                if k == num_steps - 1 or (k + 1) % stretch == 0:  # the steps of this stretch run again
-                    steps = [kept[k // stretch]]
-                    for room in history[:k % stretch]:
-                        steps.append(_step(steps[-1], room, weights, starts))
-                source = steps[k % stretch]
-            _fill_back[_grid(weights)](grad, turns[k % 2], weights, starts, source, grad_weights, *grad.shape[1:],
-                                       NEED=grad_weights is not None, BLOCK=_BLOCK)
+            if k == num_steps - 1 or (k + 1) % stretch == 0:  # the steps of this stretch run again
+                steps = [kept[k // stretch]]
+                for room in history[:k % stretch]:
+                    steps.append(_step(steps[-1], room, weights, starts))
+            _fill_back[_grid(weights)](grad, turns[k % 2], weights, starts, steps[k % stretch], grad_weights,
+                                       *grad.shape[1:], BLOCK=_BLOCK)
             grad = turns[k % 2]
-        return grad if ctx.needs_input_grad[0] else None, grad_weights, None, None
+        return grad, grad_weights, None, None
 
 
 def _grid(weights: Tensor) -> tuple[int, int, int]:
