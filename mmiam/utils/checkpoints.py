@@ -100,16 +100,15 @@ def _check_archive(path: str) -> None:
     if head != b'PK\3\4':  # torch would read what stands in front, which has no sums, by its older layout
         raise ValueError('an archive that does not begin with its first member')
     with zipfile.ZipFile(path) as archive:
-        twice = [name for name, count in Counter(archive.namelist()).items() if count > 1]  # sums are found by name
-        packed = [one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED]
-        folders = [one.filename for one in archive.infolist() if one.external_attr & _FOLDER or one.is_dir()]
-        broken = packed[0] if packed else archive.testzip()
-    if twice:
-        raise ValueError(f'{twice[0]} is in it more than once')
-    if folders:
-        raise ValueError(f'{folders[0]} in it is a folder')
-    if packed:
-        raise ValueError(f'{broken} in it is compressed')
+        members = archive.infolist()
+        number = Counter(archive.namelist())  # sums are found by name
+        for fault, found in (
+                ('is in it more than once', [one for one in members if number[one.filename] > 1]),
+                ('in it is a folder', [one for one in members if one.external_attr & _FOLDER or one.is_dir()]),
+                ('in it is compressed', [one for one in members if one.compress_type != zipfile.ZIP_STORED])):
+            if found:
+                raise ValueError(f'{found[0].filename} {fault}')
+        broken = archive.testzip()
     if broken is not None:
         raise ValueError(f'{broken} in it has another CRC-32 than the file says')
 
@@ -153,10 +152,7 @@ def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
     Raises:
         ValueError: if there are none.
     """
-    for key in ('state_dict', 'model'):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    content = _mapping(content, 'state_dict') or _mapping(content, 'model') or content
     state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
         raise ValueError(f'{path} holds no weights (tensors by name)')
@@ -187,14 +183,13 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
     separate = tuple(f'{name}.' for name, module in model.named_modules() if getattr(module, 'own_weights', False)
                      and not any(key.startswith(f'{name}.') for key in state))
     own = {name: value for name, value in model.state_dict().items()
-           if name.split('.')[0] in parts and not name.startswith(separate or ('\0', ))}
+           if name.split('.')[0] in parts and not name.startswith(separate)}
     wrong = [name for name, value in own.items() if name in state and state[name].shape != value.shape]
     whole = [name for name, value in own.items()
              if name in state and value.is_floating_point() and not state[name].is_floating_point()]
     missing = [name for name in own if name not in state and not _OPTIONAL.search(name)]
-    unused = tuple(getattr(model, 'unused_weights', ())) or ('\0', )
-    further = [name for name in state
-               if name.split('.')[0] in parts and name not in own and not name.startswith(unused)]
+    further = [name for name in state if name.split('.')[0] in parts and name not in own
+               and not name.startswith(tuple(getattr(model, 'unused_weights', ())))]
     fit = len(own) - len(wrong) - sum(name not in state for name in own)
     if own and fit * 2 < len(own):
         raise ValueError(f'{path} is of another model: {fit} of the {len(own)} weights of {type(model).__name__} are '
@@ -227,20 +222,22 @@ def check_finite(state: Mapping[str, Tensor], path: str) -> None:
                          f'{broken[0]}: that training diverged. Take an earlier checkpoint, or train at a lower rate')
 
 
+def _mapping(content: object, key: str) -> Mapping:
+    """What a mapping of a file holds under a key, empty unless it is a mapping."""
+    value = content.get(key) if isinstance(content, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
 def dataset_meta_of(content: Mapping) -> dict:
     """What a checkpoint's ``meta`` says of its data set, its keys in lower case; mmdet 2 had it beside the rest."""
-    meta = content.get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
-    data = meta.get('dataset_meta')
-    data = data if isinstance(data, Mapping) else {key: meta[key] for key in ('CLASSES', 'PALETTE') if key in meta}
+    meta = _mapping(content, 'meta')
+    data = _mapping(meta, 'dataset_meta') or {key: meta[key] for key in ('CLASSES', 'PALETTE') if key in meta}
     return {str(key).lower(): value for key, value in data.items()}
 
 
 def check_packages(model: nn.Module, content: Mapping, path: str) -> None:
     """Raise a ValueError if weights were trained beside others than the model fetches: shapes may be the same."""
-    meta = content.get('meta')
-    stated = meta.get('packages') if isinstance(meta, Mapping) else None
-    for name, address in (stated if isinstance(stated, Mapping) else {}).items():
+    for name, address in _mapping(_mapping(content, 'meta'), 'packages').items():
         own = (getattr(getattr(model, str(name), None), 'init_cfg', None) or {}).get('checkpoint')
         if own != address:
             raise ValueError(f'{path} was trained beside the weights {address} of its {name}, and the model has those '

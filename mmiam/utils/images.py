@@ -123,7 +123,6 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         FileNotFoundError, ValueError: as :func:`check_image_file` does.
     """
-    import cv2
     import mmcv
     size = check_image_file(path)
     try:
@@ -246,9 +245,20 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f'image folder {folder} does not exist')
-    found: list[str] = []
-    others: Counter = Counter()
-    _list_below(str(folder), '', (os.path.realpath(folder), ), recursive, suffixes, found, others)
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    root, found, others = Path(folder), [], Counter()
+    for here, folders, names in os.walk(root, onerror=fail, followlinks=True):
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            if not name.startswith('.') and suffix in suffixes:
+                found.append(Path(here, name).relative_to(root).as_posix())
+            elif not name.startswith('.'):
+                others[suffix] += 1
+        folders[:] = [name for name in folders if recursive and not name.startswith('.')
+                      and not _leads_back(Path(here, name), root)]
     if others:
         counts = ', '.join(f'{number} {suffix or "without suffix"}' for suffix, number in others.most_common())
         print_log(f'{folder}: {sum(others.values())} files passed over: {counts}; images are '
@@ -256,24 +266,14 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str
     return sorted(found)
 
 
-def _list_below(folder: str, prefix: str, above: tuple[str, ...], recursive: bool, suffixes: tuple[str, ...],
-                found: list[str], others: Counter) -> None:
-    for entry in os.scandir(folder):
-        name = prefix + entry.name
-        if entry.name.startswith('.'):
-            continue
-        if not os.path.isdir(entry.path):  # entry.is_dir() fails for a link to itself
-            suffix = os.path.splitext(entry.name)[1].lower()
-            if suffix in suffixes:
-                found.append(name)
-            else:
-                others[suffix] += 1
-        elif recursive:
-            place = os.path.realpath(entry.path)
-            if any(f'{outer}{os.sep}'.startswith(f'{place.rstrip(os.sep)}{os.sep}') for outer in above):
-                print_log(f'{entry.path} leads back to {place}, which holds it, and is passed over', logger='current')
-            else:
-                _list_below(entry.path, f'{name}/', (*above, place), recursive, suffixes, found, others)
+def _leads_back(path: Path, root: Path) -> bool:
+    """Whether a folder below ``root`` is a link to one in which it lies itself, by whatever links; the log says so."""
+    place = path.resolve()
+    above = [folder.resolve() for folder in path.parents if folder == root or root in folder.parents]
+    if not any(place == folder or place in folder.parents for folder in above):
+        return False
+    print_log(f'{path} leads back to {place}, which holds it, and is passed over', logger='current')
+    return True
 
 
 def by_stem(names: Iterable[str], where: str | Path) -> dict[str, str]:

@@ -29,7 +29,7 @@ LAUNCHERS = {
 def take_shard(items: list, shard: str | None) -> list:
     """Every n-th item from the i-th on for ``shard`` 'i/n' with i from 0; all of them for None.
 
-    'auto' takes i and n from the launcher's environment (see :func:`launcher_shard`).
+    'auto' takes i and n from the environment: of torchrun, a Slurm array (its ids from 0), srun or mpirun.
 
     Raises:
         ValueError: if ``shard`` is none of these, or 'auto' without a launcher.
@@ -42,7 +42,12 @@ def shard_index(shard: str | None) -> tuple[int, int]:
     """(i, n) of a ``shard`` as of :func:`take_shard`; (0, 1) for None."""
     if shard is None:
         return 0, 1
-    shard = launcher_shard() if shard == 'auto' else shard
+    if shard == 'auto':
+        stated = [(os.environ.get(index, ''), os.environ.get(count, '')) for index, count, _ in LAUNCHERS.values()]
+        shard = next((f'{index}/{count}' for index, count in stated if index.isdigit() and count.isdigit()), None)
+        if shard is None:
+            raise ValueError("shard 'auto' needs a launcher that sets RANK and WORLD_SIZE (torchrun), or Slurm's or "
+                             "MPI's own variables; without one, give '0/4' and so on")
     try:
         index, count = (int(part) for part in shard.split('/'))
     except ValueError:
@@ -50,19 +55,6 @@ def shard_index(shard: str | None) -> tuple[int, int]:
     if not 0 <= index < count:
         raise ValueError(f'shard {shard!r}: the first number must lie in 0..{count - 1}')
     return index, count
-
-
-def launcher_shard() -> str:
-    """'i/n' of this process under torchrun, a Slurm array (its ids from 0), srun or mpirun.
-
-    Raises:
-        ValueError: if none of them started it.
-    """
-    for index, count, _ in LAUNCHERS.values():
-        if os.environ.get(index, '').isdigit() and os.environ.get(count, '').isdigit():
-            return f'{os.environ[index]}/{os.environ[count]}'
-    raise ValueError("shard 'auto' needs a launcher that sets RANK and WORLD_SIZE (torchrun), or Slurm's or MPI's own "
-                     "variables; without one, give '0/4' and so on")
 
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,
@@ -85,22 +77,16 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
         CannotWrite: where targets cannot be written at all; nothing more is tried.
     """
     jobs = list(jobs)
-    older = [] if overwrite else [job for job in jobs if _is_older(*reversed(job))]
-    open_jobs = older + [job for job in jobs if overwrite or not job[1].exists()]
+    older = [] if overwrite else [
+        (source, target) for source, target in jobs
+        if target.exists() and source.exists() and target.stat().st_mtime_ns < source.stat().st_mtime_ns]
+    open_jobs = jobs if overwrite else older + [job for job in jobs if not job[1].exists()]
     if older:
         print(f'{len(older)} files are older than their sources, and made anew, the first is {older[0][1]}')
     if len(open_jobs) < len(jobs):
         print(f'{len(jobs) - len(open_jobs)} of {len(jobs)} files exist already and are kept')
-    failed: dict[Path, str] = {}
     with closing(_results(function, open_jobs, workers)) as results:
-        for source, error in with_bar(results, len(open_jobs), title):
-            if error is not None:
-                failed[source] = error
-    return failed
-
-
-def _is_older(target: Path, source: Path) -> bool:
-    return target.exists() and source.exists() and target.stat().st_mtime_ns < source.stat().st_mtime_ns
+        return {source: error for source, error in with_bar(results, len(open_jobs), title) if error is not None}
 
 
 def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Path, Path]], workers: int,

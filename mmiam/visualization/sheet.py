@@ -4,8 +4,8 @@ Legend: R rows, K columns. Tiles are RGB, uint8, of any size; each is fitted int
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -96,7 +96,7 @@ def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: 
                                        for tiles, caption in zip(rows, captions)])
 
 
-def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | os.PathLike,
+def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | Path,
                 captions: Sequence[str], tile_size: int = 192) -> None:
     """Draw a sheet (:func:`draw_sheet`) and write it as PNG; missing folders are made.
 

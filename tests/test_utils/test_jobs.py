@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmiam.utils.files import CannotWrite
-from mmiam.utils.jobs import launcher_shard, run_and_report, run_jobs, take_shard, with_bar
+from mmiam.utils.jobs import run_and_report, run_jobs, take_shard, with_bar
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def no_launcher(monkeypatch):
 def test_launchers(index, count, monkeypatch, no_launcher):
     monkeypatch.setenv(count, '3')
     with pytest.raises(ValueError, match="'auto' needs a launcher"):
-        launcher_shard()
+        take_shard([], 'auto')
     parts = []
     for rank in range(3):
         monkeypatch.setenv(index, str(rank))

@@ -141,9 +141,12 @@ def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int
             num_gt[label] += len(truths)
             scores[label].append(image.scores[predicted])
             correct[label].append(match_predictions(image.iou[np.ix_(predicted, truths)], iou_thr))
-    scores, correct = list(map(np.concatenate, scores)), list(map(np.concatenate, correct))
-    return ClassAP(np.array(list(map(average_precision, scores, correct, num_gt.tolist()))), num_gt,
-                   np.array(list(map(len, scores))), np.array([one.sum() for one in correct]))
+    joined = [(np.concatenate(some), np.concatenate(right)) for some, right in zip(scores, correct)]
+    return ClassAP(
+        ap=np.array([average_precision(some, right, int(number)) for (some, right), number in zip(joined, num_gt)]),
+        num_gt=num_gt,
+        num_predictions=np.array([len(some) for some, _ in joined]),
+        num_correct=np.array([int(right.sum()) for _, right in joined]))
 
 
 def best_overlaps(images: Sequence[ImageOverlaps], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,11 +164,9 @@ def best_overlaps(images: Sequence[ImageOverlaps], num_classes: int) -> tuple[np
         tuple[ndarray, ndarray]: Best IoU of each instance, float64 (G,) in [0, 1], 0 without a prediction of its class;
         and their mean by class, float64 (C,), NaN where a class has no ground truth.
     """
-    best, labels = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
-    for image in images:
-        same = image.labels[:, None] == image.gt_labels[None]
-        best.append(np.where(same, image.iou, 0.).max(axis=0, initial=0.))
-        labels.append(image.gt_labels)
-    best, labels = np.concatenate(best), np.concatenate(labels)
+    same = [image.labels[:, None] == image.gt_labels for image in images]
+    best = np.concatenate([np.zeros(0), *(np.where(pairs, image.iou, 0.).max(axis=0, initial=0.)
+                                          for pairs, image in zip(same, images))])
+    labels = np.concatenate([np.zeros(0, np.int64), *(image.gt_labels for image in images)])
     return best, np.array([best[labels == label].mean() if (labels == label).any() else np.nan
                            for label in range(num_classes)])
