@@ -10,54 +10,47 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 # isort: split
 import mmcv
 from mmdet.registry import VISUALIZERS
-from mmengine.config import DictAction
 from rich.progress import track
 
 from mmiam import zoo
-from mmiam.apis import CocoResults, image_files, init_model, predict_files
+from mmiam.apis import CocoResults, find_images, init_model, predict_files
 from mmiam.apis.inference import output_names
-from mmiam.apis.options import number
+from mmiam.apis.options import add_options, counted, number, tool
 
 
-def parse_args(argv=None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('image', help='an image, a folder of images, or a text file of paths')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('image', help='an image, a folder of images (with all below), or a text file of paths')
+    add_options(parser, 'config', '--device', '--cfg-options')
     parser.add_argument('--weights', help='checkpoint (default: the published weights of the config)')
     parser.add_argument('--random', action='store_true', help='without weights: random ones, and masks of no meaning')
     parser.add_argument('--out-dir', default='outputs', help='folder for overlays (vis/) and predictions.json')
-    parser.add_argument('--device', help='default: the first CUDA device, else the CPU')
-    parser.add_argument('--score-thr', type=number(0, 1), default=0.05, help='lowest score that is drawn and written')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
-    return parser.parse_args(argv)
+    parser.add_argument('--min-score', type=number(0, 1), default=0.05, help='least score that is drawn and written')
+    return parser
 
 
-def main(argv=None) -> int:
-    args = parse_args(argv)
-    try:
-        paths = image_files(args.image)
-        weights = args.weights or (None if args.random else zoo.weights_of_config(args.config))
-        model = init_model(args.config, weights, args.device, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+@tool
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 1 if an image is left out, of which a warning says why."""
+    args = make_parser().parse_args(argv)
+    paths = find_images(args.image)
+    weights = args.weights or (None if args.random else zoo.weights_of_config(args.config))
+    model = init_model(args.config, weights, args.device, args.cfg_options)
     visualizer = VISUALIZERS.build(dict(type='DetLocalVisualizer', name='image_demo'))
     visualizer.dataset_meta = model.dataset_meta
-    results = CocoResults(model.dataset_meta['classes'])
-    failed = 0
-    names = dict(zip(paths, output_names(paths)))
+    results, names = CocoResults(model.dataset_meta['classes']), dict(zip(paths, output_names(paths)))
     for path, sample in track(predict_files(model, paths), 'images', total=len(paths)):
         if sample is None:
-            failed += 1
             continue
-        results.add(path, sample, args.score_thr)
+        found = sample.pred_instances
+        results.add(path, sample.ori_shape, found[found.scores >= args.min_score])
         visualizer.add_datasample(
             names[path], mmcv.imread(path, channel_order='rgb'), sample.cpu(), draw_gt=False,
-            pred_score_thr=args.score_thr, out_file=osp.join(args.out_dir, 'vis', names[path]))
-    results.write(osp.join(args.out_dir, 'predictions.json'))
-    print(f"{len(paths) - failed} images, {len(results.content['annotations'])} instances: "
-          f"{osp.join(args.out_dir, 'predictions.json')}")
-    return 1 if failed else 0
+            pred_score_thr=args.min_score, out_file=osp.join(args.out_dir, 'vis', names[path]))
+    written, content = osp.join(args.out_dir, 'predictions.json'), results.content
+    results.write(written)
+    print(f"{counted(len(content['images']), 'image')}, {counted(len(content['annotations']), 'instance')}: {written}")
+    return 0 if len(content['images']) == len(paths) else 1
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 from .coco_results import CocoResults
-from .inference import image_files, init_model, predict_files
+from .inference import find_images, init_model, predict_files
 from .inferencer import IAMInferencer, load
 from .prompts import PromptSession
 
-__all__ = ['CocoResults', 'IAMInferencer', 'PromptSession', 'image_files', 'init_model', 'load', 'predict_files']
+__all__ = ['CocoResults', 'IAMInferencer', 'PromptSession', 'find_images', 'init_model', 'load', 'predict_files']

@@ -5,7 +5,7 @@ Legend: H, W image size; n masks of one image.
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from xml.etree import ElementTree
 
@@ -14,8 +14,12 @@ import numpy as np
 
 from mmiam.utils.files import atomic_write, write_json
 from mmiam.utils.images import write_palette_picture
-from mmiam.utils.rle import decode_masks
 from mmiam.visualization.overlays import instance_colors
+
+from .coco_results import read_images
+
+#: images one by one: name without suffix, the image's entry, and its annotations, each with its mask, bool (H, W)
+Entries = Iterable[tuple[str, dict, list[tuple[dict, np.ndarray]]]]
 
 
 def write_annotations(content: dict, out: str, form: str, names: Mapping[str, str] = MappingProxyType({})
@@ -31,17 +35,10 @@ def write_annotations(content: dict, out: str, form: str, names: Mapping[str, st
     Returns:
         list[str]: the files, or folders of files, in words.
     """
-    of_image: dict = {image['id']: [] for image in content['images']}
-    for annotation in content['annotations']:
-        of_image[annotation['image_id']].append(annotation)
     classes = {category['id']: category['name'] for category in content['categories']}
-    entries = [(osp.splitext(names.get(image['file_name'], osp.basename(image['file_name'])))[0], image,
-                of_image[image['id']]) for image in content['images']]
+    entries = ((osp.splitext(names.get(image['file_name'], osp.basename(image['file_name'])))[0], image,
+                list(zip(found, masks))) for image, found, masks in read_images(content))
     return FORMATS[form](entries, classes, out)
-
-
-def _masks(image: dict, annotations: list[dict]) -> np.ndarray:
-    return decode_masks([one['segmentation'] for one in annotations], (image['height'], image['width']))
 
 
 def polygons(mask: np.ndarray) -> list[np.ndarray]:
@@ -51,28 +48,29 @@ def polygons(mask: np.ndarray) -> list[np.ndarray]:
     return [outline for outline in outlines if len(outline) >= 3]
 
 
-def _png(entries: list, classes: dict, out: str) -> list[str]:
+def _png(entries: Entries, classes: dict, out: str) -> list[str]:
     """One palette PNG an image, pixel i of instance i (0: none), later and better ones on top; a legend for all."""
     legend = {}
     palette = [0, 0, 0, *instance_colors(255).flatten().tolist()]
     for stem, image, found in entries:
         indices = np.zeros((image['height'], image['width']), np.uint8)
-        for number, mask in reversed(list(enumerate(_masks(image, found[:255]), 1))):
-            indices[mask > 0] = number
+        numbered = list(enumerate(found[:255], 1))
+        for number, (_, mask) in reversed(numbered):
+            indices[mask] = number
         write_palette_picture(osp.join(out, 'masks', f'{stem}.png'), indices, palette)
         legend[f'{stem}.png'] = {number: dict(label=classes[one['category_id']], score=one.get('score'))
-                                         for number, one in enumerate(found[:255], 1)}
+                                 for number, (one, _) in numbered}
     write_json(osp.join(out, 'masks', 'legend.json'), legend)
     return [osp.join(out, 'masks')]
 
 
-def _yolo(entries: list, classes: dict, out: str) -> list[str]:
+def _yolo(entries: Entries, classes: dict, out: str) -> list[str]:
     """YOLO-seg: a line a mask, the class and its largest region's outline in units of the sides; data.yaml, for photos
     in ``images`` beside ``labels``."""
     order = {category: index for index, category in enumerate(classes)}
     for stem, image, found in entries:
         lines = []
-        for one, mask in zip(found, _masks(image, found)):
+        for one, mask in found:
             for outline in polygons(mask)[:1]:
                 # of the pixels' centers: readers cut a product with the sides down to whole pixels
                 points = ((outline + 0.5) / (image['width'], image['height'])).flatten()
@@ -85,11 +83,11 @@ def _yolo(entries: list, classes: dict, out: str) -> list[str]:
     return [osp.join(out, 'labels'), osp.join(out, 'data.yaml')]
 
 
-def _labelme(entries: list, classes: dict, out: str) -> list[str]:
+def _labelme(entries: Entries, classes: dict, out: str) -> list[str]:
     """A LabelMe file an image; the regions of one mask share a group."""
     for stem, image, found in entries:
         shapes = []
-        for group, (one, mask) in enumerate(zip(found, _masks(image, found)), 1):
+        for group, (one, mask) in enumerate(found, 1):
             outlines = polygons(mask)
             common = dict(label=classes[one['category_id']], shape_type='polygon', description='', flags={},
                           group_id=group if len(outlines) > 1 else None)
@@ -101,14 +99,14 @@ def _labelme(entries: list, classes: dict, out: str) -> list[str]:
     return [osp.join(out, 'labelme')]
 
 
-def _cvat(entries: list, classes: dict, out: str) -> list[str]:
+def _cvat(entries: Entries, classes: dict, out: str) -> list[str]:
     """"CVAT for images 1.1": masks as runs inside their boxes, zeros first."""
     root = ElementTree.Element('annotations')
     ElementTree.SubElement(root, 'version').text = '1.1'
     for index, (stem, image, found) in enumerate(entries):
         node = ElementTree.SubElement(root, 'image', id=str(index), name=stem + osp.splitext(image['file_name'])[1],
                                       width=str(image['width']), height=str(image['height']))
-        for one, mask in zip(found, _masks(image, found)):
+        for one, mask in found:
             rows, columns = np.nonzero(mask)
             top, left = int(rows.min()), int(columns.min())
             part = mask[top:rows.max() + 1, left:columns.max() + 1]
@@ -123,5 +121,5 @@ def _cvat(entries: list, classes: dict, out: str) -> list[str]:
     return [osp.join(out, 'annotations.xml')]
 
 
-#: format -> writer of (entries (stem, image, annotations), class names by id, folder)
-FORMATS: dict[str, Callable[[list, dict, str], list[str]]] = dict(png=_png, yolo=_yolo, labelme=_labelme, cvat=_cvat)
+#: format -> writer of (entries, class names by id, folder)
+FORMATS: dict[str, Callable[[Entries, dict, str], list[str]]] = dict(png=_png, yolo=_yolo, labelme=_labelme, cvat=_cvat)

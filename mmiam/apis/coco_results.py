@@ -1,13 +1,13 @@
 """Predictions as COCO json: images, categories and annotations with RLE masks and scores."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from mmiam.utils.files import write_json
-from mmiam.utils.rle import encode_masks, rle_areas
+from mmiam.utils.rle import decode_masks, encode_masks, rle_areas
 
 
 class CocoResults:
@@ -24,15 +24,14 @@ class CocoResults:
             images=[], annotations=[],
             categories=[dict(id=key, name=name) for key, name in zip(self.category_ids, classes)])
 
-    def add(self, file_name: str, sample: DetDataSample, score_thr: float = 0.) -> int:
-        """Add the predictions of an image with at least ``score_thr``; returns how many there were.
+    def add(self, file_name: str, size: Sequence[int], instances: InstanceData) -> None:
+        """Add an image of ``size`` (H, W) and its ``masks`` (n, H, W), ``bboxes``, ``labels`` and ``scores``.
 
-        Boxes are (x, y, width, height) in pixels of the original image, areas pixels of the mask.
+        Boxes become (x, y, width, height) in pixels of the original image, areas are pixels of the mask.
         """
-        height, width = (int(side) for side in sample.ori_shape[:2])
-        image_id = len(self.content['images']) + 1
+        image_id, (height, width) = len(self.content['images']) + 1, map(int, size[:2])
         self.content['images'].append(dict(id=image_id, file_name=file_name, height=height, width=width))
-        instances = sample.pred_instances[sample.pred_instances.scores >= score_thr].cpu()
+        instances = instances.cpu()
         rles = encode_masks(instances.masks)
         boxes = instances.bboxes.numpy().astype(float)
         boxes[:, 2:] -= boxes[:, :2]
@@ -41,8 +40,17 @@ class CocoResults:
             self.content['annotations'].append(dict(
                 id=len(self.content['annotations']) + 1, image_id=image_id, category_id=self.category_ids[label],
                 segmentation=rle, bbox=box, area=area, iscrowd=0, score=round(score, 6)))
-        return len(rles)
 
     def write(self, path: str) -> None:
         """Write the file under a temporary name and rename it."""
         write_json(path, self.content)
+
+
+def read_images(content: dict) -> Iterator[tuple[dict, list[dict], np.ndarray]]:
+    """Of each image of a COCO file its entry, its annotations and their masks, bool (n, H, W)."""
+    annotations: dict = {image['id']: [] for image in content['images']}
+    for one in content['annotations']:
+        annotations[one['image_id']].append(one)
+    for image in content['images']:
+        found = annotations[image['id']]
+        yield image, found, decode_masks([one['segmentation'] for one in found], (image['height'], image['width']))

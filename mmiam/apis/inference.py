@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -30,7 +32,10 @@ from mmiam.utils.checkpoints import (
     state_dict_of,
 )
 from mmiam.utils.files import read_lines
-from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image
+from mmiam.utils.images import IMAGE_SUFFIXES, check_array, list_images, read_image
+
+#: pictures that neither OpenCV nor Pillow reads
+OTHER_SUFFIXES = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.raf', '.rw2')
 
 
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
@@ -81,29 +86,33 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
     return model.to(device or ('cuda:0' if torch.cuda.is_available() else 'cpu')).eval()
 
 
-def image_files(source: str) -> list[str]:
-    """Image paths behind a file, a folder (its image files, sorted) or a text file of paths.
+def find_images(*sources: str) -> list[str]:
+    """Images behind files, folders (all below them, see :func:`list_images`) and text files, each once, in order.
 
-    Relative paths in a text file are relative to its folder.
+    Photos in formats that are not read (:data:`OTHER_SUFFIXES`) are among them, so that who predicts them can say so.
+    Relative paths in a text file (``.txt``, a path a line) are relative to its folder.
 
     Raises:
-        FileNotFoundError: if ``source`` or a path in the list does not exist.
-        ValueError: if there is no image.
+        FileNotFoundError: if a source or a path in a list does not exist, or there is no image at all.
     """
-    if osp.isdir(source):
-        paths = [osp.join(source, name) for name in list_images(source)]
-    elif source.lower().endswith('.txt'):
-        if not osp.isfile(source):
-            raise FileNotFoundError(f'{source} does not exist')
-        paths = [osp.join(osp.dirname(source), line) for _, line in read_lines(source)]
-    else:
-        paths = [source]
-    missing = [path for path in paths if not osp.isfile(path)]
-    if missing:
-        raise FileNotFoundError(f'{missing[0]} does not exist ({len(missing)} of {len(paths)} images are missing)')
-    if not paths:
-        raise ValueError(f'{source} holds no image ({", ".join(IMAGE_SUFFIXES)})')
-    return paths
+    found: dict[str, str] = {}
+    for source in sources:
+        if osp.isdir(source):
+            suffixes = IMAGE_SUFFIXES + OTHER_SUFFIXES
+            paths = [osp.join(source, name) for name in list_images(source, recursive=True, suffixes=suffixes)]
+        elif source.lower().endswith('.txt') and osp.isfile(source):
+            paths = [osp.join(osp.dirname(source), line) for _, line in read_lines(source)]
+        else:
+            paths = [source]
+        missing = [path for path in paths if not osp.exists(path)]
+        if missing:
+            raise FileNotFoundError(f'{missing[0]} does not exist' + (
+                f' ({len(missing)} of {len(paths)} images are missing)' if len(paths) > 1 else ''))
+        for path in paths:
+            found.setdefault(osp.realpath(path), path)
+    if not found:
+        raise FileNotFoundError(f'no image in {", ".join(sources)}; images are {", ".join(IMAGE_SUFFIXES)}')
+    return list(found.values())
 
 
 def output_names(paths: list[str]) -> list[str]:
@@ -121,6 +130,24 @@ def output_names(paths: list[str]) -> list[str]:
         of_stem.setdefault(osp.splitext(name)[0], set()).add(name)
     return [name if len(of_stem[osp.splitext(name)[0]]) == 1 else '{0}_{2}{1}'.format(
         *osp.splitext(name), osp.splitext(name)[1][1:]) for name in names]
+
+
+def prepare(model: torch.nn.Module, image: str | np.ndarray, **given) -> dict:
+    """An image, a file or an array in BGR, through the test pipeline of a model: a batch of one for ``test_step``.
+
+    Args:
+        **given: what the pipeline is given beside the image.
+
+    Raises:
+        ValueError: if the array is no image.
+    """
+    steps = list(model.cfg.test_dataloader.dataset.pipeline)
+    if isinstance(image, str):
+        given['img_path'] = image
+    else:
+        check_array(image)
+        given['img'], steps[0] = np.ascontiguousarray(image), dict(type='mmdet.LoadImageFromNDArray')
+    return pseudo_collate([Compose(steps)(dict(given, img_id=0))])
 
 
 def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:

@@ -49,7 +49,15 @@ def number(least: float, most: float = math.inf, kind: Callable = float) -> Call
 _SHARED: dict[str, dict] = {
     'config': dict(help='config file'),
     'checkpoint': dict(help='checkpoint file'),
+    'model': dict(help="'voc20' (twenty everyday classes), 'imagenet' (a thousand), or the folder of a run of mmiam "
+                  'label'),
+    '--model': dict(default='voc20', help="'voc20': twenty everyday classes (default); 'imagenet': the thousand of "
+                    'ImageNet; or the folder of a run of mmiam label'),
     '--device': dict(help='default: a CUDA device where there is one, else the CPU'),
+    '--host': dict(default='127.0.0.1', help='address to serve at (default: 127.0.0.1, this machine alone; there is no '
+                   'login)'),
+    '--port': dict(type=number(0, 65535, int), help='port to serve at (default: %(default)s; 0: a free one)'),
+    '--effort': dict(type=number(0), default=1., help='factor of the length of training (default: 1)'),
     '--cfg-options': dict(nargs='+', action=DictAction, help='override settings of the config, key=value'),
     '--work-dir': dict(help='folder of the run (default: work_dirs/<config name>)'),
     '--seed': dict(type=number(0, 2**63 - 1, int), default=0, help='of all random choices (default: 0)'),
@@ -119,7 +127,12 @@ def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParse
         description (str): text above the options, shown as it is.
         *shared (str): names of options; with a '?' behind it a positional one may be left out.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return add_options(argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter), *shared)
+
+
+def add_options(parser: argparse.ArgumentParser, *shared: str) -> argparse.ArgumentParser:
+    """The parser, with options as of :func:`make_parser`."""
     for name in shared:
         may_be_left_out: dict = dict(nargs='?') if name.endswith('?') else {}
         parser.add_argument(*name.rstrip('?').split(), **may_be_left_out, **_SHARED[name.rstrip('?')])
@@ -141,6 +154,11 @@ def given_config(args: argparse.Namespace) -> Config:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     check_numbers(config.to_dict())
     return config
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 mask', '2 masks'."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
 def device_name(device: str | None) -> str:

@@ -25,8 +25,8 @@ from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import atomic_write
 from mmiam.utils.images import read_image, write_picture
 from mmiam.utils.jobs import run_jobs, with_bar
-from mmiam.utils.rle import decode_masks
 
+from .coco_results import read_images
 from .inference import init_model
 from .options import device_name
 from .part_files import PartFiles
@@ -38,7 +38,7 @@ CONFIG = 'iam-plus_lite2_own'
 LEAST_MASKS = 20
 FILL_LR = 1e-3
 #: a tag has its best mask all the same
-MIN_SCORE = 0.2
+TAGGED_MIN_SCORE = 0.2
 FEW, POOR = 10, 0.6  # photos of a class; AP of a class: what is said a word about
 
 
@@ -113,22 +113,17 @@ def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, d
     """Masks of the photos' tags: the content of the COCO file, after it and the pictures were written."""
     images = LabeledImages(cfg)
     parts = PartFiles(osp.join(work_dir, f'masks-{file_hash(checkpoint)[:12]}'),
-                      provenance(config, cfg, checkpoint, min_score=MIN_SCORE), images.keys())
+                      provenance(config, cfg, checkpoint, min_score=TAGGED_MIN_SCORE), images.keys())
     left = [index for index in range(len(images)) if not parts.has(index)]
     if left:
         model = init_model(cfg, checkpoint, device)
-        label_images(model, images, parts, with_bar(left, len(left), 'masks'), MIN_SCORE, keep_best=True)
+        label_images(model, images, parts, with_bar(left, len(left), 'masks'), TAGGED_MIN_SCORE, keep_best=True)
     content = merge_parts(parts, images, out)
-    masks: dict = {image['id']: [] for image in content['images']}
-    for annotation in content['annotations']:
-        masks[annotation['image_id']].append(annotation)
     label = {category: index for index, category in enumerate(images.category_ids)}
     paths = dict(zip(images.names, images.paths))
-    for image in with_bar(content['images'], len(content['images']), 'pictures'):
-        found = masks[image['id']]
+    for image, found, masks in with_bar(read_images(content), len(content['images']), 'pictures'):
         instances = InstanceData(
-            masks=decode_masks([one['segmentation'] for one in found], (image['height'], image['width'])),
-            labels=torch.tensor([label[one['category_id']] for one in found], dtype=torch.long),
+            masks=masks, labels=torch.tensor([label[one['category_id']] for one in found], dtype=torch.long),
             scores=torch.tensor([one['score'] for one in found]))
         write_picture(osp.join(work_dir, 'pictures', image['file_name']),
                       draw_photo(read_image(paths[image['file_name']]), instances, images.classes))

@@ -1,4 +1,4 @@
-"""Masks of photographs for people: which files there are, one mask a region, legible pictures, files.
+"""Masks of photographs for people: one mask a region, legible pictures, files.
 
 Legend: H, W image size; n instances of one image.
 """
@@ -13,7 +13,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from mmiam.ops.mask_nms import mask_iou
-from mmiam.utils.images import IMAGE_SUFFIXES, list_images, read_image, to_numpy, write_picture
+from mmiam.utils.images import read_image, to_numpy, write_picture
 from mmiam.visualization.overlays import overlay_instances
 
 from .annotation_files import FORMATS, write_annotations
@@ -22,46 +22,25 @@ from .inference import is_whole, output_names, predict_files
 from .prompts import PromptSession
 
 #: least score of a mask that is shown, near the best F1 of `voc20` on held-out images (docs/published_models.md)
-SCORE_THR = 0.6
+MIN_SCORE = 0.6
 #: of two masks with a larger IoU the better one stays; of two of one class also, if more of the smaller one is in it
 SAME_REGION = 0.5
-#: pictures that neither OpenCV nor Pillow reads
-OTHER_PHOTOS = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.raf', '.rw2')
 PICTURE_SIDE = 1600
 
 
-def find_photos(sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Photos behind files and folders (all below them, see :func:`list_images`), each once, in order.
-
-    Returns:
-        tuple[list[str], list[str]]: paths, and paths of photos in formats that are not read.
-
-    Raises:
-        FileNotFoundError: if a source does not exist, or there is no photo at all.
-    """
-    found: dict[str, str] = {}
-    for source in sources:
-        if not osp.exists(source):
-            raise FileNotFoundError(f'{source} does not exist')
-        if not osp.isdir(source):
-            found.setdefault(osp.realpath(source), source)
-        else:
-            for name in list_images(source, recursive=True, suffixes=IMAGE_SUFFIXES + OTHER_PHOTOS):
-                found.setdefault(osp.realpath(osp.join(source, name)), osp.join(source, name))
-    if not found:
-        raise FileNotFoundError(f'no photo in {", ".join(sources)}; photos are {", ".join(IMAGE_SUFFIXES)}')
-    other = [path for path in found.values() if path.lower().endswith(OTHER_PHOTOS)]
-    return [path for path in found.values() if path not in other], other
+def index_names(classes: Sequence[str]) -> dict[str, int]:
+    """Each name of each class, in lower case -> label; of a class with several names ('tabby, tabby cat') also all."""
+    return {name.strip().lower(): label for label, names in reversed(list(enumerate(classes)))
+            for name in (*names.split(','), names)}
 
 
 def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Labels of class names; of a class with several names ('tabby, tabby cat') any one will do, in any case.
+    """Labels of class names, in any case; of a class with several names any one will do.
 
     Raises:
         ValueError: for a name that is no class, with similar ones.
     """
-    index = {name.strip().lower(): label for label, names in reversed(list(enumerate(classes)))
-             for name in (*names.split(','), names)}
+    index = index_names(classes)
     unknown = [tag for tag in tags if tag.strip().lower() not in index]
     if unknown:
         import difflib
@@ -71,9 +50,9 @@ def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
     return [index[tag.strip().lower()] for tag in tags]
 
 
-def one_a_region(instances: InstanceData, score_thr: float = 0., labels: Sequence[int] | None = None) -> InstanceData:
-    """Instances of some labels (all by default) with at least ``score_thr``, best first; one a region."""
-    keep = instances.scores >= score_thr
+def one_a_region(instances: InstanceData, min_score: float = 0., labels: Sequence[int] | None = None) -> InstanceData:
+    """Instances of some labels (all by default) with at least ``min_score``, best first; one a region."""
+    keep = instances.scores >= min_score
     if labels is not None:
         keep &= torch.isin(instances.labels, torch.as_tensor(labels, device=instances.labels.device))
     instances = instances[keep]
@@ -90,13 +69,19 @@ def one_a_region(instances: InstanceData, score_thr: float = 0., labels: Sequenc
     return instances[torch.tensor(kept, dtype=torch.long, device=clash.device)]
 
 
+def captions(instances: InstanceData, classes: Sequence[str]) -> list[str]:
+    """What is written beside each instance, such as 'cat 93%'; of several names of a class the first."""
+    return [f'{classes[label].split(",")[0]} {100 * score:.0f}%'
+            for label, score in zip(instances.labels.tolist(), instances.scores.tolist())]
+
+
 def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str]) -> np.ndarray:
     """Masks, outlines and labels with percent over a photo.
 
     Args:
         image (ndarray): RGB, uint8 (H, W, 3).
         instances (InstanceData): ``masks`` (n, H, W), ``labels`` (n,), ``scores`` (n,).
-        classes (Sequence[str]): class names; of several for one class the first is shown.
+        classes (Sequence[str]): class names.
 
     Returns:
         ndarray: RGB, uint8, at most 1,600 pixels a side.
@@ -108,23 +93,22 @@ def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str
         image = cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
         masks = np.stack([cv2.resize(mask, sides, interpolation=cv2.INTER_NEAREST) for mask in masks]) \
             if len(masks) else np.zeros((0, *sides[::-1]), np.uint8)
-    names = [f'{classes[label].split(",")[0]} {100 * score:.0f}%'
-             for label, score in zip(instances.labels.tolist(), instances.scores.tolist())]
-    return overlay_instances(image, masks, names, label_size=max(0.45, max(image.shape[:2]) / 1000))
+    size = max(0.45, max(image.shape[:2]) / 1000)
+    return overlay_instances(image, masks, captions(instances, classes), label_size=size)
 
 
 def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: Sequence[Mapping] = (),
-                   tags: Sequence[str] = (), score_thr: float = SCORE_THR, form: str = 'coco',
+                   tags: Sequence[str] = (), min_score: float = MIN_SCORE, form: str = 'coco',
                    tiles: bool = False) -> Iterator[tuple[str, InstanceData | None, Sequence[str]]]:
     """Predict photos, and write ``out/pictures/…``, ``out/predictions.json`` (COCO) and another format if asked.
 
     Args:
         model (IAMNet): of :func:`init_model`.
-        paths (list[str]): of :func:`find_photos`.
+        paths (list[str]): of :func:`find_images`.
         out (str): folder.
         prompts (Sequence[Mapping]): points and boxes as of :class:`PromptSession`; then their masks are the result.
         tags (Sequence[str]): only these classes; with prompts at most one, what the objects are called.
-        score_thr (float): least score. Prompts have none: a user is not in doubt.
+        min_score (float): least score. Prompts have none: a user is not in doubt.
         form (str): 'coco' or one of :data:`FORMATS`.
         tiles (bool): look into windows of a photo too, for small objects, where the model's config says which; not
             for prompts.
@@ -145,8 +129,8 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
     for path, sample in found:
         if sample is not None:
             sample.pred_instances = sample.pred_instances.cpu() if prompts else one_a_region(
-                sample.pred_instances, score_thr, labels).cpu()
-            results.add(path, sample)
+                sample.pred_instances, min_score, labels).cpu()
+            results.add(path, sample.ori_shape, sample.pred_instances)
             write_picture(osp.join(out, 'pictures', names[path]),
                           draw_photo(read_image(path), sample.pred_instances, classes))
         yield path, None if sample is None else sample.pred_instances, classes

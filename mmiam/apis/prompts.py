@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.structures import InstanceData
 
 from mmiam.models.cues import PromptCue
-from mmiam.utils.images import check_array
+
+from .inference import prepare
 
 
 class PromptSession:
@@ -34,13 +34,7 @@ class PromptSession:
             raise ValueError('prompts are filled: the model needs a filler')
         self.model = model
         self.cue = PromptCue()
-        pipeline = [dict(step) for step in model.cfg.test_dataloader.dataset.pipeline]
-        given = dict(img_path=image) if isinstance(image, str) else dict(img=image)
-        if not isinstance(image, str):
-            check_array(image)
-            pipeline[0] = dict(type='mmdet.LoadImageFromNDArray')
-        data = Compose(pipeline)(dict(given, img_id=0))
-        batch = model.data_preprocessor(dict(inputs=[data['inputs']], data_samples=[data['data_samples']]), False)
+        batch = model.data_preprocessor(prepare(model, image), False)
         self.images, self.sample = batch['inputs'], batch['data_samples'][0]
         with torch.no_grad():
             self.feats = model.extract_feat(self.images)

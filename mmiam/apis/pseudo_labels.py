@@ -146,10 +146,10 @@ def consistent(instances: InstanceData, labels: Sequence[int], min_score: float,
 
 def image_part(images: LabeledImages, index: int, sample: DetDataSample, min_score: float, keep_best: bool) -> dict:
     """COCO entries of one image but for its id: ``image`` (with ``category_ids``, its labels) and ``annotations``."""
-    sample.pred_instances = sample.pred_instances[
-        consistent(sample.pred_instances, images.labels[index], min_score, keep_best)]
+    found = sample.pred_instances
     results = CocoResults(images.classes, images.category_ids)
-    results.add(images.names[index], sample)
+    results.add(images.names[index], sample.ori_shape, found[
+        consistent(found, images.labels[index], min_score, keep_best)])
     image = dict(results.content['images'][0],
                  category_ids=[images.category_ids[label] for label in images.labels[index]])
     return dict(image=image, annotations=results.content['annotations'])

@@ -14,16 +14,18 @@ from types import ModuleType
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import Compose
-from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
 from mmiam.apis import PromptSession, load
 from mmiam.apis.annotation_files import polygons
-from mmiam.apis.own_photos import MIN_SCORE
-from mmiam.apis.photos import SCORE_THR, labels_of, one_a_region
+from mmiam.apis.inference import prepare
+from mmiam.apis.own_photos import TAGGED_MIN_SCORE
+from mmiam.apis.photos import MIN_SCORE, index_names, one_a_region
 from mmiam.apis.pseudo_labels import consistent
+
+#: an object under the name that a tool has for it: name, mask, bool (H, W), score
+Found = tuple[str, np.ndarray, float]
 
 
 def need(module: str, package: str) -> ModuleType:
@@ -66,51 +68,56 @@ class Annotator:
             self.model = load(model, device or None, maps=maps).model
         if maps and hasattr(self.model.cue, 'prms'):  # of a cue that draws PRMs on request alone
             self.model.cue.prms = True
-        self.all_names = list(self.model.dataset_meta['classes'])
-        first = [names.split(',')[0].strip() for names in self.all_names]
+        all_names = self.model.dataset_meta['classes']
+        self.index = index_names(all_names)
+        first = [names.split(',')[0].strip() for names in all_names]
         count = Counter(first)
-        self.classes = [short if count[short] == 1 else names for short, names in zip(first, self.all_names)]
+        self.classes = [short if count[short] == 1 else names for short, names in zip(first, all_names)]
 
     def labels(self, tags: Iterable[str]) -> list[int]:
         """Labels of those tags that are classes of the model, by any of their names; others are passed over."""
-        labels = []
-        for tag in tags:
-            try:
-                labels += labels_of([tag], self.all_names)
-            except ValueError:
-                continue
-        return labels
+        names = [tag.strip().lower() for tag in tags]
+        return [self.index[name] for name in names if name in self.index]
 
-    def masks(self, image: np.ndarray, tags: Sequence[str] | None = None, score_thr: float | None = None
+    def masks(self, image: np.ndarray, tags: Iterable[str] | None = None, min_score: float | None = None
               ) -> InstanceData:
         """Masks of a picture, best first, one a region.
 
         Args:
             image (ndarray): RGB, uint8 (H, W, 3).
-            tags (Sequence[str], optional): what is in the picture: only these classes are looked for, and of each the
+            tags (Iterable[str], optional): what is in the picture: only these classes are looked for, and of each the
                 best mask counts even if its score is low. Without them, all classes.
-            score_thr (float, optional): least score, then without exception.
+            min_score (float, optional): least score, then without exception.
 
         Returns:
             InstanceData: ``masks`` (n, H, W), ``labels``, ``scores``, ``bboxes``, on the CPU.
         """
         labels = None if tags is None else self.labels(tags)
-        steps = [dict(type='mmdet.LoadImageFromNDArray'), *self.model.cfg.test_dataloader.dataset.pipeline[1:]]
-        given = dict(img=np.ascontiguousarray(image[..., ::-1]), img_id=0)
-        if labels is not None:
-            given['image_labels'] = labels
         self.model.test_cfg['use_image_labels'] = labels is not None
+        given = {} if labels is None else dict(image_labels=labels)
         with torch.no_grad():
-            sample, = self.model.test_step(pseudo_collate([Compose(steps)(given)]))
+            sample, = self.model.test_step(prepare(self.model, image[..., ::-1], **given))
         found = sample.pred_instances
-        if labels is not None:
-            found = found[consistent(found, labels, MIN_SCORE if score_thr is None else score_thr, score_thr is None)]
-            score_thr = 0.
-        return one_a_region(found, SCORE_THR if score_thr is None else score_thr).cpu()
+        if labels is None:
+            return one_a_region(found, MIN_SCORE if min_score is None else min_score).cpu()
+        least = TAGGED_MIN_SCORE if min_score is None else min_score
+        return one_a_region(found[consistent(found, labels, least, keep_best=min_score is None)]).cpu()
+
+    def find(self, image: np.ndarray, names: Mapping[str, Iterable[str]], tags: Iterable[str] | None = None,
+             min_score: float | None = None) -> list[Found]:
+        """As :meth:`masks`, those of classes that the tool has a name for.
+
+        Args:
+            names (Mapping[str, Iterable[str]]): name of the tool -> names of the model.
+        """
+        of_class = {label: name for name, aliases in names.items() for label in self.labels(aliases)}
+        found = self.masks(image, tags, min_score)
+        return [(of_class[label], mask, score) for label, mask, score in zip(
+            found.labels.tolist(), found.masks.numpy(), found.scores.tolist()) if label in of_class]
 
     def session(self, image: np.ndarray) -> PromptSession:
         """The answers of a picture (RGB, uint8 (H, W, 3)) to clicks; the backbone runs here, once."""
-        return PromptSession(self.model, np.ascontiguousarray(image[..., ::-1]))
+        return PromptSession(self.model, image[..., ::-1])
 
 
 def click(session: PromptSession, prompts: Sequence[Mapping]) -> np.ndarray | None:

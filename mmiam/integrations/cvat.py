@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmiam.integrations.annotator import Annotator, click, need, outlines
+from mmiam.integrations.annotator import Annotator, Found, click, need, outlines
 
 #: types of a CVAT label that take a mask or, where asked for, its polygons
 MASK_TYPES = ('any', 'mask', 'polygon')
@@ -94,7 +94,6 @@ class MaskFunction:
         import cvat_sdk.auto_annotation as aa
         self.annotator, self.types, self.given = annotator, labels, given or {}
         self.ids = {name: number for number, name in enumerate(labels)}
-        self.of_class = {label: name for name in labels for label in annotator.labels([name])}
         self.spec = aa.DetectionFunctionSpec(labels=[
             aa.label_spec(name, number, type=labels[name]) for name, number in self.ids.items()])
 
@@ -102,17 +101,15 @@ class MaskFunction:
         """As of ``cvat_sdk.auto_annotation.DetectionFunction``."""
         pixels = np.asarray(image.convert('RGB'))
         given = self.given.get(context.frame_name, {})
-        found: list[tuple[str, np.ndarray, float]] = []
+        found: list[Found] = []
         if given.get('prompts'):
             session = self.annotator.session(pixels)
             for name, prompts in given['prompts']:
                 mask = click(session, prompts)
                 found += [] if mask is None else [(name, mask, 1.)]
         if given.get('tags') or not given.get('prompts'):
-            instances = self.annotator.masks(pixels, given.get('tags'), context.conf_threshold)
-            found += [(self.of_class[label], mask, score) for label, mask, score in zip(
-                instances.labels.tolist(), instances.masks.numpy(), instances.scores.tolist())
-                if label in self.of_class]
+            names = {name: [name] for name in self.ids}
+            found += self.annotator.find(pixels, names, given.get('tags'), context.conf_threshold)
         return [shape for group, one in enumerate(found, 1) for shape in self.shapes(*one, group, context)]
 
     def shapes(self, name: str, mask: np.ndarray, score: float, group: int, context: Any) -> list:

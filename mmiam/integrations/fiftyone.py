@@ -20,7 +20,7 @@ from .annotator import Annotator, need
 
 
 def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str | None = None, maps: bool = False,
-              score_thr: float | None = None, device: str | None = None) -> None:
+              min_score: float | None = None, device: str | None = None) -> None:
     """Predict the images of a data set and save the masks in a field of its samples.
 
     Args:
@@ -31,7 +31,7 @@ def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str 
             of texts such as 'tags'): only these classes are looked for. A sample without any has no masks.
         maps (bool): save the heatmaps ``<field>_cam``, ``<field>_prm`` and ``<field>_iam`` too, each the maximum over
             the masks, from 0 to 1.
-        score_thr (float, optional): as of :meth:`Annotator.masks`.
+        min_score (float, optional): as of :meth:`Annotator.masks`.
         device (str, optional): of the network.
 
     A file that cannot be read is named in a warning, and its sample stays as it is.
@@ -50,7 +50,7 @@ def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str 
         except (OSError, ValueError) as error:
             warnings.warn(f'{error}; it is left out', stacklevel=2)
             continue
-        found = annotator.masks(image, None if tags is None else tag_names(sample[tags]), score_thr)
+        found = annotator.masks(image, None if tags is None else tag_names(sample[tags]), min_score)
         sample[field] = detections(found, annotator.classes)
         for name, heatmap in heatmaps(found).items() if maps else ():
             sample[f'{field}_{name}'] = heatmap

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -28,11 +27,12 @@ import numpy as np
 import requests
 from pooch import file_hash
 
-from mmiam.apis.options import tool
+from mmiam.apis.options import add_options, tool
 from mmiam.utils.files import atomic_write, write_json
 from mmiam.utils.images import IMAGE_SUFFIXES, read_image
 
-from .annotator import Annotator, click, outlines
+from .annotator import Annotator, Found, click, outlines
+from .web import Handler, Refused, as_json, make_server
 
 LOGGER = logging.getLogger('mmiam.label_studio')
 #: bytes of a request, and of an image (our choice, a hundred photos' worth)
@@ -102,6 +102,28 @@ class Controls:
                     return found
         return None
 
+    def suggest(self, found: list[Found]) -> Iterator[dict]:
+        """The choices that masks speak for."""
+        names = [name for name in dict.fromkeys(name for name, *_ in found) if name in self.choices]
+        if names:
+            yield dict(from_name=self.choices_name, to_name=self.to_name, type='choices',
+                       value=dict(choices=names[:1] if self.one_choice else names))
+
+    def regions(self, found: list[Found]) -> Iterator[dict]:
+        """Regions of Label Studio: a brush a mask, or a polygon each of its outlines."""
+        for name, mask, score in found:
+            if name not in self.names:
+                continue
+            height, width = mask.shape
+            common = dict(from_name=self.mask_name, to_name=self.to_name, type=self.mask, score=score,
+                          original_width=width, original_height=height, image_rotation=0)
+            if self.mask == 'brushlabels':
+                yield dict(common, value=dict(format='rle', rle=encode_brush(mask), brushlabels=[name]))
+                continue
+            for outline in outlines(mask):
+                points = (outline * (100 / width, 100 / height)).tolist()
+                yield dict(common, value=dict(points=points, closed=True, polygonlabels=[name]))
+
 
 class Server:
     """Label Studio itself: what it serves, with the key of a user (a personal access token, or a legacy one)."""
@@ -151,35 +173,34 @@ class Backend:
                  effort: float = 1., device: str | None = None) -> None:
         self.published = Annotator(model, device), model
         self.folder, self.server, self.effort, self.device = Path(folder), server or Server(), effort, device
-        self.own: dict[str, tuple[Annotator, str]] = {}
+        self.own: dict[int, tuple[Annotator, str]] = {}
         self.session: tuple = (None, None)
         self.busy = threading.Lock()  # one image at a time
-        self.trainings: dict[str, threading.Thread] = {}
+        self.trainings: dict[int, threading.Thread] = {}
 
-    def home(self, project: Any) -> Path:
-        """Folder of a project, which is a number, or as in Label Studio's requests a number with a time, '3.1700'."""
-        return self.folder / f'project-{int(str(project or 0).split(".")[0])}'
+    def home(self, project: int) -> Path:
+        """Folder of a project."""
+        return self.folder / f'project-{project}'
 
-    def model(self, project: Any) -> tuple[Annotator, str]:
+    def model(self, project: int) -> tuple[Annotator, str]:
         """The model that was learned from a project's choices, else the published one, and its version."""
-        folder = self.home(project) / 'model'
-        if str(folder) not in self.own and (folder / 'model.pth').is_file():
-            self.load(folder)
-        return self.own.get(str(folder), self.published)
+        path = self.home(project) / 'model' / 'model.pth'
+        if project not in self.own and path.is_file():
+            self.own[project] = Annotator(str(path.parent), self.device), f'project-{project}-{file_hash(path)[:8]}'
+        return self.own.get(project, self.published)
 
-    def load(self, folder: Path) -> None:
-        """Take a trained model into use."""
-        self.own[str(folder)] = (Annotator(str(folder), self.device),
-                                 f'{folder.parent.name}-{file_hash(folder / "model.pth")[:8]}')
+    def versions(self) -> dict:
+        """``/versions``: of the models in use."""
+        return dict(versions=[version for _, version in (self.published, *self.own.values())])
 
     def setup(self, body: dict) -> dict:
         """``/setup``: the labeling configuration is looked at, and Label Studio takes the model's version. Where no key
         was given, its own one serves; the address is not taken from a request."""
         Controls(body.get('schema') or body.get('label_config') or '')
         self.server.key = self.server.key or body.get('access_token') or ''
-        return dict(model_version=self.model(body.get('project'))[1])
+        return dict(model_version=self.model(project_of(body))[1])
 
-    def photo(self, task: dict, controls: Controls, project: Any) -> Path:
+    def photo(self, task: dict, controls: Controls, project: int) -> Path:
         """The file of a task's image, fetched once."""
         address = str((task.get('data') or {}).get(controls.image) or '')
         if not address:
@@ -197,7 +218,7 @@ class Backend:
     def predict(self, body: dict) -> dict:
         """``/predict``: masks of tasks, or of the one task that the user clicks on. Of several tasks one that cannot be
         read has none, so that the others have theirs."""
-        controls, project = Controls(body.get('label_config') or ''), body.get('project')
+        controls, project = Controls(body.get('label_config') or ''), project_of(body)
         context = ((body.get('params') or {}).get('context') or {}).get('result') or []
         annotator, version = self.model(project)
         results, tasks = [], body.get('tasks') or []
@@ -206,28 +227,25 @@ class Backend:
                 path = self.photo(task, controls, project)
                 with self.busy:
                     found = self.clicked(annotator, path, context, controls) if context else self.recognized(
-                        annotator, read_image(path), controls, controls.chosen(task))
+                        annotator, path, controls, controls.chosen(task))
             except (OSError, ValueError) as error:
                 if len(tasks) == 1:
                     raise
                 LOGGER.warning('task %s has no masks: %s', task.get('id'), error)
                 found = []
+            suggested = [] if context else controls.suggest(found)
             results.append(dict(model_version=version, score=min((score for *_, score in found), default=0.),
-                                result=[*regions(found, controls), *self.suggested(found, controls, bool(context))]))
+                                result=[*controls.regions(found), *suggested]))
         return dict(results=results, model_version=version)
 
-    def recognized(self, annotator: Annotator, image: np.ndarray, controls: Controls, chosen: list[str] | None
-                   ) -> list[tuple]:
-        """(label of the configuration, mask, score) of an image; of what was chosen, if something was."""
-        of_class = {label: name for name, names in (controls.names or controls.choices).items()
-                    for label in annotator.labels(names)}
-        found = annotator.masks(image, None if chosen is None else [
-            name for choice in chosen for name in controls.choices.get(choice, [choice])])
-        return [(of_class[label], mask, score) for label, mask, score in zip(
-            found.labels.tolist(), found.masks.numpy(), found.scores.tolist()) if label in of_class]
+    def recognized(self, annotator: Annotator, path: Path, controls: Controls, chosen: list[str] | None) -> list[Found]:
+        """The objects of an image by labels of the configuration; of what was chosen, if something was."""
+        tags = None if chosen is None else [
+            name for choice in chosen for name in controls.choices.get(choice, [choice])]
+        return annotator.find(read_image(path), controls.names or controls.choices, tags)
 
-    def clicked(self, annotator: Annotator, path: Path, context: list[dict], controls: Controls) -> list[tuple]:
-        """(label, mask, score) of the object that key points and rectangles show; of negative ones nothing is made."""
+    def clicked(self, annotator: Annotator, path: Path, context: list[dict], controls: Controls) -> list[Found]:
+        """The object that key points and rectangles show; of negative ones nothing is made."""
         prompts, label = [], None
         for one in context:
             value, size = one['value'], (one['original_width'], one['original_height'])
@@ -241,19 +259,10 @@ class Backend:
         if prompts and label not in controls.names:
             raise ValueError(f'{label!r} is no label for masks ({", ".join(controls.names)}): give the key points and '
                              'rectangles the labels of <BrushLabels> or <PolygonLabels>')
-        key = path, annotator
-        if self.session[0] != key:
-            self.session = key, annotator.session(read_image(path))
+        if self.session[0] != (path, annotator):
+            self.session = (path, annotator), annotator.session(read_image(path))
         mask = click(self.session[1], prompts) if prompts else None
         return [] if mask is None else [(label, mask, 1.)]
-
-    @staticmethod
-    def suggested(found: list[tuple], controls: Controls, clicks: bool) -> Iterator[dict]:
-        """The choices that the masks speak for."""
-        names = [name for name in dict.fromkeys(name for name, *_ in found) if name in controls.choices]
-        if names and not clicks:
-            yield dict(from_name=controls.choices_name, to_name=controls.to_name, type='choices',
-                       value=dict(choices=names[:1] if controls.one_choice else names))
 
     def webhook(self, body: dict) -> dict:
         """``/webhook``: of all that happens in a project, "start training" alone means something here."""
@@ -264,15 +273,15 @@ class Backend:
 
     def train(self, body: dict) -> dict:
         """``/train``: begin to learn from the choices of the tasks in ``annotations``, or of all of the project."""
-        project = int(str(body.get('project') or 0).split('.')[0])
-        if self.trainings.get(str(project)) and self.trainings[str(project)].is_alive():
+        project = project_of(body)
+        if project in self.trainings and self.trainings[project].is_alive():
             return dict(job=f'project-{project}', status='this project is being trained on')
         controls, tasks = Controls(body.get('label_config') or ''), body.get('annotations')
         if not controls.choices_name:
             raise ValueError('learning needs <Choices>: what is in the whole image')
         if tasks is None:
             tasks = json.loads(self.server.get(f'/api/projects/{project}/export?exportType=JSON'))
-        thread = self.trainings[str(project)] = threading.Thread(
+        thread = self.trainings[project] = threading.Thread(
             target=self.fit, args=(tasks, controls, project), daemon=True)
         thread.start()
         return dict(job=f'project-{project}', status='started')
@@ -300,90 +309,53 @@ class Backend:
             LOGGER.error('project %s: the training failed, see above; the earlier model stays', project)
             return
         with self.busy:
-            self.load(home / 'model')
-        LOGGER.info('project %s: %s', project, self.own[str(home / 'model')][1])
+            self.own.pop(project, None)  # of an earlier training
+            LOGGER.info('project %s: %s', project, self.model(project)[1])
 
 
-def regions(found: list[tuple], controls: Controls) -> Iterator[dict]:
-    """Regions of Label Studio, of (label, mask, score): a brush a mask, or a polygon each of its outlines."""
-    for name, mask, score in found:
-        height, width = mask.shape
-        common = dict(from_name=controls.mask_name, to_name=controls.to_name, type=controls.mask, score=score,
-                      original_width=width, original_height=height, image_rotation=0)
-        if name not in controls.names:
-            continue
-        if controls.mask == 'brushlabels':
-            yield dict(common, value=dict(format='rle', rle=encode_brush(mask), brushlabels=[name]))
-            continue
-        for outline in outlines(mask):
-            points = (outline * (100 / width, 100 / height)).tolist()
-            yield dict(common, value=dict(points=points, closed=True, polygonlabels=[name]))
+def project_of(body: dict) -> int:
+    """The project of a request: a number, or in some requests one with a time behind it, '3.1700'."""
+    return int(str(body.get('project') or 0).split('.')[0])
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Requests in JSON; ``backend`` is set by :func:`serve`."""
-
+class BackendHandler(Handler):
+    """Requests in json; ``backend`` is set by :func:`make_backend_server`."""
     backend: Backend
-    protocol_version = 'HTTP/1.1'
 
-    def do_GET(self) -> None:
+    def get(self) -> tuple[bytes, str]:
         """``/`` and ``/health``; ``/versions``."""
-        up = dict(status='UP', model_class='mmiam')
-        versions = [version for _, version in (self.backend.published, *self.backend.own.values())]
-        known: dict[str, dict] = {'/': up, '/health': up, '/versions': dict(versions=versions)}
         path = urlsplit(self.path).path
-        self.answer(200 if path in known else 404, known.get(path, dict(error=f'nothing at {path}')))
+        if path == '/versions':
+            return as_json(self.backend.versions())
+        if path not in ('/', '/health'):
+            raise Refused(404, f'nothing at {path}')
+        return as_json(dict(status='UP', model_class='mmiam'))
 
-    def do_POST(self) -> None:
-        """``/setup``, ``/predict``, ``/webhook``, ``/train``. What goes wrong is said in ``error``."""
-        path, length = urlsplit(self.path).path, self.headers.get('Content-Length', '')
-        self.close_connection = True  # whatever of the request is not read must not be taken for the next one
+    def post(self) -> tuple[bytes, str]:
+        """``/setup``, ``/predict``, ``/webhook``, ``/train``."""
+        path = urlsplit(self.path).path
         if path not in ('/setup', '/predict', '/webhook', '/train'):
-            return self.answer(404, dict(error=f'nothing at {path}'))
-        # a page in a browser cannot send this type without asking first, so no foreign page can start anything
-        if self.headers.get_content_type() != 'application/json':
-            return self.answer(415, dict(error='expected application/json'))
-        if not length.isdigit() or int(length) > MAX_REQUEST:
-            return self.answer(413, dict(error=f'expected Content-Length, at most {MAX_REQUEST}'))
-        try:
-            body = json.loads(self.rfile.read(int(length)))
-            self.answer(200, getattr(self.backend, path[1:])(body))
-        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            LOGGER.warning('%s: %s', path, error, exc_info=not isinstance(error, (OSError, ValueError)))
-            self.answer(400, dict(error=str(error)))
-
-    def answer(self, status: int, content: dict) -> None:
-        """Send JSON."""
-        data = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header('Content-Type', 'application/json')
-        self.send_header('Content-Length', str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            raise Refused(404, f'nothing at {path}')
+        return as_json(getattr(self.backend, path[1:])(json.loads(self.body('application/json', MAX_REQUEST))))
 
     def log_message(self, form: str, *args: Any) -> None:
         """As a line of the log."""
         LOGGER.info(form, *args)
 
 
-def serve(backend: Backend, host: str = '127.0.0.1', port: int = 9090) -> ThreadingHTTPServer:
-    """A server that listens; ``serve_forever`` runs it."""
-    return ThreadingHTTPServer((host, port), type('BackendHandler', (Handler, ), dict(backend=backend)))
+def make_backend_server(backend: Backend, host: str = '127.0.0.1', port: int = 0) -> Any:
+    """As of :func:`make_server`."""
+    return make_server(type('Connected', (BackendHandler, ), dict(backend=backend)), host, port)
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('python -m mmiam.integrations.label_studio', description='A backend for Label '
                                      'Studio: masks, clicks, and learning from choices.')
-    parser.add_argument('--model', default='voc20', help="'voc20' (default), 'imagenet', or the folder of a run of "
-                        'mmiam label')
+    add_options(parser, '--model', '--effort', '--host', '--port', '--device')
     parser.add_argument('--folder', default='label_studio', help='photos and trained models (default: label_studio)')
     parser.add_argument('--url', default='http://localhost:8080', help='address of Label Studio (default: '
                         'http://localhost:8080); the key of a user is read from the variable LABEL_STUDIO_API_KEY')
-    parser.add_argument('--effort', type=float, default=1., help='as of mmiam label (default: 1)')
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine '
-                        'alone; there is no login)')
-    parser.add_argument('--port', type=int, default=9090, help='port (default: 9090)')
-    parser.add_argument('--device', help='default: a CUDA device where there is one, else the CPU')
+    parser.set_defaults(port=9090)
     return parser
 
 
@@ -394,7 +366,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     backend = Backend(args.model, args.folder, Server(args.url, os.environ.get('LABEL_STUDIO_API_KEY', '')),
                       args.effort, args.device)
-    with serve(backend, args.host, args.port) as server:
+    with make_backend_server(backend, args.host, args.port) as server:
         LOGGER.info('listening on http://%s:%s', args.host, server.server_port)
         server.serve_forever()
 

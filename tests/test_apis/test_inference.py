@@ -11,7 +11,7 @@ import torch
 from mmdet.apis import DetInferencer, inference_detector
 from PIL import Image
 
-from mmiam.apis import image_files, init_model, predict_files
+from mmiam.apis import init_model, predict_files
 from mmiam.apis.inference import output_names
 
 DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
@@ -34,26 +34,12 @@ def test_image_demo_writes_the_rest_of_a_folder_with_a_broken_image(folder, tiny
     tiny_config().dump(tmp_path / 'tiny.py')
     done = subprocess.run(
         [sys.executable, str(DEMO), str(folder), str(tmp_path / 'tiny.py'), '--out-dir', str(tmp_path / 'out'),
-         '--device', 'cpu', '--score-thr', '0', '--random'], cwd=DEMO.parents[1], capture_output=True, text=True,
+         '--device', 'cpu', '--min-score', '0', '--random'], cwd=DEMO.parents[1], capture_output=True, text=True,
         env=dict(os.environ, PYTHONPATH='.', OMP_NUM_THREADS='1'), timeout=200)
     assert done.returncode == 1 and 'broken.jpg is not an image that can be read' in done.stderr, done.stderr[-3000:]
     content = json.loads((tmp_path / 'out/predictions.json').read_text())
     assert [Path(one['file_name']).name for one in content['images']] == ['color.jpg', 'gray.png', 'rgba.png']
     assert all((tmp_path / 'out/vis' / name).is_file() for name in ('color.jpg', 'gray.png', 'rgba.png'))
-
-
-def test_image_files(folder, tmp_path):
-    assert image_files(str(folder / 'gray.png')) == [str(folder / 'gray.png')]
-    names = ['broken.jpg', 'color.jpg', 'gray.png', 'rgba.png']
-    assert [Path(path).name for path in image_files(str(folder))] == names
-    (tmp_path / 'list.txt').write_text('images/gray.png\n\nimages/rgba.png\n')
-    assert [Path(path).name for path in image_files(str(tmp_path / 'list.txt'))] == ['gray.png', 'rgba.png']
-    (tmp_path / 'list.txt').write_text('images/none.png\n')
-    with pytest.raises(FileNotFoundError, match='none.png does not exist'):
-        image_files(str(tmp_path / 'list.txt'))
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='holds no image'):
-        image_files(str(tmp_path / 'empty'))
 
 
 def test_image_demo_draws_no_random_masks_unasked(folder, tiny_config, tmp_path, capsys):

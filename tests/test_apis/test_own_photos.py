@@ -81,7 +81,7 @@ def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
     assert len(list((tmp_path / 'masks/pictures').rglob('*.jpg'))) == 6
     # what was learned is enough: no photos, no variables, the classes are those of the checkpoint
     photos.rename(tmp_path / 'moved')
-    assert main(['predict', 'moved/dog/0.jpg', '--model', 'masks', '--device', 'cpu', '--score-thr', '0']) == 0
+    assert main(['predict', 'moved/dog/0.jpg', '--model', 'masks', '--device', 'cpu', '--min-score', '0']) == 0
     found = json.loads((tmp_path / 'outputs/predictions.json').read_text())
     assert [one['name'] for one in found['categories']] == ['cat', 'dog']
 

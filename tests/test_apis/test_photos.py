@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from mmiam.apis import init_model, photos
+from mmiam.apis import find_images, init_model, photos
 
 
 @pytest.fixture
@@ -23,21 +23,23 @@ def folder(tmp_path):
     return tmp_path / 'in'
 
 
-def test_photos_of_files_and_folders_once_each(folder):
-    found, unread = photos.find_photos([str(folder / 'b/dog.jpg'), str(folder)])
-    assert [path[len(str(folder)) + 1:] for path in found] == ['b/dog.jpg', 'a/cat.png', 'b/c/cat.png']
-    assert unread == [str(folder / 'b/phone.HEIC')]
-    (folder.parent / 'elsewhere').mkdir()
-    (folder / 'a/cat.png').rename(folder.parent / 'elsewhere/cat.png')
-    (folder / 'linked').symlink_to(folder.parent / 'elsewhere')
+def test_images_of_files_folders_and_lists_once_each(folder, tmp_path):
+    def names(*sources):
+        return [path[len(str(folder)) + 1:] for path in find_images(*(str(folder / source) for source in sources))]
+
+    assert names('b/dog.jpg', '') == ['b/dog.jpg', 'a/cat.png', 'b/c/cat.png', 'b/phone.HEIC']
+    (folder / 'a/list.txt').write_text('cat.png\n\n../b/dog.jpg\n')
+    assert names('a/list.txt') == ['a/cat.png', 'a/../b/dog.jpg']
+    (tmp_path / 'elsewhere').mkdir()
+    (folder / 'a/cat.png').rename(tmp_path / 'elsewhere/cat.png')
+    (folder / 'linked').symlink_to(tmp_path / 'elsewhere')
     (folder / 'linked/circle').symlink_to(folder)
-    assert photos.find_photos([str(folder)])[0] == [str(folder / name) for name in (
-        'b/c/cat.png', 'b/dog.jpg', 'linked/cat.png')]
-    with pytest.raises(FileNotFoundError, match='nowhere does not exist'):
-        photos.find_photos([str(folder / 'nowhere')])
+    assert names('') == ['b/c/cat.png', 'b/dog.jpg', 'b/phone.HEIC', 'linked/cat.png']
     (folder / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='no photo'):
-        photos.find_photos([str(folder / 'empty')])
+    for source, message in (('nowhere', 'nowhere does not exist$'), ('empty', 'no image in .*empty; images are .jpg'),
+                            ('a/list.txt', r'cat.png does not exist \(1 of 2 images are missing\)')):
+        with pytest.raises(FileNotFoundError, match=message):
+            names(source)
 
 
 def test_tags_are_classes_in_any_case_and_by_any_of_their_names():
@@ -104,9 +106,9 @@ def model(tiny_config):
 def test_files_of_a_folder(model, folder, tmp_path):
     whole = (folder / 'b/dog.jpg').read_bytes()
     (folder / 'b/dog.jpg').write_bytes(whole[:len(whole) * 2 // 3])  # OpenCV reads it, its rest gray
-    paths, _ = photos.find_photos([str(folder)])
+    paths = find_images(str(folder / 'a'), str(folder / 'b/c'), str(folder / 'b/dog.jpg'))
     with pytest.warns(UserWarning, match='dog.jpg'):
-        found = list(photos.predict_photos(model, paths, str(tmp_path / 'out'), score_thr=0., form='yolo'))
+        found = list(photos.predict_photos(model, paths, str(tmp_path / 'out'), min_score=0., form='yolo'))
     assert [found[i][0] for i in range(3)] == paths and [one[1] is None for one in found] == [False, False, True]
     assert all(len(one[1]) for one in found[:2]) and found[0][2] == ('cat', 'dog', 'person')
     written = {path.relative_to(tmp_path / 'out').as_posix() for path in (tmp_path / 'out').rglob('*.*')}
@@ -120,9 +122,9 @@ def test_files_of_a_folder(model, folder, tmp_path):
 
 def test_tags_and_least_score(model, folder, tmp_path):
     paths = [str(folder / 'a/cat.png')]
-    (_, some, _), = photos.predict_photos(model, paths, str(tmp_path / 'out'), tags=['dog'], score_thr=0.)
+    (_, some, _), = photos.predict_photos(model, paths, str(tmp_path / 'out'), tags=['dog'], min_score=0.)
     assert len(some) and set(some.labels.tolist()) == {1}
-    (_, none, _), = photos.predict_photos(model, paths, str(tmp_path / 'out'), score_thr=1.)
+    (_, none, _), = photos.predict_photos(model, paths, str(tmp_path / 'out'), min_score=1.)
     assert len(none) == 0
     with pytest.raises(ValueError, match="'dgo'.*dog"):
         next(photos.predict_photos(model, paths, str(tmp_path / 'out'), tags=['dgo']))
@@ -131,7 +133,7 @@ def test_tags_and_least_score(model, folder, tmp_path):
 def test_prompts_have_the_name_that_is_given_and_no_least_score(model, folder, tmp_path):
     paths, prompts = [str(folder / 'a/cat.png')], [dict(point=(4, 5)), dict(box=(10, 2, 28, 18))]
     for tags, name in (((), 'object'), (('cup', ), 'cup')):
-        (_, found, classes), = photos.predict_photos(model, paths, str(tmp_path / 'out'), prompts, tags, score_thr=1.)
+        (_, found, classes), = photos.predict_photos(model, paths, str(tmp_path / 'out'), prompts, tags, min_score=1.)
         content = json.loads((tmp_path / 'out/predictions.json').read_text())
         assert classes == (name, ) and content['categories'] == [dict(id=1, name=name)]
         assert len(content['annotations']) == len(found) == 2

@@ -16,10 +16,10 @@ def annotator():
 def test_a_tag_has_its_best_mask_however_unsure(annotator, photo, monkeypatch):
     image, (cat, dog) = read_image(photo('cat.png')), annotator.labels(['cat', 'unknown', 'dog'])
     assert set(annotator.masks(image, ['cat', 'unknown']).labels.tolist()) == {cat}
-    monkeypatch.setattr('mmiam.integrations.annotator.MIN_SCORE', .9)
+    monkeypatch.setattr('mmiam.integrations.annotator.TAGGED_MIN_SCORE', .9)
     guess, = annotator.masks(image, ['dog'])
     assert guess.labels == dog and guess.scores < 0.5 and dog not in annotator.masks(image).labels
-    assert len(annotator.masks(image, ['dog'], score_thr=.5)) == len(annotator.masks(image, ['unknown'])) == 0
+    assert len(annotator.masks(image, ['dog'], min_score=.5)) == len(annotator.masks(image, ['unknown'])) == 0
 
 
 def test_maps_on_request(photo):

@@ -108,7 +108,7 @@ def test_the_page(tmp_path, monkeypatch, photo, capsys):
                'runpy.run_path(sys.argv[0], run_name="__main__")'
     for words in commands[2:]:
         subprocess.run([sys.executable, '-c', no_torch, str(EXAMPLE), *words[2:]], check=True)
-    assert main(['predict', 'photo.jpg', '--fast', '--format', 'png', '--score-thr', '0.6']) == 0
+    assert main(['predict', 'photo.jpg', '--fast', '--format', 'png', '--min-score', '0.6']) == 0
     instances = json.loads(Path('outputs/predictions.json').read_text())['annotations']
     from pycocotools import mask as mask_utils
     expected = mask_utils.decode(instances[0]['segmentation'])

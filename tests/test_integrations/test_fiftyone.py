@@ -77,7 +77,7 @@ def test_a_data_set_in_the_database(photo, tmp_path):
         except ValueError as error:
             print('#', error)
         from mmiam.cli import main
-        assert main(['predict', 'photos/a.png', '--score-thr', '0', '--point', '225,110']) == 0
+        assert main(['predict', 'photos/a.png', '--min-score', '0', '--point', '225,110']) == 0
         dataset = fiftyone.Dataset.from_dir(
             dataset_type=fiftyone.types.COCODetectionDataset, data_path='.',
             labels_path='outputs/predictions.json', label_types='segmentations')

@@ -107,7 +107,7 @@ def backend(tmp_path, annotator, monkeypatch):
     monkeypatch.setattr(label_studio, 'Annotator', lambda model, device=None: annotator if model == 'voc20' else
                         real(model, device))
     made = Backend('voc20', str(tmp_path / 'work'), effort=.05)
-    with label_studio.serve(made, port=0) as server:
+    with label_studio.make_backend_server(made) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         made.url = f'http://127.0.0.1:{server.server_port}'
         made.post = lambda path, body: requests.post(made.url + path, json=body, timeout=60)
@@ -205,7 +205,7 @@ def test_the_key_goes_to_label_studio_alone(studio):
 def test_a_bucket_is_read_through_label_studio(backend, studio):
     backend.server = Server(studio.url, 'legacy')
     studio.content['/tasks/7/presign/?fileuri=czM6Ly9iL3guanBn'] = b'bytes'
-    path = backend.photo(dict(id=7, data=dict(photo='s3://b/x.jpg')), Controls(CONFIG), '3.17')
+    path = backend.photo(dict(id=7, data=dict(photo='s3://b/x.jpg')), Controls(CONFIG), 3)
     assert path.read_bytes() == b'bytes' and path.parent == backend.folder / 'project-3/photos'
 
 
@@ -229,17 +229,17 @@ def test_learns_from_choices(backend, studio, photo):
     studio.content[export] = json.dumps(tasks[:1]).encode()
     start = dict(action='START_TRAINING', project=dict(id=3, label_config=LEARN))
     assert backend.post('/webhook', start).json()['status'] == 'started'
-    backend.trainings['3'].join()
-    assert backend.model('3.17')[1] == 'voc20'  # a single class teaches nothing
+    backend.trainings[3].join()
+    assert backend.model(3)[1] == 'voc20'  # a single class teaches nothing
     studio.content[export] = json.dumps(tasks).encode()
     assert backend.post('/webhook', start).json()['status'] == 'started'
     assert backend.post('/webhook', start).json()['status'] == 'this project is being trained on'
-    backend.trainings['3'].join()
-    annotator, version = backend.model('3.17')
+    backend.trainings[3].join()
+    annotator, version = backend.model(3)
     assert annotator.classes == ['cat', 'cup'] and version.startswith('project-3-')
     answer = backend.post('/predict', dict(tasks=[tasks[0]], project='3.17', label_config=LEARN, params={})).json()
     assert answer['model_version'] == version and answer['results'][0]['result'][0]['value']['brushlabels'] == ['cat']
-    assert backend.model('4.17')[1] == 'voc20'  # of another project
+    assert backend.model(4)[1] == 'voc20'  # of another project
     assert requests.get(backend.url + '/versions', timeout=9).json() == dict(versions=['voc20', version])
     assert Backend('voc20', str(backend.folder)).model(3)[1] == version  # after a restart
 
@@ -326,7 +326,7 @@ def test_label_studio_itself(backend, real_studio, photo):
         task=tasks[0]['id'], context=dict(result=[point])))
     assert answer['data']['result'][0]['value']['brushlabels'] == ['cat'], answer
     api('POST', f'/api/ml/{ml["id"]}/train', json={})
-    backend.trainings[str(project)].join()
+    backend.trainings[project].join()
     version = backend.model(project)[1]
     assert version.startswith(f'project-{project}-')
     api('POST', f'/api/dm/actions?id=retrieve_tasks_predictions&project={project}',

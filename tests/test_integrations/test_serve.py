@@ -23,7 +23,7 @@ FACE = (225, 110)
 @pytest.fixture(scope='module')
 def server():
     """The port of a running server."""
-    made = serve.make_server(Annotator('voc20', 'cpu', maps=True))
+    made = serve.make_page_server(Annotator('voc20', 'cpu', maps=True))
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     yield made.server_port
@@ -124,7 +124,7 @@ def test_what_is_no_photo_is_refused(ask, photo, monkeypatch):
     assert 'pixels' in json.loads(ask('/photo', whole)[2])['error']
     monkeypatch.setattr(serve, 'MAX_PHOTO', 1000)
     status, _, reply = ask('/photo', whole)
-    assert status == 413 and 'too large' in json.loads(reply)['error']
+    assert status == 413 and f'it has {len(whole):,} bytes, and at most 1,000' in json.loads(reply)['error']
 
 
 def test_no_path_of_a_request_is_opened(ask, opened, server):
@@ -147,7 +147,7 @@ def test_only_this_machine(ask, photo, server):
 
 def test_a_fault_is_told_and_the_page_goes_on(ask, opened, monkeypatch, capsys):
     key, _, step = opened
-    monkeypatch.setattr(serve.Photo, 'undo', lambda self: 1 / 0)
+    monkeypatch.setattr(serve.Photo, 'change', lambda self, step, asked: 1 / 0)
     status, _, data = ask(f'/photo/{key}/undo', '{}')
     assert status == 500 and 'fault of the program' in data.decode() and 'ZeroDivisionError' in capsys.readouterr().err
     monkeypatch.undo()
@@ -177,7 +177,7 @@ def test_the_command_of_the_page(monkeypatch):
         asked.append(self.server_address)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(serve.ThreadingHTTPServer, 'serve_forever', served)
+    monkeypatch.setattr('mmiam.integrations.web.ThreadingHTTPServer.serve_forever', served)
     assert main([*command.split()[1:], '--port', '0', '--device', 'cpu']) == 130 and asked[0][0] == '127.0.0.1'
     for option in re.findall(r'`(--\w+)', text):
         assert option in make_parser()._subparsers._group_actions[0].choices['serve'].format_help()

@@ -46,7 +46,7 @@ from terminaltables import AsciiTable
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from mmiam.apis import PromptSession, image_files, init_model, load
+from mmiam.apis import PromptSession, find_images, init_model, load
 from mmiam.apis.options import given_config, make_parser, tool
 from mmiam.integrations.export import GRAPHS, WRITERS, export_model
 from mmiam.ops.conv_crf import conv_crf
@@ -282,7 +282,7 @@ def time_stages(model: nn.Module, pipeline: Compose, path: str, meter: Meter) ->
 
 def run_stages(args: argparse.Namespace) -> tuple[dict, list]:
     """Table 2: medians over images of each stage's median over repeats, so that the columns need not add up."""
-    paths = spread(image_files(args.images), args.num)
+    paths = spread(find_images(args.images), args.num)
     model, config = build_model(args)
     if model.filler is None:
         raise ValueError('the config has no filler: model.filler = None stops at the Peak Response Maps')
@@ -310,7 +310,7 @@ def run_stages(args: argparse.Namespace) -> tuple[dict, list]:
 
 def run_prompts(args: argparse.Namespace) -> tuple[dict, list]:
     """What a user waits for: opening an image (reading, backbone), then a click on each cell of a grid of 3 x 3."""
-    paths = spread(image_files(args.images), args.num)
+    paths = spread(find_images(args.images), args.num)
     model, meter, images = build_model(args)[0], Meter(args.device), []
     for path in [paths[0], *paths]:
         session, opening, _ = meter(PromptSession, model, path)
@@ -328,7 +328,7 @@ def run_prompts(args: argparse.Namespace) -> tuple[dict, list]:
 
 def run_export(args: argparse.Namespace) -> tuple[dict, list]:
     """An exported model beside torch: largest differences, and the time of a photo."""
-    paths = image_files(args.images) if args.images else [
+    paths = find_images(args.images) if args.images else [
         str(Path(skimage.__file__).parent / 'data' / name) for name in SKIMAGE]
     model, meter, images = load(args.model, 'cpu', maps=True).model, Meter('cpu'), []
     with tempfile.TemporaryDirectory() as folder:
