@@ -229,6 +229,11 @@ def test_a_click_in_a_browser(page, photo, tmp_path):
     page.wait_for_selector('canvas[data-drawn="3 masks"]', timeout=60_000)
     page.click('#undo')
     page.wait_for_selector('canvas[data-drawn="2 masks"]', timeout=60_000)
+    page.set_input_files('#file', photo('small.png', box=(190, 80, 250, 120)))
+    page.wait_for_selector('#coco[href]:not(.off)')
+    page.wait_for_function('document.querySelector("canvas").width == 60')
+    area = page.locator('canvas').bounding_box()  # a small photo fills the page as a large one does
+    assert area['width'] > 500 and area['width'] / area['height'] == pytest.approx(1.5, .01)
     (tmp_path / 'broken.png').write_bytes(b'no image')
     page.set_input_files('#file', tmp_path / 'broken.png')
     page.wait_for_selector('#say.bad')

@@ -65,10 +65,12 @@ def test_every_click_is_timed(tool, tiny_files, mini_voc, tmp_path):
 
 
 def test_bad_input_is_named(tool, tiny_files, tmp_path, capsys):
-    assert tool.main(['prompts', *tiny_files, '--images', str(tmp_path), '--device', 'cpu']) == 2
-    assert 'holds no image' in capsys.readouterr().err
-    (tmp_path / 'one.jpg').touch()
-    assert tool.main(['stages', tiny_files[0], 'gone.pth', '--images', str(tmp_path), '--device', 'cpu']) == 2
+    images = tmp_path / 'images'
+    images.mkdir()
+    assert tool.main(['prompts', *tiny_files, '--images', str(images), '--device', 'cpu']) == 2
+    assert 'no image in' in capsys.readouterr().err
+    (images / 'one.jpg').touch()
+    assert tool.main(['stages', tiny_files[0], 'gone.pth', '--images', str(images), '--device', 'cpu']) == 2
     assert 'checkpoint gone.pth does not exist' in capsys.readouterr().err
 
 
