@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from mmiam.utils.files import naming, read_arrays, write_arrays
+from mmiam.utils.files import write_arrays
 from mmiam.utils.images import check_sides
 
 FORMAT_VERSION = 1
@@ -24,11 +24,9 @@ MAX_LABELS = 2**24
 _FLIP_AXES = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}
 
 
-def smallest_label_dtype(num_labels: int) -> np.dtype:
+def label_dtype(num_labels: int) -> np.dtype:
     """The smallest integer type that holds the labels 0 .. num_labels - 1."""
-    if num_labels <= 2**8:
-        return np.dtype(np.uint8)
-    return np.dtype(np.uint16) if num_labels <= 2**16 else np.dtype(np.int32)
+    return np.min_scalar_type(max(num_labels - 1, 0))
 
 
 class SegmentProposals:
@@ -73,14 +71,14 @@ class SegmentProposals:
         self.num_labels = tuple(
             int(k) for k in (num_labels if num_labels is not None else map(_count_labels, label_maps, members)))
         self.label_maps = tuple(
-            np.ascontiguousarray(m, dtype=smallest_label_dtype(k)) for m, k in zip(label_maps, self.num_labels))
+            np.ascontiguousarray(m, dtype=label_dtype(k)) for m, k in zip(label_maps, self.num_labels))
         self.members = tuple(
             np.packbits(m, axis=1) if m.dtype == bool else np.ascontiguousarray(m, np.uint8) for m in members)
         counts = [len(m) for m in self.members]
         if level is None:
             level = np.repeat(np.arange(len(counts)), counts)
             row = np.concatenate([np.arange(c) for c in counts])
-        self.level = np.asarray(level, dtype=smallest_label_dtype(len(counts)))
+        self.level = np.asarray(level, dtype=label_dtype(len(counts)))
         self.row = np.asarray(row, dtype=np.int32)
         with np.errstate(over='ignore'):  # what is too large is refused below
             self.scores = None if scores is None else np.asarray(scores, dtype=np.float32)
@@ -276,17 +274,6 @@ class SegmentProposals:
         write_arrays(path, arrays)
 
     @classmethod
-    def load(cls, path: str | Path) -> SegmentProposals:
-        """Reads what :meth:`save` wrote.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if the file is empty, truncated or not such a file; the message names file and cause.
-        """
-        with naming(path):
-            return cls.from_arrays(read_arrays(path))
-
-    @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SegmentProposals:
         """Proposals from the arrays of a file of :meth:`save`.
 
@@ -315,14 +302,8 @@ class SegmentProposals:
         return result
 
     def _indices(self, indices: np.ndarray | Sequence[int] | None) -> np.ndarray:
-        if indices is None:
-            return np.arange(len(self))
-        if isinstance(indices, slice):
-            return np.arange(len(self))[indices]
-        chosen = np.asarray(indices)
-        if chosen.dtype == bool:
-            return np.flatnonzero(chosen)
-        return np.arange(len(self))[chosen.astype(np.int64).reshape(-1)]
+        everyone = np.arange(len(self))
+        return everyone if indices is None else everyone[np.asarray(indices) if len(indices) else []]
 
 
 def _count_labels(label_map: np.ndarray, table: np.ndarray) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from mmiam.utils.images import to_numpy
+
 from .container import SegmentProposals
 from .matching import proposal_iou
 
@@ -74,7 +76,7 @@ def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, ar
     Raises:
         ValueError: if shapes disagree or ``overlap_rule`` is unknown.
     """
-    scores, mass = _numpy(scores), _numpy(mass)
+    scores, mass = to_numpy(scores), to_numpy(mass)
     areas = np.asarray(areas, dtype=np.float64)
     if scores.shape != mass.shape or scores.ndim != 2 or areas.shape != scores.shape[1:]:
         raise ValueError(f'scores and mass must be (P, n) and areas (n,): got {scores.shape}, {mass.shape} and '
@@ -113,7 +115,3 @@ def _first_distinct(ranked: np.ndarray, k: int, iou_thr: float, proposals: Segme
         if len(taken) == k:
             break
     return np.array(taken, np.int64)
-
-
-def _numpy(values: Tensor | np.ndarray) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

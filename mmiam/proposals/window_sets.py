@@ -62,7 +62,8 @@ def group_by_window_set(label_map: np.ndarray, window: int = 5) -> WindowSets:
     mixed = low != high
     pairs, many = np.flatnonzero(mixed & two), np.flatnonzero(mixed & ~two)
     pair_table, pair_ids = _unique_rows(np.stack([low.ravel()[pairs], high.ravel()[pairs]], 1))
-    many_table, many_ids = _unique_rows(_distinct_labels(padded, many, window, width))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (window, window))
+    many_table, many_ids = _unique_rows(_distinct_labels(windows[many // width, many % width].reshape(-1, window**2)))
     return WindowSets(np.concatenate([pairs, many]).astype(np.int32),  # they travel between processes
                       np.concatenate([pair_ids, many_ids + len(pair_table)]).astype(np.int32),
                       (pair_table, many_table))
@@ -80,14 +81,11 @@ def _separable(function: np.ufunc, padded: np.ndarray, window: int) -> np.ndarra
     return result
 
 
-def _distinct_labels(padded: np.ndarray, pixels: np.ndarray, window: int, width: int) -> np.ndarray:
-    """Labels in the windows of ``pixels``, each once, ascending; short rows repeat their largest: (m, s)."""
-    starts = pixels // width * padded.shape[1] + pixels % width
-    offsets = (np.arange(window)[:, None] * padded.shape[1] + np.arange(window)).ravel()
-    rows = padded.ravel()[starts[:, None] + offsets]
-    rows.sort(axis=1)
+def _distinct_labels(windows: np.ndarray) -> np.ndarray:
+    """Labels of each window (m, r * r), each once, ascending; short rows repeat their largest: (m, s)."""
+    rows = np.sort(windows, axis=1)
     repeated = rows[:, 1:] == rows[:, :-1]
-    most = window * window - int(repeated.sum(1).min(initial=window * window - 1))
+    most = windows.shape[1] - int(repeated.sum(1).min(initial=windows.shape[1] - 1))
     rows[:, 1:] = np.where(repeated, rows[:, -1:], rows[:, 1:])
     rows.sort(axis=1)
     return rows[:, :most]

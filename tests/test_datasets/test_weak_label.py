@@ -11,6 +11,7 @@ from support import CONFIGS
 
 from mmiam.datasets.tag_files import FOLDERS
 from mmiam.proposals.generators import SelectiveMerging
+from mmiam.proposals.io import load_proposals
 
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackWeakInputs')
 CONFIG = CONFIGS / 'iam-plus_mbv2_own.py'
@@ -79,9 +80,8 @@ def test_proposals_of_equal_stems_in_two_folders(photos, tmp_path):
         SelectiveMerging()(np.array(Image.open(photos / f'{name}.png'))).save(target)
     pipeline = [LOAD, dict(type='LoadSegmentProposals', proposal_root=str(tmp_path / 'proposals')), PACK]
     data = build(photos, pipeline=pipeline)
-    from mmiam.proposals import SegmentProposals
     for index, name in enumerate(('cat/1', 'dog/1', 'dog/2')):
-        want = SegmentProposals.load(tmp_path / f'proposals/{name}.npz').masks()
+        want = load_proposals(tmp_path / f'proposals/{name}.npz').masks()
         np.testing.assert_array_equal(data[index]['data_samples'].segment_proposals.masks(), want)
     (tmp_path / 'proposals/dog/1.npz').unlink()
     with pytest.raises(FileNotFoundError, match='dog/1.npz does not exist'):

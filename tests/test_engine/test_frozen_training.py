@@ -16,7 +16,7 @@ from mmiam.engine.frozen_training.recipe import weigh_images
 from mmiam.engine.frozen_training.run import own_weights, packages
 from mmiam.engine.safe_loading import read_checkpoint
 from mmiam.models.cues import PeakGaussianCue
-from mmiam.proposals import SegmentProposals
+from mmiam.proposals.io import load_proposals
 from mmiam.utils.files import CannotWrite, write_arrays
 
 
@@ -336,7 +336,7 @@ def test_other_proposals_and_other_pseudo_masks_are_not_taken_for_those_before(c
     (first, ) = mined()
     step = next(step for step in config.train_dataloader.dataset.pipeline if step['type'] == 'LoadSegmentProposals')
     path = Path(step['proposal_root'], 't0.npz')
-    proposals = SegmentProposals.load(path)
+    proposals = load_proposals(path)
     proposals.select(range(len(proposals) // 2, len(proposals))).save(path)
     found = weights()['state_dict']
     assert len(mined()) == 2

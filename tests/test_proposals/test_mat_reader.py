@@ -103,7 +103,7 @@ def test_other_content_is_named(tmp_path):
     with pytest.raises(ValueError, match='a.mat: proposal 0 names superpixels'):
         load_proposals(path)
     scipy.io.savemat(path, dict(candidates(), scores=np.ones((7, 1))))
-    with pytest.raises(ValueError, match='a.mat: 3 proposals but 7 scores'):
+    with pytest.raises(ValueError, match=r'a.mat: 3 proposals but scores of shape \(7,\)'):
         load_proposals(path)
     scipy.io.savemat(path, dict(maskmat=cell([np.zeros((2, 5)), np.zeros((5, 2))])))
     with pytest.raises(ValueError, match="a.mat: 'maskmat': mask 1 .*transposed"):

@@ -10,7 +10,7 @@ from PIL import Image
 from support import ROOT
 from test_selective_merging import scene
 
-from mmiam.proposals import SegmentProposals
+from mmiam.proposals.io import load_proposals
 
 
 def tool(name, folder='proposals'):
@@ -105,10 +105,10 @@ def test_convert(voc, tmp_path, workers, capsys):
     printed = capsys.readouterr().out
     assert 'im2.npz' in printed and 'transposed' in printed and 'no image named im3' in printed
     for name in ('im0', 'im1'):
-        np.testing.assert_array_equal(SegmentProposals.load(tmp_path / 'out' / f'{name}.npz').masks(), masks)
+        np.testing.assert_array_equal(load_proposals(tmp_path / 'out' / f'{name}.npz').masks(), masks)
     assert not (tmp_path / 'out' / 'im2.npz').exists()
     assert tool('convert').main([*args, '--max-proposals', '1', '--overwrite', '--format', 'npz']) == 1
-    assert len(SegmentProposals.load(tmp_path / 'out' / 'im1.npz')) == 1
+    assert len(load_proposals(tmp_path / 'out' / 'im1.npz')) == 1
     assert tool('convert').main([str(source), str(source)]) == 2
 
 
@@ -130,7 +130,7 @@ def test_files_of_one_stem_are_refused_unless_named(voc, tmp_path, capsys):
     assert 'im0.jpg and im0.png differ in the suffix alone' in capsys.readouterr().err
     (tmp_path / 'ids.txt').write_text('im0.jpg\nim1\n')
     assert tool('generate').main([str(images), out, '--ids', str(tmp_path / 'ids.txt')]) == 0
-    assert SegmentProposals.load(tmp_path / 'out/im0.npz').size == scene()[0].shape[:2]
+    assert load_proposals(tmp_path / 'out/im0.npz').size == scene()[0].shape[:2]
     (tmp_path / 'in').mkdir()
     for name in ('a.npz', 'a.json'):
         (tmp_path / 'in' / name).touch()
@@ -154,7 +154,7 @@ def test_photos_of_phones_have_one_size(voc, tmp_path, capsys):
     (tmp_path / 'photos').mkdir()
     Image.fromarray(image).save(tmp_path / 'photos/a.jpg', exif=exif.tobytes())
     assert tool('generate').main([str(tmp_path / 'photos'), str(tmp_path / 'made')]) == 0
-    assert SegmentProposals.load(tmp_path / 'made/a.npz').size == image.shape[1::-1]
+    assert load_proposals(tmp_path / 'made/a.npz').size == image.shape[1::-1]
     for name, shown in (('turned', masks.transpose(0, 2, 1)), ('raw', masks)):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / 'a.npz', masks=shown)

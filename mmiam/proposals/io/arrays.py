@@ -42,9 +42,9 @@ def read_npz(path: str | Path, size: tuple[int, int] | None = None) -> SegmentPr
     if 'masks' not in arrays:
         raise ValueError(f"no key 'masks'; keys found: {sorted(arrays)}")
     masks, scores = arrays['masks'], arrays.get('scores')
-    if scores is not None and scores.shape != (len(masks), ):
-        raise ValueError(f"{len(masks)} masks but 'scores' of shape {scores.shape}")
     if scores is not None:
+        if scores.shape != (len(masks), ):
+            raise ValueError(f"{len(masks)} masks but 'scores' of shape {scores.shape}")
         ranked = np.argsort(-scores, kind='stable')
         masks, scores = masks[ranked], scores[ranked]
     return proposals_from_masks((m != 0 for m in masks), masks.shape[1:], scores, 'npz masks')

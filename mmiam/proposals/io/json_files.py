@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from mmiam.utils.files import read_json
 from mmiam.utils.images import check_sides
@@ -39,7 +40,21 @@ def read_json_proposals(path: str | Path, size: tuple[int, int] | None = None) -
     Raises:
         ValueError, KeyError, TypeError, AttributeError: if the file is broken, mixed up or of none of the layouts.
     """
-    content = read_json(path)
+    entries, size = _entries(read_json(path), size)
+    if not entries:
+        return proposals_from_masks([], size, origin='json')
+    is_prm, scores = 'data' in entries[0], _scores(entries)
+    expand, order = (_prm_bits, 'C') if is_prm else (_coco_bits, 'F')
+    shape = _sides(entries[0]['shape'] if is_prm else _rle(entries[0], 0)['size'], size)
+    ranked = np.arange(len(entries)) if scores is None else np.argsort(-scores, kind='stable')
+    _check_order((expand(entries[i], shape, i) for i in ranked[:_CHECKED_MASKS]), shape, order)
+    origin = 'prm json' if is_prm else 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
+    masks = (expand(entries[i], shape, i).reshape(shape, order=order) for i in ranked)  # one at a time is expanded
+    return proposals_from_masks(masks, shape, None if scores is None else scores[ranked], origin)
+
+
+def _entries(content, size: tuple[int, int] | None) -> tuple[list[dict], tuple[int, int] | None]:
+    """The list of proposals, and the image's (H, W) where the file states it, or as given."""
     entries = content
     if isinstance(content, dict):
         if 'annotations' not in content:
@@ -49,32 +64,12 @@ def read_json_proposals(path: str | Path, size: tuple[int, int] | None = None) -
             size = _sides([content['image']['height'], content['image']['width']], size)
     if not isinstance(entries, list):
         raise ValueError(f'expected a list of proposals, found {type(entries).__name__}')
-    images = {e.get('image_id') for e in entries if isinstance(e, dict)}
+    if not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError('every proposal must be an object')
+    images = {entry.get('image_id') for entry in entries}
     if len(images) > 1:
         raise ValueError(f'holds proposals of {len(images)} images; one file an image is needed')
-    if not entries:
-        return SegmentProposals.empty(size, 'json') if size else proposals_from_masks([])
-    if not all(isinstance(e, dict) for e in entries):
-        raise ValueError('every proposal must be an object')
-    if 'data' in entries[0]:
-        shape = _sides(entries[0]['shape'], size)
-        order, origin, scores, ranked = 'C', 'prm json', None, range(len(entries))
-
-        def bits(i: int) -> np.ndarray:
-            return _prm_bits(entries[i], shape, i)
-    else:
-        rles = [_rle(e, i) for i, e in enumerate(entries)]
-        shape = _sides(rles[0]['size'], size)
-        order, origin = 'F', 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
-        scores = _scores(entries)
-        ranked = np.arange(len(rles)) if scores is None else np.argsort(-scores, kind='stable')
-        scores = None if scores is None else scores[ranked]
-
-        def bits(i: int) -> np.ndarray:
-            return _coco_bits(rles[i], shape, i)
-    _check_order((bits(i) for i in ranked[:_CHECKED_MASKS]), shape, order)
-    # one mask at a time is expanded
-    return proposals_from_masks((bits(i).reshape(shape, order=order) for i in ranked), shape, scores, origin)
+    return entries, size
 
 
 def _sides(value, image: tuple[int, int] | None) -> tuple[int, int]:
@@ -117,9 +112,9 @@ def _rle(entry: dict, index: int) -> dict:
     return rle
 
 
-def _coco_bits(rle: dict, shape: tuple[int, int], index: int) -> np.ndarray:
+def _coco_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
     """Flat column-major mask of a COCO RLE, its length checked before it is expanded."""
-    from pycocotools import mask as coco_mask
+    rle = _rle(entry, index)
     if tuple(rle['size']) != shape:
         raise ValueError(f'proposal {index} is of size {rle["size"]}, the first one of {list(shape)}')
     counts = rle['counts']
@@ -128,8 +123,8 @@ def _coco_bits(rle: dict, shape: tuple[int, int], index: int) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f'proposal {index}: {error}') from None
     if isinstance(counts, list):
-        rle = coco_mask.frPyObjects(rle, *shape)
-    return coco_mask.decode(dict(size=list(shape), counts=rle['counts'])).ravel(order='F').astype(bool)
+        counts = coco_mask.frPyObjects(rle, *shape)['counts']
+    return coco_mask.decode(dict(size=list(shape), counts=counts)).ravel(order='F').astype(bool)
 
 
 def _scores(entries: list[dict]) -> np.ndarray | None:

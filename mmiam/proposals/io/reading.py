@@ -55,24 +55,14 @@ def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format
         raise FileNotFoundError(f'no proposal file {path}')
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f'{path}: the file is empty')
-    format = detect_format(path) if format == 'auto' else format
+    if format == 'auto' and path.is_file() and path.suffix.lower() not in known_suffixes():
+        raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(known_suffixes())} '
+                         'and folders of mask images')
+    if format == 'auto':
+        format = 'folder' if path.is_dir() else path.suffix.lower()[1:]
     if format not in READERS:
         raise ValueError(f'format must be one of {("auto", *READERS)}, got {format!r}')
     with naming(path):
         proposals = READERS[format](path, size)
         refuse_other_size(proposals.size, size)
         return proposals
-
-
-def detect_format(path: Path) -> str:
-    """The kind of a file by its suffix.
-
-    Raises:
-        ValueError: if it is unknown.
-    """
-    if path.is_dir():
-        return 'folder'
-    if path.suffix.lower() not in known_suffixes():
-        raise ValueError(f'{path}: unknown kind of proposal file; known are {", ".join(known_suffixes())} '
-                         'and folders of mask images')
-    return path.suffix.lower()[1:]
