@@ -64,24 +64,24 @@ def slow_maps(network, images, peaks):
     return torch.stack(maps)
 
 
-def settle(network, seed=0):
+def settle(network, dtype=torch.float64):
     """Eval mode, weights and normalization statistics away from their defaults."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
+    network.to(dtype)
     for module in network.modules():
-        for name in ('weight', 'bias'):
-            value = getattr(module, name, None)
-            if isinstance(value, nn.Parameter):
-                value.data = torch.randn(value.shape, generator=generator, dtype=value.dtype) * .3
+        if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+            network(torch.zeros(1, 3, 12, 13, dtype=dtype))
+        for value in module.parameters(recurse=False):
+            value.data = torch.randn(value.shape, generator=generator, dtype=dtype) * .3
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * .2)
             module.running_var.copy_(torch.rand(module.num_features, generator=generator) + .5)
             module.weight.data += 1
-    network.eval()
-    return network
+    return network.eval()
 
 
-def pictures(*shape, seed=1, dtype=torch.float32):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+def pictures(*shape, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
 
 
 class Residual(nn.Module):
@@ -102,18 +102,13 @@ class Lambda(nn.Module):
         return self.function(x)
 
 
-def up(x):
-    return F.interpolate(x, scale_factor=3, mode='bilinear', align_corners=True)
-
-
 NETWORKS = {
-    'plain': lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 1)),
-    'stem': lambda: nn.Sequential(nn.Conv2d(3, 6, 7, 2, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(True),
-                                  nn.MaxPool2d(3, 2, 1), nn.Conv2d(6, 5, 3, padding=1)),
-    'same': lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding='same'), nn.ReLU(), nn.Conv2d(8, 5, 3, padding='valid')),
-    'reflect': lambda: nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode='reflect'), nn.Conv2d(8, 5, 1)),
-    'dilation': lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=2, dilation=2), nn.ReLU(),
-                                      nn.Conv2d(4, 8, 3, 2, 2, dilation=(2, 1)), nn.Conv2d(8, 5, 1)),
+    'stem': lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 7, 2, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(True), nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(6, 6, 3, padding='same'), nn.ReLU(), nn.Conv2d(6, 5, 1, padding='valid')),
+    'paddings': lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode='reflect'), nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.ReLU(),
+        nn.Conv2d(4, 8, 3, 2, 2, dilation=(2, 1)), nn.Conv2d(8, 5, 1)),
     'depthwise': lambda: nn.Sequential(
         nn.Conv2d(3, 6, 1), nn.BatchNorm2d(6), nn.ReLU6(True), nn.Conv2d(6, 6, 3, 1, 1, groups=6), nn.ReLU6(),
         nn.Conv2d(6, 6, 3, 2, 1, groups=6), nn.ReLU6(True), nn.Conv2d(6, 6, 3, 1, 3, 2, groups=6), nn.Conv2d(6, 5, 1)),
@@ -122,16 +117,14 @@ NETWORKS = {
         Residual(nn.Conv2d(6, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)),
         Residual(nn.Conv2d(6, 6, 3, padding=1), nn.BatchNorm2d(6)),
         Residual(nn.Conv2d(6, 8, 3, 2, 1), nn.BatchNorm2d(8), shortcut=nn.Conv2d(6, 8, 1, 2)), nn.Conv2d(8, 5, 1)),
-    'upsampled': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1), Lambda(up)),
     'resampled': lambda: nn.Sequential(
-        nn.Conv2d(3, 6, 3, 2, 1), nn.Upsample(scale_factor=2, mode='bilinear'), nn.Conv2d(6, 6, 3, padding=1),
-        nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(6, 5, 3, 2)),
-    'pools': lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.LeakyReLU(.1), nn.AvgPool2d(2), nn.ReLU(),
-                                   nn.Conv2d(6, 6, 3, padding=1), nn.MaxPool2d(2, ceil_mode=True),
-                                   nn.AdaptiveAvgPool2d((3, 2)), nn.Conv2d(6, 5, 1)),
-    'activations': lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.SiLU(), nn.Conv2d(6, 6, 1), nn.Hardswish(),
-                                         nn.Conv2d(6, 6, 1), nn.GELU(), nn.Conv2d(6, 5, 1),
-                                         Lambda(lambda x: 2 - x * 3 / 2)),
+        nn.Conv2d(3, 6, 3, 2, 1), nn.Upsample(scale_factor=2, mode='bilinear'), nn.Conv2d(6, 6, 3, 2, padding=1),
+        nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(6, 5, 3, 2),
+        Lambda(lambda x: F.interpolate(x, size=(7, 9), mode='bilinear', align_corners=True))),
+    'pools': lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.LeakyReLU(.1), nn.AvgPool2d(2), nn.SiLU(), nn.Conv2d(6, 6, 3, padding=1),
+        nn.Hardswish(), nn.MaxPool2d(2, ceil_mode=True), nn.GELU(), nn.AdaptiveAvgPool2d((3, 2)), nn.Conv2d(6, 5, 1),
+        Lambda(lambda x: 2 - x * 3 / 2)),
     'linear': lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(12), nn.ReLU(),
                                     nn.Linear(12, 20), Lambda(lambda x: x.view(-1, 5, 2, 2))),
     'channel_linear': lambda: nn.Sequential(
@@ -140,164 +133,152 @@ NETWORKS = {
 }
 
 
-def network_of(name, dtype=torch.float64):
-    network = NETWORKS[name]()
-    if any(isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in network.modules()):
-        network(torch.zeros(1, 3, 12, 13))
-    return settle(network.to(dtype))
-
-
-def corners_and_middle(response, count=5):
+def corners_and_middle(response):
     """Peaks of both images, at borders and inside."""
     _, classes, height, width = response.shape
-    rows = [(0, 0, 0, 0), (1, 1, height - 1, width - 1), (0, 2, height // 2, width // 2),
-            (1, 3, 0, width - 1), (1, 4, height // 2, 0)]
-    return torch.tensor(rows[:count])
+    return torch.tensor([(0, 0, 0, 0), (1, 1, height - 1, width - 1), (0, 2, height // 2, width // 2),
+                         (1, 3, 0, width - 1), (1, 4, height // 2, 0)])
 
 
 @pytest.mark.parametrize('name', NETWORKS)
 def test_equals_slow_reference(name, passes):
-    network, images = network_of(name), pictures(2, 3, 12, 13, dtype=torch.float64)
-    plain = network(images)
-    recorded = Trace(network, images)
+    network, images = settle(NETWORKS[name]()), pictures(2, 3, 12, 13, dtype=torch.float64)
+    plain, recorded = network(images), Trace(network, images)
     assert torch.equal(recorded.output, plain) and not recorded.output.requires_grad
     assert recorded.backpropagate(recorded.output, torch.zeros(0, 4, dtype=torch.long)).shape == (0, 12, 13)
     peaks = corners_and_middle(plain)
-    maps = recorded.backpropagate(recorded.output, peaks)
-    expected = slow_maps(network, images, peaks)
+    maps, expected = recorded.backpropagate(recorded.output, peaks), slow_maps(network, images, peaks)
     assert maps.shape == (5, 12, 13)
     assert torch.allclose(maps, expected, rtol=1e-5, atol=1e-12 + 1e-6 * expected.max().item())
     total = maps.sum((1, 2))
     assert (maps >= 0).all() and torch.allclose(total[total > 0], torch.ones(()).double())
 
 
-def test_by_hand(passes):
-    """One 1x2 convolution: x^ = (2, 0, 6), W+ = (1, 3) and only its positive part counts."""
-    conv = nn.Conv2d(1, 1, (1, 2), bias=True).eval()
-    conv.weight.data = torch.tensor([1., 3.]).view(1, 1, 1, 2)
-    image = torch.tensor([3., 1., 7.]).view(1, 1, 1, 3)
-    maps = peak_response_maps(conv, image, torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]]))
-    # Peak 0: Z = 2*1 + 0*3 = 2, shares (1, 0, 0). Peak 1: Z = 0*1 + 6*3, shares (0, 0, 1).
-    assert torch.allclose(maps[:, 0], torch.tensor([[1., 0, 0], [0, 0, 1]]))
+@pytest.mark.parametrize('weight, image, peaks, expected', [
+    # x^ = (2, 0, 6). Peak 0: Z = 2*1 + 0*3 = 2, shares (1, 0, 0). Peak 1: Z = 0*1 + 6*3, shares (0, 0, 1)
+    ([[[[1, 3]]]], [[[3, 1, 7]]], [0, 1], [[1, 0, 0], [0, 0, 1]]),
+    ([[[[1, -3]]]], [[[3, 1, 7]]], [0, 1], [[1, 0, 0], [0, 0, 0]]),  # only positive weights count; Z is zero
+    # Z = 0, 9e-11 and 1.2e-10, of which the first two count as nothing
+    ([[[[1]], [[2]]]], [[[0, 3e-11, 4e-11]]] * 2, [0, 1, 2], [[0, 0, 0], [0, 0, 0], [0, 0, 1]])])
+def test_one_layer_by_hand(weight, image, peaks, expected, passes):
+    weight, image = torch.tensor(weight).double(), torch.tensor(image).double().view(1, -1, 1, 3)
+    maps = peak_response_maps(lambda x: F.conv2d(x, weight, torch.ones(1).double()), image,
+                              torch.tensor([[0, 0, 0, x] for x in peaks]))
+    assert maps[:, 0].tolist() == expected
 
 
-@pytest.mark.parametrize('size', [1, 2, 3, 100])
-def test_splitting_into_chunks(size, monkeypatch):
-    network, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
+def test_zero_gradient_gives_an_empty_map_and_nan_is_not_hidden(passes):
+    network, images, peaks = settle(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 1)),
+                                    torch.float32), pictures(1, 3, 8, 8), torch.tensor([[0, 0, 2, 2], [0, 1, 3, 3]])
+    network[0].bias.data.fill_(-1e6)  # every activation is cut off
+    assert torch.equal(peak_response_maps(network, images, peaks), torch.zeros(2, 8, 8))
+    images[0, 0, 4, 4] = float('nan')
+    assert peak_response_maps(network[0], images, peaks).isnan().flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize('room, counts', [(1, [1] * 4), (2, [2, 2]), (3, [3, 1]), (100, [4])])
+def test_splitting_into_chunks(room, counts, monkeypatch):
+    """Four peaks of the first image; the largest maps are 2 x 6 x 16 x 16 values of 4 bytes."""
+    network, images = settle(NETWORKS['residual'](), torch.float32), pictures(2, 3, 16, 16)
     expected = Trace(network, images)
     peaks = torch.tensor([[0, 0, 0, 0], [1, 1, 7, 7], [0, 2, 3, 3], [0, 3, 0, 7], [0, 3, 0, 7], [1, 0, 2, 1]])
-    # The largest maps: 2 x 6 x 16 x 16 values of 4 bytes.
-    monkeypatch.setattr(MODULE, 'CHUNK_BYTES', {'cpu': size * 2 * 6 * 16 * 16 * 4})
-    recorded, counts, differentiate = Trace(network, images), [], Trace._differentiate
-    monkeypatch.setattr(Trace, '_differentiate', lambda self, response, seeds: counts.append(len(seeds))
+    monkeypatch.setattr(MODULE, 'CHUNK_BYTES', {'cpu': room * 2 * 6 * 16 * 16 * 4})
+    recorded, found, differentiate = Trace(network, images), [], Trace._differentiate
+    monkeypatch.setattr(Trace, '_differentiate', lambda self, response, seeds: found.append(len(seeds))
                         or differentiate(self, response, seeds))
     maps = recorded.backpropagate(recorded.output, peaks)
-    assert counts == {1: [1] * 4, 2: [2, 2], 3: [3, 1], 100: [4]}[size]  # four peaks of the first image
+    assert found == counts
     assert torch.allclose(maps, expected.backpropagate(expected.output, peaks), rtol=1e-5, atol=1e-9)
 
 
 def test_several_outputs(passes):
-    class TwoHeads(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1), nn.Conv2d(4, 2, 1)
+    body, first, second = (settle(nn.Conv2d(*sizes), torch.float32) for sizes in ((3, 4, 3), (4, 5, 1), (4, 2, 1)))
 
-        def forward(self, x):
-            x = F.relu(self.body(x))
-            return dict(features=[x, (self.first(x), None)], response=self.second(x), size=3)
+    def network(x):
+        x = F.relu(body(x))
+        return dict(features=[x, (first(x), None)], response=second(x), size=3)
 
-    network, images = settle(TwoHeads()), pictures(1, 3, 8, 8)
+    images, peaks = pictures(1, 3, 8, 8), torch.tensor([[0, 1, 2, 2]])
     recorded = Trace(network, images)
     assert recorded.output['size'] == 3 and recorded.output['features'][1][1] is None
-    peaks = torch.tensor([[0, 1, 2, 2]])
     for pick in (lambda output: output['response'], lambda output: output['features'][1][0],
                  lambda output: output['features'][0]):
-        maps = recorded.backpropagate(pick(recorded.output), peaks)
         expected = peak_response_maps(lambda x, pick=pick: pick(network(x)), images, peaks)
-        assert torch.allclose(maps, expected)
+        assert torch.allclose(recorded.backpropagate(pick(recorded.output), peaks), expected)
     with pytest.raises(ValueError, match='Trace.output'):
         recorded.backpropagate(recorded.output['response'].clone(), peaks)
 
 
-def test_no_gradient_mode_and_inference_mode(passes):
-    network, images = network_of('stem', torch.float32), pictures(1, 3, 12, 13)
+def test_gradients_need_not_be_enabled_and_reach_no_parameter(passes):
+    network, images = settle(NETWORKS['stem'](), torch.float32), pictures(1, 3, 12, 13)
     peaks = torch.tensor([[0, 1, 1, 1]])
     expected = peak_response_maps(network, images, peaks)
-    for mode in (torch.no_grad, torch.inference_mode):
-        with mode():
-            recorded = Trace(network, images.clone())
-            assert torch.allclose(recorded.backpropagate(recorded.output, peaks), expected, rtol=1e-5, atol=1e-8)
     assert all(parameter.grad is None for parameter in network.parameters())
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    assert torch.allclose(peak_response_maps(network, images, peaks), expected, rtol=1e-5, atol=1e-8)
-
-
-def test_zero_gradient_gives_empty_map(passes):
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
-    network[0].bias.data.fill_(-1e6)  # every activation is cut off
-    network[2].weight.data.abs_()
-    maps = peak_response_maps(network.eval(), pictures(1, 3, 8, 8), torch.tensor([[0, 0, 2, 2]]))
-    assert torch.equal(maps, torch.zeros(1, 8, 8))
-    negative = nn.Conv2d(3, 2, 3)
-    negative.weight.data = -negative.weight.data.abs()  # no positive weight: Z is zero
-    recorded = Trace(negative, pictures(1, 3, 8, 8))
-    maps = recorded.backpropagate(recorded.output, torch.tensor([[0, 0, 2, 2], [0, 1, 5, 5]]))
-    assert torch.equal(maps, torch.zeros(2, 8, 8))
-
-
-def test_nothing_stays_patched_after_an_exception():
-    network, images, checkpoint = network_of('plain', torch.float32), pictures(1, 3, 12, 13), torch.utils.checkpoint
-
-    def failing(x):
-        raise KeyError(network(x))
-
-    before = checkpoint.checkpoint
-    with pytest.raises(KeyError):
-        Trace(failing, images)
-    assert checkpoint.checkpoint is before and 'Convolution' in network(images).grad_fn.name()
+    network.requires_grad_(False)
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with mode():
+            maps = peak_response_maps(network, images.clone(), peaks)
+        assert torch.allclose(maps, expected, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize('dtype, tolerance', [
     (torch.bfloat16, 2e-2), pytest.param(*HALF.values, 3e-3, marks=HALF.marks)])
 def test_half_precision(dtype, tolerance, passes):
     """Activations are rounded, but shares are computed in single precision: maps stay close and sum to 1."""
-    network, images = network_of('residual', torch.float32), pictures(1, 3, 16, 16)
+    network, images = settle(NETWORKS['residual'](), torch.float32), pictures(1, 3, 16, 16)
     peaks = torch.tensor([[0, 1, 3, 3], [0, 4, 7, 0]])
     expected = peak_response_maps(network, images, peaks)
     recorded = Trace(network.to(dtype), images.to(dtype))
-    assert recorded.output.dtype == dtype
     maps = recorded.backpropagate(recorded.output, peaks)
-    assert maps.dtype == torch.float32
+    assert recorded.output.dtype == dtype and maps.dtype == torch.float32
     assert torch.allclose(maps.sum((1, 2)), torch.ones(2), atol=1e-5)
     assert (maps - expected).abs().sum((1, 2)).max() < tolerance  # of a mass of 1
 
 
-def test_operations_outside_the_theory_are_named_once():
-    def attention(x):
-        tokens = x.flatten(2).mT
-        mixed = torch.softmax(tokens @ tokens.mT, -1) @ tokens
-        return mixed.mT.reshape(x.shape)
+def mix(x):
+    """Attention of an image's pixels to each other."""
+    tokens = x.flatten(2).mT
+    return (torch.softmax(tokens @ tokens.mT, -1) @ tokens).mT.reshape(x.shape)
 
-    network = settle(nn.Sequential(nn.Conv2d(3, 4, 3, 2), Lambda(attention), nn.Conv2d(4, 5, 1)).double())
+
+class DeformConv2d(torch.autograd.Function):
+    """Stands for the deformable convolution of mmcv, a function of its own, too: its one tap reads the right pixel.
+
+    As mmcv's it takes the values of its gradient, which a gradient of several peaks at once does not have.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        return -2 * x.roll(-1, 3)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -2 * torch.from_numpy(grad.numpy()).roll(1, 3)
+
+
+@pytest.mark.parametrize('function, names, slow', [
+    (mix, 'Bmm, Softmax', False), (DeformConv2d.apply, 'DeformConv2d', True)])
+def test_what_is_outside_the_theory_is_named_once_and_differentiated_ordinarily(function, names, slow):
+    network = settle(nn.Sequential(nn.Conv2d(3, 4, 3, 2), Lambda(function), nn.Conv2d(4, 5, 1)))
     images = pictures(2, 3, 9, 9, dtype=torch.float64)
-    with pytest.warns(UserWarning, match='ordinarily: Bmm, Softmax$') as record:
+    with pytest.warns(UserWarning, match=f'ordinarily: {names}$') as record:
         recorded = Trace(network, images)
     assert len(record) == 1
     peaks = corners_and_middle(recorded.output)
+    if slow:
+        with pytest.warns(UserWarning, match='one pass a peak'):
+            recorded.backpropagate(recorded.output, peaks)
     with warnings.catch_warnings():
-        warnings.simplefilter('error')
+        warnings.simplefilter('error')  # said once
         maps = recorded.backpropagate(recorded.output, peaks)
     assert torch.allclose(maps, slow_maps(network, images, peaks), rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize('name', ['upsampled', 'resampled'])
-def test_deterministic_mode(name, passes):
+def test_deterministic_mode(passes):
     """Bilinear maps go back by matrices there; same maps."""
-    network, images = network_of(name, torch.float32), pictures(2, 3, 12, 13)
+    network, images = settle(NETWORKS['resampled'](), torch.float32), pictures(2, 3, 12, 13)
     usual = Trace(network, images)
     peaks = corners_and_middle(usual.output)
-    expected = usual.backpropagate(usual.output, peaks)
     torch.use_deterministic_algorithms(True)
     try:
         recorded = Trace(network, images)
@@ -305,8 +286,7 @@ def test_deterministic_mode(name, passes):
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(recorded.output, usual.output)
-    assert torch.allclose(maps, expected, atol=1e-6)
-    assert network(images.requires_grad_()).grad_fn.name().startswith(('Upsample', 'Convolution'))  # nothing stays
+    assert torch.allclose(maps, usual.backpropagate(usual.output, peaks), atol=1e-6)
 
 
 class Checkpointed(nn.Module):
@@ -322,91 +302,38 @@ class Checkpointed(nn.Module):
 
 
 def test_checkpointed_blocks_are_recorded():
-    plain, images = network_of('residual', torch.float32), pictures(2, 3, 16, 16)
+    plain, images = settle(NETWORKS['residual'](), torch.float32), pictures(2, 3, 16, 16)
     saving = nn.Sequential(plain[0], Checkpointed(plain[1:6]), *plain[6:])
-    expected = Trace(plain, images)
-    recorded = Trace(saving, images)
+    expected, recorded = Trace(plain, images), Trace(saving, images)
     peaks = corners_and_middle(expected.output)
     assert torch.equal(recorded.output, expected.output)
-    maps = recorded.backpropagate(recorded.output, peaks)
-    assert torch.equal(maps, expected.backpropagate(expected.output, peaks))
+    assert torch.equal(recorded.backpropagate(recorded.output, peaks), expected.backpropagate(expected.output, peaks))
     leaf = images.clone().requires_grad_()
     assert 'CheckpointFunction' in saving[:2](leaf).grad_fn.name()  # training saves memory as before
-    early = nn.Sequential(Checkpointed(plain, torch.utils.checkpoint.checkpoint))
     with pytest.raises(ValueError, match='with_cp=False'):
-        Trace(early, images)
+        Trace(Checkpointed(plain, torch.utils.checkpoint.checkpoint), images)
 
 
-@pytest.mark.parametrize('peaks, message', [
-    (torch.tensor([[0, 5, 0, 0]]), 'outside'), (torch.tensor([[0., 0, 0, 0]]), 'integer'),
-    (torch.tensor([0, 0, 0, 0]), 'integer')])
-def test_bad_peaks(peaks, message):
-    recorded = Trace(network_of('plain', torch.float32), pictures(1, 3, 12, 13))
+def test_nothing_stays_patched_after_an_exception():
+    network, images, before = nn.Conv2d(3, 4, 3), pictures(1, 3, 9, 9), torch.utils.checkpoint.checkpoint
+
+    def failing(x):
+        raise KeyError(network(x))
+
+    with pytest.raises(KeyError):
+        Trace(failing, images)
+    assert torch.utils.checkpoint.checkpoint is before and 'Convolution' in network(images).grad_fn.name()
+
+
+@pytest.mark.parametrize('network, images, peaks, message', [
+    (nn.Conv2d(3, 5, 3), (1, 3, 9, 9), [[0, 5, 0, 0]], 'outside'),
+    (nn.Conv2d(3, 5, 3), (1, 3, 9, 9), [[0., 0, 0, 0]], 'integer'),
+    (nn.Conv2d(3, 5, 3), (1, 3, 9, 9), [0, 0, 0, 0], 'integer'),
+    (nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten()), (1, 3, 9, 9), [[0, 0, 0, 0]], 'response must be'),
+    (nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), (1, 3, 9, 9), [], 'eval'),  # statistics of the batch
+    (Lambda(lambda x: F.conv2d(x[0], torch.ones(1, 3, 1, 1))), (1, 3, 9, 9), [], 'with a batch dimension'),
+    (nn.Identity(), (3, 4, 4), [], 'B, 3, H, W'), (Lambda(torch.no_grad()(nn.Conv2d(3, 1, 1))), (1, 3, 4, 4), [],
+                                                   'depends on the images')])
+def test_bad_input(network, images, peaks, message):
     with pytest.raises(ValueError, match=message):
-        recorded.backpropagate(recorded.output, peaks)
-
-
-def test_bad_input():
-    with pytest.raises(ValueError, match='eval'):  # statistics of the batch
-        Trace(network_of('stem', torch.float32).train(), pictures(2, 3, 12, 13))
-    with pytest.raises(ValueError, match='B, 3, H, W'):
-        Trace(nn.Identity(), torch.zeros(3, 4, 4))
-    with pytest.raises(ValueError, match='depends on the images'):
-        Trace(torch.no_grad()(nn.Conv2d(3, 1, 1)), pictures(1, 3, 4, 4))
-
-
-def test_nothing_is_handed_on_below_eps(passes):
-    # one 1x1 layer with weights (1, 2): Z = x^_1 + 2 x^_2, x^ being shifted by the zero in the corner
-    layer = nn.Conv2d(2, 1, 1, bias=False).double().eval()
-    layer.weight.data = torch.tensor([1., 2.], dtype=torch.float64).view(1, 2, 1, 1)
-    image = torch.zeros(1, 2, 1, 3, dtype=torch.float64)
-    image[0, :, 0, 1] = torch.tensor([3e-11, 3e-11])  # Z = 9e-11
-    image[0, :, 0, 2] = torch.tensor([4e-11, 4e-11])  # Z = 1.2e-10
-    maps = peak_response_maps(layer, image, torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]]))
-    assert maps[:, 0].tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
-
-
-def test_not_a_number_is_not_hidden(passes):
-    layer, image = network_of('plain', torch.float32)[0], torch.rand(1, 3, 9, 9)
-    image[0, 0, 4, 4] = float('nan')
-    assert peak_response_maps(layer, image, torch.tensor([[0, 0, 3, 3], [0, 1, 4, 3]])).isnan().flatten(1).any(1).all()
-
-
-class DeformConv2d(torch.autograd.Function):
-    """Stands for the deformable convolution of mmcv, a function of its own, too: its one tap reads the right pixel.
-
-    As mmcv's it takes the values of its gradient, which a gradient of several peaks at once does not have.
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight):
-        ctx.weight = weight
-        return torch.einsum('oc,bchw->bohw', weight, x.roll(-1, 3))
-
-    @staticmethod
-    def backward(ctx, grad):
-        grad = torch.from_numpy(grad.numpy())
-        return torch.einsum('oc,bohw->bchw', ctx.weight, grad).roll(1, 3), None
-
-
-def test_deformable_convolution_is_named_and_differentiated_ordinarily():
-    torch.manual_seed(0)
-    first, weight, images = nn.Conv2d(3, 3, 3, padding=1).eval(), torch.randn(2, 3), torch.rand(1, 3, 9, 9)
-    with pytest.warns(UserWarning, match='ordinarily: DeformConv2d$') as record:
-        recorded = Trace(lambda x: DeformConv2d.apply(first(x), weight), images)
-    assert len(record) == 1
-    peaks = torch.tensor([[0, 1, 4, 4], [0, 0, 2, 3]])
-    with pytest.warns(UserWarning, match='one pass a peak'):
-        maps = recorded.backpropagate(recorded.output, peaks)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')  # said once
-        again = recorded.backpropagate(recorded.output, peaks)
-    assert torch.equal(again, maps)
-    # its own gradient, with either sign, goes to the pixel on the right; Eq. 1 takes over in the first layer
-    share = torch.zeros(1, 3, 9, 9)
-    share[0, :, 4, 5] = weight[1]
-    shifted = (images - images.min()).requires_grad_()
-    z = nn.functional.conv2d(shifted, first.weight.detach().clamp(min=0), padding=1)
-    routed, = torch.autograd.grad(z, shifted, share / (z.detach() + 1e-10))
-    expected = (routed * shifted).sum(1)[0].detach().clamp(min=0)
-    torch.testing.assert_close(maps[0], expected / expected.sum(), rtol=1e-5, atol=1e-7)
+        peak_response_maps(network, torch.zeros(images), torch.tensor(peaks))
