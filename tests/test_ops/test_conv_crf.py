@@ -9,7 +9,7 @@ from support import Seen
 
 from mmiam.ops.conv_crf import conv_crf
 
-KERNELS = sys.modules['mmiam.ops.conv_crf.kernels']
+KERNELS, CRF = sys.modules['mmiam.ops.conv_crf.kernels'], sys.modules['mmiam.ops.conv_crf.crf']
 
 
 def random_case(num=2, labels=2, size=(5, 6), seed=0):
@@ -20,7 +20,7 @@ def random_case(num=2, labels=2, size=(5, 6), seed=0):
     return unary, image
 
 
-def kernel(positions, colors, i, j, pos_sigma=3., pos_compat=3., col_sigma=13., col_compat=10.):
+def kernel(positions, colors, i, j, pos_sigma, pos_compat, col_sigma, col_compat):
     pos = sum((a - b)**2 for a, b in zip(positions[i], positions[j]))
     col = sum((a - b)**2 for a, b in zip(colors[i], colors[j]))
     return pos_compat * math.exp(-pos / 2 / pos_sigma**2) + col_compat * math.exp(-col / 2 / col_sigma**2)
@@ -33,7 +33,7 @@ def slow_cells(length, blur):
     return [[p for p in range(start + c * blur, start + (c + 1) * blur) if 0 <= p < length] for c in range(cells)]
 
 
-def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight=.2, unary_weight=1., **constants):
+def slow_crf(unary, image, kernel_size, blur, num_iters, mode, weight, unary_weight, **constants):
     """Pairs of cells one by one; pooling as means of lists; bilinear upsampling by the general function."""
     num, labels, height, width = unary.shape
     rows, cols = slow_cells(height, blur), slow_cells(width, blur)
@@ -88,41 +88,35 @@ def test_two_pixels_by_hand():
                          [(1, 3, 2), (2, 3, 3), (3, 5, 1), (4, 7, 5), (2, 1, 2), (4, 3, 0)])
 def test_equals_pairs_of_pixels(mode, labels, size, blur, kernel_size, num_iters):
     unary, image = random_case(2, labels, size)
-    fast = conv_crf(unary, image, kernel_size, blur, num_iters, mode=mode)
-    slow = slow_crf(unary, image, kernel_size, blur, num_iters, mode)
+    constants = dict(pos_sigma=2., pos_compat=1.5, col_sigma=20., col_compat=4., weight=.3, unary_weight=.7)
+    fast = conv_crf(unary, image, kernel_size, blur, num_iters, mode=mode, **constants)
+    slow = slow_crf(unary, image, kernel_size, blur, num_iters, mode, **constants)
     assert fast.dtype == torch.float64 and torch.allclose(fast, slow, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
-def test_every_constant_has_its_place(mode):
-    unary, image = random_case(1, 2, (5, 6))
-    constants = dict(pos_sigma=2., pos_compat=1.5, col_sigma=20., col_compat=4., weight=.3, unary_weight=.7)
-    fast = conv_crf(unary, image, 5, 2, 3, mode=mode, **constants)
-    assert torch.allclose(fast, slow_crf(unary, image, 5, 2, 3, mode, **constants), rtol=1e-9)
+def assert_unchanged(num, labels, mode, blur, module, **limits):
+    """Results are the same with other limits of a module."""
+    unary, image = random_case(num, labels, (11, 13))
+    whole = conv_crf(unary, image, blur=blur, mode=mode)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CRF, 'num_workers', lambda device: 2)
+        for name, value in limits.items():
+            patch.setattr(module, name, dict(cpu=value) if name != '_PART_VALUES' else value)
+        assert torch.allclose(conv_crf(unary, image, blur=blur, mode=mode), whole, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize('blur', [1, 2])
 @pytest.mark.parametrize('run', [1, 300, 10**9])
 @pytest.mark.parametrize('strip,kept', [(1, 0), (1, 10**9), (90, 0), (10**9, 0)])
-def test_strips_and_runs_do_not_show(blur, strip, kept, run, monkeypatch):
-    unary, image = random_case(2, 2, (11, 13))
-    whole = conv_crf(unary, image, blur=blur)
-    monkeypatch.setitem(KERNELS._STRIP_VALUES, 'cpu', strip)
-    monkeypatch.setitem(KERNELS._RUN_VALUES, 'cpu', run)
-    monkeypatch.setitem(KERNELS._KEPT_VALUES, 'cpu', kept)
-    assert torch.allclose(conv_crf(unary, image, blur=blur), whole, rtol=1e-9, atol=1e-12)
+def test_strips_and_runs_do_not_show(blur, strip, kept, run):
+    assert_unchanged(2, 2, 'reference', blur, KERNELS, _STRIP_VALUES=strip, _RUN_VALUES=run, _KEPT_VALUES=kept)
 
 
 @pytest.mark.parametrize('mode', ['reference', 'mean_field'])
 @pytest.mark.parametrize('labels', [2, 3])
 @pytest.mark.parametrize('pixels,part', [(1, 1), (300, 1), (1, 10**9)])
-def test_shares_of_instances_do_not_show(mode, labels, pixels, part, monkeypatch):
-    unary, image = random_case(5, labels, (11, 13))
-    module, whole = sys.modules[conv_crf.__module__], conv_crf(unary, image, blur=2, mode=mode)
-    monkeypatch.setitem(module._PIXEL_VALUES, 'cpu', pixels)
-    monkeypatch.setattr(module, '_PART_VALUES', part)
-    monkeypatch.setattr(module, 'num_workers', lambda device: 2)
-    assert torch.allclose(conv_crf(unary, image, blur=2, mode=mode), whole, rtol=1e-9, atol=1e-12)
+def test_shares_of_instances_do_not_show(mode, labels, pixels, part):
+    assert_unchanged(5, labels, mode, 2, CRF, _PIXEL_VALUES=pixels, _PART_VALUES=part)
 
 
 @pytest.mark.parametrize('size', [(24, 25), (240, 250)])  # kernels kept for all iterations, and computed anew
@@ -141,22 +135,18 @@ def test_one_filter_bank_for_all_instances_and_no_copies_of_the_window(size, mon
     assert 0 < seen[1].largest < window  # F.unfold of one instance has two of them
 
 
-def test_arguments_stay_and_any_number_of_instances():
+@pytest.mark.parametrize('mode', ['reference', 'mean_field'])
+@pytest.mark.parametrize('num_iters', [0, 1])
+def test_arguments_stay_and_any_number_of_instances(mode, num_iters):
     unary, image = random_case(2, 2, (5, 6))
     before = unary.clone(), image.clone()
-    for mode in ('reference', 'mean_field'):
-        conv_crf(unary, image, blur=1, mode=mode)
-        conv_crf(unary, image, blur=1, num_iters=0, mode=mode)
-        assert conv_crf(unary[:0], image, mode=mode).shape == (0, 2, 5, 6)
+    conv_crf(unary, image, blur=1, num_iters=num_iters, mode=mode)
     assert torch.equal(unary, before[0]) and torch.equal(image, before[1])
-
-
-def test_half_precision_and_whole_numbers():
-    unary, image = random_case(1, 2, (5, 6))
+    assert conv_crf(unary[:0], image, mode=mode).shape == (0, 2, 5, 6)
     unary, image = unary.half(), image.round().clamp(0, 255).byte()
-    out = conv_crf(unary, image)
-    exact = conv_crf(unary.double(), image.double()).float()
-    assert out.dtype == torch.float32 and torch.allclose(out, exact, atol=1e-5)
+    out, exact = (conv_crf(*case, num_iters=num_iters, mode=mode) for case in (
+        (unary, image), (unary.double(), image.double())))
+    assert out.dtype == torch.float32 and torch.allclose(out, exact.float(), atol=1e-5)
 
 
 @pytest.mark.parametrize('change,message', [

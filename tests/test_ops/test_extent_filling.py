@@ -29,6 +29,19 @@ def random_case(num=3, images=1, channels=2, side=3, size=(4, 5), dtype=torch.fl
     return features, normalize_filling_weights(logits, side)
 
 
+def assert_equal_results(features, weights, steps, index=None):
+    """Value and both gradients are those of the loop."""
+    inputs = features.requires_grad_(), weights.requires_grad_()
+    results = []
+    for fill in (extent_filling, slow_filling):
+        filled = fill(*inputs, steps, index)
+        seed = torch.randn(filled.shape, generator=torch.Generator().manual_seed(1), dtype=filled.dtype)
+        results.append([filled, *torch.autograd.grad(filled, inputs, seed)])
+    # the loop's zero padding gives weights of neighbors outside a gradient of zero, too
+    for fast, slow in zip(*results):
+        assert torch.allclose(fast, slow, rtol=1e-11, atol=1e-13)
+
+
 def test_one_step_by_hand():
     # three locations in a row, tap 3 = left, 4 = itself, 5 = right
     weights = torch.zeros(1, 1, 9, 1, 3)
@@ -78,46 +91,19 @@ def test_sum_modes_by_value_and_at_zero(mode):
 @pytest.mark.parametrize('side,size,steps', [(3, (4, 7), 6), (5, (3, 2), 4), (1, (2, 3), 3), (3, (1, 1), 3),
                                              (3, (1, 6), 5), (5, (6, 1), 2), (3, (4, 3), 1)])
 def test_equals_the_loop(num, images, index, side, size, steps):
-    features, weights = random_case(num, images, 2, side, size)
     index = None if index is None else torch.tensor(index)
-    features.requires_grad_()
-    weights.requires_grad_()
-    fast, slow = (run(features, weights, steps, index) for run in (extent_filling, slow_filling))
-    assert torch.allclose(fast, slow, rtol=1e-12, atol=1e-14)
-    seed = torch.randn(fast.shape, generator=torch.Generator().manual_seed(1), dtype=fast.dtype)
-    for a, b in zip(torch.autograd.grad(fast, [features, weights], seed),
-                    torch.autograd.grad(slow, [features, weights], seed)):
-        # the loop's zero padding gives weights of neighbors outside a gradient of zero, too
-        assert torch.allclose(a, b, rtol=1e-11, atol=1e-13)
+    assert_equal_results(*random_case(num, images, 2, side, size), steps, index)
 
 
-def test_blocks_do_not_show(monkeypatch):
-    features, weights = random_case(5, 1, 7, 3, (4, 5))
-
-    def run():
-        x, w = features.clone().requires_grad_(), weights.clone().requires_grad_()
-        out = extent_filling(x, w, 6)
-        return out, *torch.autograd.grad(out.square().sum(), [x, w])
-
-    whole = run()
-    for values in (1, 45, 130):  # one plane of one instance; two instances of one plane; several planes
-        monkeypatch.setitem(filling_kernel._BLOCK_VALUES, 'cpu', values)
-        monkeypatch.setitem(filling_kernel._HISTORY_VALUES, 'cpu', values * 6)
-        for a, b in zip(whole, run()):
-            assert torch.allclose(a, b, rtol=1e-12, atol=1e-14)
-
-
+@pytest.mark.parametrize('block', [1, 45, 130])  # one plane of one instance; two instances of one plane; several planes
 @pytest.mark.parametrize('steps', [1, 2, 7, 9])
-@pytest.mark.parametrize('stretch', [1, 2, 3, 9])
-def test_steps_kept_for_backward_do_not_show(steps, stretch, monkeypatch):
-    features, weights = random_case(3, 1, 2, 3, (4, 5))
-    features.requires_grad_()
-    weights.requires_grad_()
-    monkeypatch.setattr(filling_kernel._Layout, 'stretch', lambda self, blocks, device: stretch)
-    results = [torch.autograd.grad(fill(features, weights, steps).square().sum(), [features, weights])
-               for fill in (extent_filling, slow_filling)]
-    for fast, slow in zip(*results):
-        assert torch.allclose(fast, slow, rtol=1e-11, atol=1e-13)
+@pytest.mark.parametrize('stretch', [0, 1, 2, 3, 9])  # from one kept step to the next; 0: as the memory allows
+def test_blocks_and_kept_steps_do_not_show(block, steps, stretch, monkeypatch):
+    monkeypatch.setitem(filling_kernel._BLOCK_VALUES, 'cpu', block)
+    monkeypatch.setitem(filling_kernel._HISTORY_VALUES, 'cpu', block * 6)
+    if stretch:
+        monkeypatch.setattr(filling_kernel._Layout, 'stretch', lambda self, blocks, device: stretch)
+    assert_equal_results(*random_case(5, 1, 7), steps)
 
 
 def test_weights_outside_the_image_do_not_count():
@@ -141,28 +127,19 @@ def test_gradcheck(mode):
         lambda x, w: extent_filling(x, normalize_filling_weights(w, 3, mode), 3), (features, logits))
 
 
-def test_gradients_of_one_input_alone():
-    features, weights = random_case()
-    for wanted in ('features', 'weights'):
-        x, w = features.clone(), weights.clone()
-        leaf = {'features': x, 'weights': w}[wanted].requires_grad_()
-        fast, = torch.autograd.grad(extent_filling(x, w, 5).square().sum(), leaf)
-        slow, = torch.autograd.grad(slow_filling(x, w, 5).square().sum(), leaf)
-        assert torch.allclose(fast, slow)
-
-
-def test_second_derivative_raises():
+def test_features_alone_and_no_second_derivative():
     features, weights = random_case()
     features.requires_grad_()
-    grad, = torch.autograd.grad(extent_filling(features, weights, 2).square().sum(), features, create_graph=True)
+    grads = [torch.autograd.grad(fill(features, weights, 5).square().sum(), features, create_graph=True)[0]
+             for fill in (extent_filling, slow_filling)]
+    assert torch.allclose(*grads)
     with pytest.raises(RuntimeError, match='once_differentiable'):
-        grad.sum().backward()
+        grads[0].sum().backward()
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
-    features, weights = random_case(2, 1, 2, 3, (10, 10), torch.float32)
-    features, weights = features.to(dtype).requires_grad_(), weights.to(dtype).requires_grad_()
+    features, weights = (one.to(dtype).requires_grad_() for one in random_case(2, 1, 2, 3, (10, 10), torch.float32))
     with torch.autocast('cpu', dtype=torch.bfloat16):
         out = extent_filling(features, weights, 10)
     assert out.dtype == dtype
@@ -173,15 +150,14 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert features.grad.dtype == weights.grad.dtype == dtype and weights.grad.isfinite().all()
 
 
-def test_empty_and_zero_steps():
+@pytest.mark.parametrize('images, index', [(1, None), (1, []), (2, None)])
+def test_no_instance_and_no_step(images, index):
     features, weights = random_case()
     assert torch.equal(extent_filling(features, weights, 0), features)
-    for index in (None, torch.zeros(0, dtype=torch.long)):
-        none = features[:0].requires_grad_()
-        out = extent_filling(none, weights, 3, index)
-        assert out.shape == (0, 2, 4, 5)
-        out.sum().backward()
-    assert extent_filling(features[:0], weights.expand(2, -1, -1, -1, -1), 3).shape == (0, 2, 4, 5)
+    index = None if index is None else torch.tensor(index, dtype=torch.long)
+    out = extent_filling(features[:0].requires_grad_(), weights.expand(images, -1, -1, -1, -1), 3, index)
+    assert out.shape == (0, 2, 4, 5)
+    out.sum().backward()
 
 
 def test_weights_are_not_copied_per_instance():
@@ -195,18 +171,16 @@ def test_weights_are_not_copied_per_instance():
     (dict(num_steps=-1), 'num_steps'), (dict(features=torch.zeros(3, 2, 4)), r'\(I, C, H, W\)'),
     (dict(features=torch.zeros(3, 2, 5, 5)), 'differ'), (dict(weights=torch.zeros(1, 2, 4, 4, 5)), 'r odd'),
     (dict(weights=torch.zeros(2, 2, 9, 4, 5)), 'image_index'), (dict(image_index=torch.tensor([0])), 'image_index'),
-    (dict(image_index=torch.tensor([0, 1, 0])), r'\[0, 1\)'),
-])
+    (dict(image_index=torch.tensor([0, 1, 0])), r'\[0, 1\)')])
 def test_errors(change, message):
     features, weights = random_case()
     with pytest.raises(ValueError, match=message):
         extent_filling(**{**dict(features=features, weights=weights, num_steps=2), **change})
 
 
-@pytest.mark.parametrize('arguments,message', [
-    ((torch.zeros(1, 9, 2, 2), 3, 'sum'), 'mode'), ((torch.zeros(1, 8, 2, 2), 3), r'C\*9'),
-    ((torch.zeros(1, 4, 2, 2), 2), 'odd'), ((torch.zeros(9, 2, 2), 3), r'\(B, C'),
-])
-def test_normalize_errors(arguments, message):
+@pytest.mark.parametrize('shape, side, mode, message', [
+    ((1, 9, 2, 2), 3, 'sum', 'mode'), ((1, 8, 2, 2), 3, 'softmax', r'C\*9'), ((1, 4, 2, 2), 2, 'softmax', 'odd'),
+    ((9, 2, 2), 3, 'softmax', r'\(B, C')])
+def test_normalize_errors(shape, side, mode, message):
     with pytest.raises(ValueError, match=message):
-        normalize_filling_weights(*arguments)
+        normalize_filling_weights(torch.zeros(shape), side, mode)

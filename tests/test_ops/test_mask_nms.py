@@ -27,19 +27,17 @@ def strips(*ranges, width=12):
     return masks
 
 
-def test_iou_by_hand():
+def test_by_hand():
     masks = strips((0, 4), (2, 6), (8, 8))
     expected = torch.tensor([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
-    assert torch.allclose(mask_iou(masks, masks), expected)
-    assert torch.allclose(mask_iou(masks[:1], masks), expected[:1])
-
-
-def test_a_dropped_mask_drops_nothing():
+    assert torch.allclose(mask_iou(masks, masks), expected) and torch.allclose(mask_iou(masks[:1], masks), expected[:1])
     masks = strips((0, 6), (2, 8), (4, 10))  # neighbors overlap by 4 / 8, the outer two by 2 / 10
     scores = torch.tensor([.9, .8, .7])
-    assert mask_nms(masks, scores, .3).tolist() == [0, 2]
-    assert mask_nms(masks, scores.flip(0), .3).tolist() == [2, 0]
+    assert mask_nms(masks, scores, .3).tolist() == [0, 2]  # a dropped mask drops nothing
     assert mask_nms(masks, scores, .5).tolist() == [0, 1, 2]  # 0.5 does not exceed 0.5
+    for number in (0, 1, 3):  # empty masks do not overlap, not even each other
+        kept = mask_nms(torch.zeros(number, 4, 4, dtype=torch.bool), torch.arange(number).float(), .5)
+        assert kept.tolist() == list(range(number))[::-1] and kept.dtype == torch.long
 
 
 @pytest.mark.parametrize('seed', range(8))
@@ -58,14 +56,6 @@ def test_equals_the_loop(seed, monkeypatch):
         assert mask_nms(masks, scores, .3, own).tolist() == slow_nms(masks, scores, .3, own)
 
 
-def test_empty_and_single():
-    none = mask_nms(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0), .5)
-    assert none.shape == (0,) and none.dtype == torch.long
-    assert mask_nms(torch.zeros(1, 4, 4, dtype=torch.bool), torch.zeros(1), .5).tolist() == [0]
-    empty = torch.zeros(3, 4, 4, dtype=torch.bool)  # empty masks do not overlap, not even each other
-    assert mask_nms(empty, torch.arange(3.), .5).tolist() == [2, 1, 0]
-
-
 @pytest.mark.parametrize('dtype', [torch.bfloat16, HALF])
 def test_counts_are_exact_under_autocast(dtype):
     """90,000 pixels are inf in half precision, and 257 are 256 in bfloat16."""
@@ -79,11 +69,10 @@ def test_counts_are_exact_under_autocast(dtype):
     assert expected[0, 1] == pytest.approx(300 / 179700) and expected[0, 2] == pytest.approx(257 / 90000)
 
 
-def test_errors():
-    masks = torch.zeros(2, 4, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match='scores'):
-        mask_nms(masks, torch.zeros(3), .5)
-    with pytest.raises(ValueError, match='labels'):
-        mask_nms(masks, torch.zeros(2), .5, torch.zeros(3))
-    with pytest.raises(ValueError, match='one size'):
-        mask_iou(masks, torch.zeros(2, 5, 4, dtype=torch.bool))
+@pytest.mark.parametrize('call, message', [
+    (lambda masks: mask_nms(masks, torch.zeros(3), .5), 'scores'),
+    (lambda masks: mask_nms(masks, torch.zeros(2), .5, torch.zeros(3)), 'labels'),
+    (lambda masks: mask_iou(masks, torch.zeros(2, 5, 4, dtype=torch.bool)), 'one size')])
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.zeros(2, 4, 4, dtype=torch.bool))

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -17,44 +18,27 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_all_parts_run_elsewhere_on_one_thread_each(threads):
-    threads(2)
-    seen = {}
+@pytest.mark.parametrize('number, parts', [(2, 5), (2, 1), (1, 2)])
+def test_parts_run_on_one_thread_each_and_others_keep_theirs(number, parts, threads):
+    """Elsewhere, one part alone, too; where torch has one thread, here."""
+    threads(number)
+    for _ in range(2):  # again, with the pool that is there
+        seen = {}
 
-    def look(part):
-        seen[part] = (threading.current_thread() is threading.main_thread(), torch.get_num_threads(),
-                      torch.is_grad_enabled())
+        def look(part, seen=seen):
+            here = threading.current_thread() is threading.main_thread()
+            seen[part] = here, torch.get_num_threads(), torch.is_grad_enabled()
 
-    run_parts(look, range(5), CPU)
-    assert seen == dict.fromkeys(range(5), (False, 1, False))
-    assert torch.get_num_threads() == 2
-    run_parts(look, range(7), CPU)  # again, with the pool that is there
-    assert len(seen) == 7 and torch.get_num_threads() == 2
-    found = []
-    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert found == [2]  # other new threads are not touched
-
-
-def test_one_part_runs_on_one_thread_and_one_thread_stays_here(threads):
-    seen = []
-    for number, parts in ((2, [0]), (1, [0, 1])):
-        threads(number)
-        run_parts(lambda part: seen.append((threading.current_thread() is threading.main_thread(),
-                                            torch.get_num_threads())), parts, CPU)
-    assert seen == [(False, 1), (True, 1), (True, 1)]
+        run_parts(look, range(parts), CPU)
+        assert seen == dict.fromkeys(range(parts), (number == 1, 1, number == 1))
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(torch.get_num_threads).result() == torch.get_num_threads() == number
 
 
 def test_an_error_reaches_the_caller(threads):
     threads(2)
-
-    def fail(part):
-        if part == 1:
-            raise ValueError('part 1')
-
-    with pytest.raises(ValueError, match='part 1'):
-        run_parts(fail, range(3), CPU)
+    with pytest.raises(ZeroDivisionError):
+        run_parts(lambda part: 1 / part, range(3), CPU)
 
 
 @pytest.mark.parametrize('mode', [torch.enable_grad, torch.no_grad, torch.inference_mode])
