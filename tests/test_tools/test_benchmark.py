@@ -22,7 +22,7 @@ def test_operators_against_their_plain_forms(tool, monkeypatch, tmp_path, capsys
         conv_crf={'blur 4': (tool.conv_crf_case, dict(blur=4, size=(33, 41))),
                   'blur 1': (tool.conv_crf_case, dict(blur=1, num=2, size=(9, 16)))},
         matching={'few': (tool.matching_case, dict(count=60, num=2, size=96))},
-        prm={str(retain): (tool.prm_case, dict(backbone='MobileNetV2', retain=retain, size=64, num=2))
+        prm={str(retain): (tool.prm_case, dict(config='iam_mbv2_voc.py', retain=retain, size=64, num=2))
              for retain in (True, False)}))
     out = tmp_path / 'ops.json'
     words = ['ops', '--seconds', '0.001', '--threads', '1', '--device', 'cpu', '--json', str(out)]

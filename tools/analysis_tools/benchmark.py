@@ -16,6 +16,7 @@ writes all of them; --threads and --device say on what.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -36,10 +37,9 @@ import torch.nn.functional as F
 from image_samples import batch_of, read_truth
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
-from mmdet.models import MobileNetV2, ResNet
 from mmdet.registry import DATASETS, MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 from terminaltables import AsciiTable
@@ -57,6 +57,7 @@ from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.files import write_json
 from mmiam.utils.images import read_image
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 #: seconds an image, Table 2 of the paper: networks and CRF on a Tesla P100, retrieval by public code on a CPU
 PAPER = {
     'PRM with retrieval (paper)': dict(cue=0.05, retrieval=3.0, proposals=8.1, total=11.15),
@@ -81,33 +82,28 @@ class Meter:
         self.cuda = torch.device(device).type == 'cuda'
 
     def __call__(self, function: Callable, *args) -> tuple[Any, float, float]:
-        before = self._reset()
+        before = self._peak(reset=True)
         start = time.perf_counter()
         result = function(*args)
         if self.cuda:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
-        peak = torch.cuda.max_memory_allocated() if self.cuda else self._resident('VmHWM')
-        return result, seconds, (peak - before) / 2**20
+        return result, seconds, (self._peak() - before) / 2**20
 
-    def _reset(self) -> float:
+    def _peak(self, reset: bool = False) -> float:
+        """Most memory since the last reset in bytes; right after one, what is held."""
         if self.cuda:
             torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            return torch.cuda.memory_allocated()
+            if reset:
+                torch.cuda.reset_peak_memory_stats()
+            return torch.cuda.max_memory_allocated()
         try:
-            Path('/proc/self/clear_refs').write_text('5')
+            if reset:
+                Path('/proc/self/clear_refs').write_text('5')
+            status = Path('/proc/self/status').read_text()
         except OSError:
             return float('nan')
-        return self._resident('VmRSS')
-
-    @staticmethod
-    def _resident(key: str) -> float:
-        try:
-            lines = Path('/proc/self/status').read_text().splitlines()
-        except OSError:
-            return float('nan')
-        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+        return 1024 * float(re.findall(r'VmHWM:\s+(\d+)', status)[0])
 
 
 # -- ops --------------------------------------------------------------------------------------------------------------
@@ -160,37 +156,18 @@ def matching_case(device: str, count: int = 1500, num: int = 5, size: int = 448)
     return [ours, lambda: [plain_forms.dense_matching(prms, proposals)]]
 
 
-class ClassResponse(nn.Module):
-    """An mmdet backbone with random weights and statistics, a 1x1 head and bilinear upsampling."""
-
-    def __init__(self, backbone: str) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.backbone = ResNet(50) if backbone == 'ResNet-50' else MobileNetV2()
-        self.head = nn.Conv2d(2048 if backbone == 'ResNet-50' else 1280, 20, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=(2 / module.weight[0].numel())**.5)
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.running_mean, std=.2)
-                nn.init.uniform_(module.running_var, .5, 1.5)
-                nn.init.uniform_(module.weight, .3, 1.3)
-                nn.init.normal_(module.bias, std=.2)
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        response = self.head(self.backbone(images)[-1])
-        return F.interpolate(response, scale_factor=8, mode='bilinear', align_corners=True)
-
-
-def prm_case(backbone: str, device: str, retain: bool = True, size: int = 448, num: int = 8) -> list[Callable]:
-    """Peak Response Maps of ``num`` peaks, against a backward pass a peak; forward passes count on both sides."""
-    network = ClassResponse(backbone).to(device)
-    generator = torch.Generator().manual_seed(1)
-    side = -(-size // 32) * 8
-    peaks = torch.stack([torch.zeros(num, dtype=torch.long), torch.randint(20, (num, ), generator=generator),
-                         *torch.randint(side, (2, num), generator=generator)], 1).to(device)
-    images = torch.randn(1, 3, size, size, generator=generator).to(device)
+def prm_case(config: str, device: str, retain: bool = True, size: int = 448, num: int = 8) -> list[Callable]:
+    """Peak Response Maps of ``num`` peaks of a config's network with random weights, against a backward pass a peak;
+    forward passes count on both sides."""
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(CONFIGS / config).model
+    cfg.backbone.init_cfg = None
+    torch.manual_seed(0)
+    network = MODELS.build(cfg).to(device).eval()
+    images = torch.randn(1, 3, size, size).to(device)
+    classes, side = cfg.peak_head.num_classes, -(-size // 32) * cfg.peak_head.sub_pixel
+    peaks = torch.stack([torch.zeros(num, dtype=torch.long), torch.randint(classes, (num, )),
+                         *torch.randint(side, (2, num))], 1).to(device)
 
     def ours() -> list[Tensor]:
         recorded = Trace(network, images)
@@ -205,8 +182,9 @@ CASES = {
     'conv_crf': {f'500x375, K=7, blur {blur}, 5 instances': (conv_crf_case, dict(blur=blur)) for blur in (4, 1)},
     'matching': {'1500 proposals, 5 maps, 448x448': (matching_case, {})},
     'prm': {f'{backbone}, 8 peaks, {"graph retained" if retain else "a forward pass a peak"}':
-            (prm_case, dict(backbone=backbone, retain=retain))
-            for backbone in ('ResNet-50', 'MobileNetV2') for retain in (True, False)},
+            (prm_case, dict(config=config, retain=retain))
+            for backbone, config in (('ResNet-50', 'iam_r50_voc.py'), ('MobileNetV2', 'iam_mbv2_voc.py'))
+            for retain in (True, False)},
 }
 
 
