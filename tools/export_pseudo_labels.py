@@ -19,7 +19,7 @@ from mmiam.apis import init_model
 from mmiam.apis.options import device_name, given_config, make_parser, number, tool
 from mmiam.apis.part_files import PartFiles
 from mmiam.apis.pseudo_labels import LabeledImages, label_images, merge_parts, provenance
-from mmiam.utils.jobs import take_shard, with_bar
+from mmiam.utils.jobs import take_shard
 
 
 @tool
@@ -40,12 +40,8 @@ def main(argv=None) -> int:
     info = provenance(args.config, cfg, args.checkpoint, split=args.split, min_score=args.min_score,
                       keep_best=args.keep_best)
     parts = PartFiles(args.out + '.parts', info, images.keys())
-    open_indices = [index for index in indices if not parts.has(index)]
-    print(f'{len(indices) - len(open_indices)} of {len(indices)} images are labeled already')
-    if open_indices:
-        model = init_model(cfg, args.checkpoint, device_name(args.device), classes=images.classes)
-        label_images(model, images, parts, with_bar(open_indices, len(open_indices), 'labeling'), args.min_score,
-                     args.keep_best)
+    label_images(lambda: init_model(cfg, args.checkpoint, device_name(args.device), classes=images.classes), images,
+                 parts, indices, args.min_score, args.keep_best)
     failed = parts.failures()
     for index, error in failed.items():
         print(f'failed: {images.names[index]}: {error}', file=sys.stderr)

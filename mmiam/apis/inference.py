@@ -4,7 +4,6 @@ from __future__ import annotations
 import os.path as osp
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -38,6 +37,19 @@ from mmiam.utils.images import IMAGE_SUFFIXES, check_array, list_images, read_im
 OTHER_SUFFIXES = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.raf', '.rw2')
 
 
+def read_config(config: str | Config) -> Config:
+    """A config, or the config of a file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not isinstance(config, str):
+        return config
+    if not osp.isfile(config):
+        raise FileNotFoundError(f'config {config} does not exist')
+    return Config.fromfile(config)
+
+
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
                cfg_options: dict | None = None, classes: Sequence[str] | None = None) -> torch.nn.Module:
     """A model ready for :func:`mmdet.apis.inference_detector`.
@@ -57,10 +69,7 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
         ValueError: if the checkpoint is damaged, would run something when it is loaded, or is of another model, or of
             other classes.
     """
-    if isinstance(config, str):
-        if not osp.isfile(config):
-            raise FileNotFoundError(f'config {config} does not exist')
-        config = Config.fromfile(config)
+    config = read_config(config)
     config.merge_from_dict(cfg_options or {})
     config.model.backbone.init_cfg = None  # the checkpoint has the weights
     init_default_scope(config.get('default_scope') or 'mmdet')
@@ -162,30 +171,24 @@ def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:
     return predict
 
 
-def predict_files(model: torch.nn.Module, paths: list[str], tiles: bool = False
+def predict_files(model: torch.nn.Module, paths: list[str], predict: Callable[[str], DetDataSample] | None = None
                   ) -> Iterator[tuple[str, DetDataSample | None]]:
     """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None.
 
-    With ``tiles`` each is predicted in windows too (:func:`tiled`), where the model's config says which.
+    Args:
+        predict (callable, optional): what predicts a file; by default the model does, the image as a whole.
     """
-    predict = tiled(model) if tiles and 'tta_model' in model.cfg else partial(inference_detector, model)
     for path in paths:
         sample = None
-        if is_whole(path):
+        try:
+            read_image(path)  # to its end: OpenCV fills up what is missing
+        except (OSError, ValueError) as error:
+            warnings.warn(f'{error}; it is left out', stacklevel=2)
+        else:
             try:
-                sample = predict(path)
+                sample = predict(path) if predict else inference_detector(model, path)
                 check_predictions([sample])
             except FloatingPointError as error:
                 warnings.warn(f'{error}; it is left out', stacklevel=2)
                 sample = None
         yield path, sample
-
-
-def is_whole(path: str) -> bool:
-    """Whether an image can be read to its end; else a warning says why not."""
-    try:
-        read_image(path)
-    except (OSError, ValueError) as error:
-        warnings.warn(f'{error}; it is left out', stacklevel=3)
-        return False
-    return True

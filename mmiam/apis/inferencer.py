@@ -13,7 +13,7 @@ from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.files import naming
 from mmiam.utils.images import check_array
 
-from .inference import init_model, output_names
+from .inference import init_model, output_names, read_config
 from .prompts import PromptSession
 
 
@@ -46,14 +46,7 @@ class IAMInferencer(DetInferencer):
             raise ValueError('name the config: without one, mmengine runs the text of the config in the checkpoint')
         self.maps = maps
         # a config object, since mmdet would look up another text than an existing file in its own model zoo
-        super().__init__(self._config(model), weights, device, palette=palette, show_progress=show_progress)
-
-    def _config(self, model: str | Config) -> Config:
-        if not isinstance(model, str):
-            return model
-        if not osp.isfile(model):
-            raise FileNotFoundError(f'config {model} does not exist')
-        return Config.fromfile(model)
+        super().__init__(read_config(model), weights, device, palette=palette, show_progress=show_progress)
 
     def prompt(self, image: str | np.ndarray) -> PromptSession:
         """A session on an image, a file or an array in BGR: ``inferencer.prompt(image)([dict(point=(120, 80))])``."""

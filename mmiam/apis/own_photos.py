@@ -114,10 +114,8 @@ def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, d
     images = LabeledImages(cfg)
     parts = PartFiles(osp.join(work_dir, f'masks-{file_hash(checkpoint)[:12]}'),
                       provenance(config, cfg, checkpoint, min_score=TAGGED_MIN_SCORE), images.keys())
-    left = [index for index in range(len(images)) if not parts.has(index)]
-    if left:
-        model = init_model(cfg, checkpoint, device)
-        label_images(model, images, parts, with_bar(left, len(left), 'masks'), TAGGED_MIN_SCORE, keep_best=True)
+    label_images(lambda: init_model(cfg, checkpoint, device), images, parts, range(len(images)), TAGGED_MIN_SCORE,
+                 keep_best=True)
     content = merge_parts(parts, images, out)
     label = {category: index for index, category in enumerate(images.category_ids)}
     paths = dict(zip(images.names, images.paths))

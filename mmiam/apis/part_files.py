@@ -36,8 +36,8 @@ class PartFiles:
         if not osp.isfile(header):
             write_checked_json(header, dict(info=self.info))
         found = self._read(header).get('info')
-        keys = sorted(set(found) | set(self.info)) if isinstance(found, dict) else ['everything']
-        other = [key for key in keys if not isinstance(found, dict) or found.get(key) != self.info.get(key)]
+        other = [key for key in sorted({*found, *self.info}) if found.get(key) != self.info.get(key)
+                 ] if isinstance(found, dict) else ['everything']
         if other:
             raise ValueError(f'{folder} holds parts of another run ({", ".join(other)} differ); delete the folder, or '
                              'write to another file')
@@ -68,17 +68,13 @@ class PartFiles:
 
     def failures(self) -> dict[int, str]:
         """Items that are not done because they failed, and why."""
-        return {index: str(self._read(self._failure(index)).get('error')) for index in self._left()
-                if osp.isfile(self._failure(index))}
+        return {index: str(self._read(self._failure(index)).get('error')) for index in range(len(self.names))
+                if not self.has(index) and osp.isfile(self._failure(index))}
 
     def missing(self) -> list[int]:
         """Items that are neither done nor failed."""
         failed = self.failures()
-        return [index for index in self._left() if index not in failed]
-
-    def _left(self) -> list[int]:
-        present = set(os.listdir(self.folder))
-        return [index for index, name in enumerate(self.names) if f'{name}.json' not in present]
+        return [index for index in range(len(self.names)) if not self.has(index) and index not in failed]
 
     def _failure(self, index: int) -> str:
         return osp.join(self.folder, f'{self.names[index]}.failed.json')

@@ -5,11 +5,12 @@ Legend: H, W image size; n instances of one image.
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from mmiam.ops.mask_nms import mask_iou
@@ -18,7 +19,7 @@ from mmiam.visualization.overlays import overlay_instances
 
 from .annotation_files import FORMATS, write_annotations
 from .coco_results import CocoResults
-from .inference import is_whole, output_names, predict_files
+from .inference import output_names, predict_files, tiled
 from .prompts import PromptSession
 
 #: least score of a mask that is shown, near the best F1 of `voc20` on held-out images (docs/published_models.md)
@@ -125,27 +126,27 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
     if prompts:
         classes = tuple(tags) or ('object', )
     results, names = CocoResults(classes), dict(zip(paths, output_names(paths)))
-    found = prompted(model, paths, prompts) if prompts else predict_files(model, paths, tiles)
-    for path, sample in found:
+    predict = prompted(model, prompts) if prompts else tiled(model) if tiles and 'tta_model' in model.cfg else None
+    for path, sample in predict_files(model, paths, predict):
+        found = None
         if sample is not None:
-            sample.pred_instances = sample.pred_instances.cpu() if prompts else one_a_region(
-                sample.pred_instances, min_score, labels).cpu()
-            results.add(path, sample.ori_shape, sample.pred_instances)
-            write_picture(osp.join(out, 'pictures', names[path]),
-                          draw_photo(read_image(path), sample.pred_instances, classes))
-        yield path, None if sample is None else sample.pred_instances, classes
+            found = sample.pred_instances if prompts else one_a_region(sample.pred_instances, min_score, labels)
+            found = found.cpu()
+            results.add(path, sample.ori_shape, found)
+            write_picture(osp.join(out, 'pictures', names[path]), draw_photo(read_image(path), found, classes))
+        yield path, found, classes
     results.write(osp.join(out, 'predictions.json'))
     if form in FORMATS:
         write_annotations(results.content, out, form, names)
 
 
-def prompted(model: torch.nn.Module, paths: list[str], prompts: Sequence[Mapping]) -> Iterator:
-    """As of :func:`predict_files`: the masks at the prompts, which are the same for each photo."""
-    for path in paths:
-        if not is_whole(path):
-            yield path, None
-            continue
+def prompted(model: torch.nn.Module, prompts: Sequence[Mapping]) -> Callable[[str], DetDataSample]:
+    """Predicts the masks of an image file at prompts, which are the same for each file."""
+
+    def predict(path: str) -> DetDataSample:
         session = PromptSession(model, path)
         sample = session.sample.clone()
         sample.pred_instances = session(prompts)
-        yield path, sample
+        return sample
+
+    return predict

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import os.path as osp
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from mmdet.registry import DATASETS
@@ -23,6 +23,7 @@ from mmiam.engine.cue_caching import find_inner_datasets
 from mmiam.engine.hooks.finite_check_hook import check_predictions
 from mmiam.utils.files import file_stamp, is_number, write_json
 from mmiam.utils.images import check_sides
+from mmiam.utils.jobs import with_bar
 from mmiam.utils.rle import check_rle
 from mmiam.version import __version__
 
@@ -155,26 +156,30 @@ def image_part(images: LabeledImages, index: int, sample: DetDataSample, min_sco
     return dict(image=image, annotations=results.content['annotations'])
 
 
-def label_images(model: torch.nn.Module, images: LabeledImages, parts: PartFiles, indices: Iterable[int],
-                 min_score: float = 0., keep_best: bool = False) -> None:
+def label_images(make_model: Callable[[], torch.nn.Module], images: LabeledImages, parts: PartFiles,
+                 indices: Sequence[int], min_score: float = 0., keep_best: bool = False) -> None:
     """Predict images and write their parts; of one that fails the error is recorded, and the rest goes on.
 
     Args:
-        model (nn.Module): of :func:`init_model`.
+        make_model (callable): gives a model of :func:`init_model`; called if there is something to predict.
         images (LabeledImages): what is labeled.
         parts (PartFiles): what is there is not made again.
-        indices (Iterable[int]): the images of this process.
+        indices (Sequence[int]): the images of this process.
         min_score, keep_best: see :func:`consistent`.
 
     Raises:
         OSError: if a part cannot be written.
     """
+    left = [index for index in indices if not parts.has(index)]
+    if len(left) < len(indices):
+        print(f'{len(indices) - len(left)} of {len(indices)} images are labeled already')
+    if not left:
+        return
+    model = make_model()
     test_cfg = getattr(model, 'test_cfg', None)
     if isinstance(test_cfg, dict) and 'use_image_labels' in test_cfg:
         test_cfg['use_image_labels'] = True  # no peak is spent on other classes
-    for index in indices:
-        if parts.has(index):
-            continue
+    for index in with_bar(left, len(left), 'masks'):
         try:
             with torch.no_grad():
                 sample, = model.test_step(pseudo_collate([images.sample(index)]))

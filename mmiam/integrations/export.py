@@ -98,34 +98,25 @@ def area_weights(out: int | Tensor, length: int | Tensor) -> Tensor:
 
 
 @torch.jit.script
-def fill(values: Tensor, weights: Tensor, steps: int) -> Tensor:
-    """Eq. 3 ``steps`` times: (n, c, h, w) by (c, 9, h, w)."""
-    h, w = values.shape[2], values.shape[3]
-    for _ in range(steps):
-        around = F.pad(values, [1, 1, 1, 1])
-        values = around[:, :, :h, :w] * weights[:, 0]
-        values = values + around[:, :, :h, 1:w + 1] * weights[:, 1]
-        values = values + around[:, :, :h, 2:] * weights[:, 2]
-        values = values + around[:, :, 1:h + 1, :w] * weights[:, 3]
-        values = values + around[:, :, 1:h + 1, 1:w + 1] * weights[:, 4]
-        values = values + around[:, :, 1:h + 1, 2:] * weights[:, 5]
-        values = values + around[:, :, 2:, :w] * weights[:, 6]
-        values = values + around[:, :, 2:, 1:w + 1] * weights[:, 7]
-        values = values + around[:, :, 2:, 2:] * weights[:, 8]
-    return values
-
-
-@torch.jit.script
-def pass_messages(labels: Tensor, kernels: Tensor, side: int) -> Tensor:
-    """Sum over the window (side x side) of kernel times neighbor: (n, 1, h, w) by (side * side, h, w)."""
-    h, w, span = labels.shape[2], labels.shape[3], side // 2
-    around = F.pad(labels, [span, span, span, span])
-    message = torch.zeros_like(labels)
+def sum_neighbors(values: Tensor, weights: Tensor, side: int) -> Tensor:
+    """Sum over the window (side x side) of weight times neighbor: (n, c, h, w) by (side * side, c, h, w)."""
+    h, w, span = values.shape[2], values.shape[3], side // 2
+    around = F.pad(values, [span, span, span, span])
+    total = torch.zeros_like(values)
     for y in range(side):
         band = around[:, :, y:y + h]
         for x in range(side):
-            message = message + band[:, :, :, x:x + w] * kernels[y * side + x]
-    return message
+            total = total + band[:, :, :, x:x + w] * weights[y * side + x]
+    return total
+
+
+@torch.jit.script
+def fill(values: Tensor, weights: Tensor, steps: int) -> Tensor:
+    """Eq. 3 ``steps`` times: (n, c, h, w) by (c, 9, h, w)."""
+    weights = weights.transpose(0, 1)
+    for _ in range(steps):
+        values = sum_neighbors(values, weights, 3)
+    return values
 
 
 @torch.jit.script
@@ -180,7 +171,7 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
     for iteration in range(num_iters):
         if iteration:
             labels = 2 * pool(result.sigmoid()) - 1
-        message = F.interpolate(pass_messages(labels, kernels, kernel_size), scale_factor=float(blur), mode='bilinear',
+        message = F.interpolate(sum_neighbors(labels, kernels, kernel_size), scale_factor=float(blur), mode='bilinear',
                                 align_corners=False)
         result = keep * logits + message[:, :, start[0]:start[0] + full[0], start[1]:start[1] + full[1]]
     return result[:, 0]

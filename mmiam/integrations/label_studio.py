@@ -74,23 +74,24 @@ class Controls:
             tags = list(ElementTree.fromstring(config).iter())
         except ElementTree.ParseError as error:
             raise ValueError(f'the labeling configuration is no XML: {error}') from None
-        images = [tag for tag in tags if tag.tag == 'Image']
-        if not images:
-            raise ValueError('the labeling configuration has no <Image>: masks are of images')
-        self.image, self.to_name = images[0].get('value', '').lstrip('$'), images[0].get('name', '')
-        mine = [tag for tag in tags if tag.get('toName', self.to_name) == self.to_name]
-        masks = [tag for tag in mine if tag.tag in ('BrushLabels', 'PolygonLabels')]
-        choices = [tag for tag in mine if tag.tag == 'Choices']
-        self.mask, self.mask_name = (masks[0].tag.lower(), masks[0].get('name', '')) if masks else ('', '')
-        self.choices_name = choices[0].get('name', '') if choices else ''
-        self.names = self._names(masks, 'Label')
-        self.choices = self._names(choices, 'Choice')
-        self.one_choice = bool(choices) and choices[0].get('choice', 'single').startswith('single')
 
-    @staticmethod
-    def _names(controls: list, tag: str) -> dict[str, list[str]]:
-        return {label.get('value', ''): label.get('predicted_values', label.get('value', '')).split(',')
-                for control in controls[:1] for label in control.iter(tag)}
+        def first(*kinds: str) -> ElementTree.Element:
+            nothing = ElementTree.Element('')
+            return next((tag for tag in tags if tag.tag in kinds and tag.get('toName', self.to_name) == self.to_name),
+                        nothing)
+
+        def names(control: ElementTree.Element, tag: str) -> dict[str, list[str]]:
+            return {label.get('value', ''): label.get('predicted_values', label.get('value', '')).split(',')
+                    for label in control.iter(tag)}
+
+        self.to_name = next((tag.get('name', '') for tag in tags if tag.tag == 'Image'), None)
+        if self.to_name is None:
+            raise ValueError('the labeling configuration has no <Image>: masks are of images')
+        masks, choices = first('BrushLabels', 'PolygonLabels'), first('Choices')
+        self.image = first('Image').get('value', '').lstrip('$')
+        self.mask, self.mask_name, self.names = masks.tag.lower(), masks.get('name', ''), names(masks, 'Label')
+        self.choices_name, self.choices = choices.get('name', ''), names(choices, 'Choice')
+        self.one_choice = choices.get('choice', 'single').startswith('single')
 
     def chosen(self, task: dict) -> list[str] | None:
         """Choices of the last annotation of a task that has some; None if there is none."""
@@ -319,7 +320,7 @@ def project_of(body: dict) -> int:
 
 
 class BackendHandler(Handler):
-    """Requests in json; ``backend`` is set by :func:`make_backend_server`."""
+    """Requests in json; :func:`make_server` sets ``backend``."""
     backend: Backend
 
     def get(self) -> tuple[bytes, str]:
@@ -343,11 +344,6 @@ class BackendHandler(Handler):
         LOGGER.info(form, *args)
 
 
-def make_backend_server(backend: Backend, host: str = '127.0.0.1', port: int = 0) -> Any:
-    """As of :func:`make_server`."""
-    return make_server(type('Connected', (BackendHandler, ), dict(backend=backend)), host, port)
-
-
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser('python -m mmiam.integrations.label_studio', description='A backend for Label '
                                      'Studio: masks, clicks, and learning from choices.')
@@ -366,7 +362,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     backend = Backend(args.model, args.folder, Server(args.url, os.environ.get('LABEL_STUDIO_API_KEY', '')),
                       args.effort, args.device)
-    with make_backend_server(backend, args.host, args.port) as server:
+    with make_server(BackendHandler, args.host, args.port, backend=backend) as server:
         LOGGER.info('listening on http://%s:%s', args.host, server.server_port)
         server.serve_forever()
 

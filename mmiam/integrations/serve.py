@@ -188,9 +188,8 @@ class Studio:
 
 
 class PageHandler(Handler):
-    """The requests of ``serve.html``; ``studio`` and ``local`` are set by :func:`make_page_server`."""
+    """The requests of ``serve.html``; :func:`make_server` sets ``studio``."""
     studio: Studio
-    local: bool
 
     def match(self, pattern: str) -> tuple:
         """Groups of the address.
@@ -200,7 +199,7 @@ class PageHandler(Handler):
         """
         # a foreign name that leads here is how another site's page would read the answers (DNS rebinding)
         host = re.sub(r':\d+$', '', self.headers.get('Host', '')).strip('[]')
-        if self.local and host not in LOOPBACK:
+        if self.server.server_address[0] in LOOPBACK and host not in LOOPBACK:
             raise Refused(403, 'this page is for the browser of this machine: open it as localhost')
         found = re.fullmatch(pattern, self.path)
         if not found:
@@ -241,15 +240,10 @@ class PageHandler(Handler):
         """Nothing: the page says what went wrong."""
 
 
-def make_page_server(annotator: Annotator, host: str = '127.0.0.1', port: int = 0) -> Any:
-    """As of :func:`make_server`."""
-    return make_server(type('Page', (PageHandler, ), dict(studio=Studio(annotator), local=host in LOOPBACK)), host,
-                       port)
-
-
 def serve(model: str, host: str, port: int, device: str | None = None) -> int:
     """Serve the page until it is interrupted."""
-    with make_page_server(Annotator(model, device, maps=True), host, port) as server:
+    studio = Studio(Annotator(model, device, maps=True))
+    with make_server(PageHandler, host, port, studio=studio) as server:
         print(f'open http://{host}:{server.server_port} in a browser; Ctrl+C ends it', flush=True)
         if host not in LOOPBACK:
             print(f'--host {host}: whoever reaches this machine can use the page; there is no password',

@@ -6,7 +6,6 @@ import re
 import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from mmiam.apis.options import sentence
 
@@ -31,7 +30,6 @@ class Handler(BaseHTTPRequestHandler):
 
     It speaks HTTP/1.0, where an answer ends the connection: so what was not read of a request is not the next one.
     """
-    server: Any
     timeout = 60  # seconds that a silent connection is waited for
 
     def get(self) -> tuple[bytes, str]:
@@ -96,14 +94,17 @@ def as_json(content: object) -> tuple[bytes, str]:
     return json.dumps(content).encode(), 'application/json'
 
 
-def make_server(handler: type[Handler], host: str = '127.0.0.1', port: int = 0) -> ThreadingHTTPServer:
+def make_server(handler: type[Handler], host: str = '127.0.0.1', port: int = 0, **state) -> ThreadingHTTPServer:
     """A server that is not running yet; with port 0 at a free one.
+
+    Args:
+        **state: attributes of the handler, of which there is a new one a request.
 
     Raises:
         ValueError: if nothing can be served there.
     """
     try:
-        return ThreadingHTTPServer((host, port), handler)
+        return ThreadingHTTPServer((host, port), type(handler.__name__, (handler, ), state))
     except OSError as error:
         raise ValueError(f'nothing can be served at {host}:{port} ({error}); another one is --port '
                          f'{port % 60000 + 1}') from None

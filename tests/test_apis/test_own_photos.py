@@ -89,11 +89,11 @@ def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
 def test_a_second_call_makes_nothing_anew_and_an_added_photo_is_labeled(photos, tmp_path, monkeypatch):
     assert main([*LABEL, '--out', 'masks.json']) == 0
     before = (tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes()
-    label_images = own_photos.label_images
-    monkeypatch.setattr(own_photos, 'label_images', None)  # everything is there
+    init_model = own_photos.init_model
+    monkeypatch.setattr(own_photos, 'init_model', None)  # everything is there
     assert main([*LABEL, '--out', 'masks.json']) == 0
     assert before == ((tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes())
-    monkeypatch.setattr(own_photos, 'label_images', label_images)
+    monkeypatch.setattr(own_photos, 'init_model', init_model)
     draw(photos / 'dog/new.jpg', (40, 90, 220), 9)
     assert main([*LABEL, '--out', 'masks.json']) == 0
     assert len(json.loads((tmp_path / 'masks.json').read_text())['images']) == 7

@@ -1,50 +1,44 @@
 """The page of ``mmiam serve``: its requests with the published model, and a click in a headless Chromium."""
+import contextlib
 import http.client
 import io
 import json
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 
 from mmiam.cli import main, make_parser
 from mmiam.integrations import serve
 from mmiam.integrations.annotator import Annotator
+from mmiam.integrations.web import make_server
 from mmiam.utils.rle import decode_masks
 
-ROOT = Path(__file__).parents[2]
 FACE = (225, 110)
 
 
 @pytest.fixture(scope='module')
-def server():
-    """The port of a running server."""
-    made = serve.make_page_server(Annotator('voc20', 'cpu', maps=True))
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield made.server_port
-    made.shutdown()
-    made.server_close()
-    thread.join()
+def url(running):
+    """The address of a page."""
+    return running(make_server(serve.PageHandler, studio=serve.Studio(Annotator('voc20', 'cpu', maps=True))))
 
 
 @pytest.fixture
-def ask(server):
-    """``ask(path, body=None, type=..., **headers)`` -> status, headers, bytes; without a body it is a GET."""
+def ask(url):
+    """``ask(path, body=None, **headers)`` -> status, headers, bytes; without a body it is a GET."""
 
     def run(path, body=None, **headers):
-        connection = http.client.HTTPConnection('127.0.0.1', server, timeout=60)
+        connection = http.client.HTTPConnection(url[len('http://'):], timeout=60)
         kind = 'application/octet-stream' if path == '/photo' else 'application/json'
         headers = {'Content-Type': kind, **{name.replace('_', '-'): value for name, value in headers.items()}}
-        connection.request('GET' if body is None else 'POST', path, body, headers)
-        reply = connection.getresponse()
-        found = reply.status, reply.headers, reply.read()
-        connection.close()
-        return found
+        with contextlib.closing(connection):
+            connection.request('GET' if body is None else 'POST', path, body, headers)  # as it stands, '..' too
+            reply = connection.getresponse()
+            return reply.status, reply.headers, reply.read()
 
     return run
 
@@ -127,7 +121,7 @@ def test_what_is_no_photo_is_refused(ask, photo, monkeypatch):
     assert status == 413 and f'it has {len(whole):,} bytes, and at most 1,000' in json.loads(reply)['error']
 
 
-def test_no_path_of_a_request_is_opened(ask, opened, server):
+def test_no_path_of_a_request_is_opened(ask, opened):
     key, _, _ = opened
     for path in ('/../../etc/passwd', '/photo/../photo', f'/photo/{key}/../coco', '/serve.py', f'/photo/{key}/0/..',
                  '/photo/0000000000000000/coco', f'/photo/{key}%2f..'):
@@ -135,7 +129,7 @@ def test_no_path_of_a_request_is_opened(ask, opened, server):
     assert ask('/photo/0000000000000000/add', '{}')[0] == 404
 
 
-def test_only_this_machine(ask, photo, server):
+def test_only_this_machine(ask, photo):
     """A page of another site can neither send a step without being asked for leave, nor read by a name of its own."""
     assert ask('/')[0] == ask('/', Host='localhost:80')[0] == 200 and ask('/', Host='evil.example')[0] == 403
     assert ask('/photo', photo('a.png').read_bytes(), Content_Type='text/plain')[0] == 415
@@ -162,9 +156,9 @@ def test_the_oldest_photo_goes(ask, opened, photo, monkeypatch):
     assert status == 404 and 'drop it again' in data.decode()
 
 
-def test_a_port_that_is_taken(server, capsys):
-    assert main(['serve', '--port', str(server), '--device', 'cpu']) == 2
-    assert f'127.0.0.1:{server}' in capsys.readouterr().err
+def test_a_port_that_is_taken(url, capsys):
+    assert main(['serve', '--port', url.rsplit(':', 1)[1], '--device', 'cpu']) == 2
+    assert url[len('http://'):] in capsys.readouterr().err
 
 
 def test_the_command_of_the_page(monkeypatch):
@@ -184,7 +178,7 @@ def test_the_command_of_the_page(monkeypatch):
 
 
 @pytest.fixture
-def page(server):
+def page(url):
     """The page in a headless Chromium; errors of its script fail the test."""
     sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed (pip install playwright)')
     browser = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
@@ -195,7 +189,7 @@ def page(server):
         chromium = playwright.chromium.launch(executable_path=browser, args=['--no-sandbox'])
         page = chromium.new_page(viewport=dict(width=1100, height=720))
         page.on('pageerror', lambda error: errors.append(error))
-        page.goto(f'http://127.0.0.1:{server}/')
+        page.goto(url)
         yield page
         chromium.close()
     assert not errors
@@ -230,8 +224,7 @@ def test_a_click_in_a_browser(page, photo, tmp_path):
     page.click('#undo')
     page.wait_for_selector('canvas[data-drawn="2 masks"]', timeout=60_000)
     page.set_input_files('#file', photo('small.png', box=(190, 80, 250, 120)))
-    page.wait_for_selector('#coco[href]:not(.off)')
-    page.wait_for_function('document.querySelector("canvas").width == 60')
+    page.wait_for_selector('canvas[width="60"]', timeout=60_000)
     area = page.locator('canvas').bounding_box()  # a small photo fills the page as a large one does
     assert area['width'] > 500 and area['width'] / area['height'] == pytest.approx(1.5, .01)
     (tmp_path / 'broken.png').write_bytes(b'no image')
