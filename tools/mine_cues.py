@@ -15,15 +15,16 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 
 # isort: split
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
 from mmiam.apis.options import device_name, given_config, make_parser, tool
-from mmiam.engine import check_config_files, safe_loader
+from mmiam.engine import check_config_files
 from mmiam.engine.cue_caching import find_inner_datasets, open_cue_cache
+from mmiam.engine.frozen_training.features import load_model
 from mmiam.utils.checkpoints import (
     check_class_count,
     check_fit,
@@ -48,24 +49,17 @@ def load_classifier_model(cfg: Config, checkpoint: str, device: str, classes: Se
         FileNotFoundError, ValueError: if the checkpoint is missing, refused, or not one of this classifier.
     """
     content = read_checkpoint(checkpoint)
-    state = state_dict_of(content, checkpoint)
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
-    model = MODELS.build(cfg.model)
-    model.set_stage('fill')
-    with safe_loader():
-        model.init_weights()  # a cue of its own reads its file
+    state, model = state_dict_of(content, checkpoint), load_model(cfg)
     check_fit(model, state, checkpoint, ('backbone', 'peak_head'))
     check_class_count(state, classes_of(content), checkpoint)
     match_classes(state, classes_of(content), classes, checkpoint)
-    own = model.state_dict()
-    model.load_state_dict({name: value for name, value in state.items()
-                           if name in own and not name.startswith('filler.')}, strict=False)
-    return model.to(device).train()
+    model.load_state_dict({name: value for name, value in state.items() if not name.startswith('filler.')},
+                          strict=False)
+    return model.to(device)
 
 
 def training_views(cfg: Config) -> Iterator:
     """Each training data set once as it is, and once for each direction in which its pipeline flips."""
-    init_default_scope(cfg.get('default_scope') or 'mmdet')
     for dataset in find_inner_datasets(cfg.train_dataloader.dataset):
         steps = dataset.get('pipeline') or []
         directions = [step.get('direction', 'horizontal') for step in steps if step['type'] == 'RandomFlip']
@@ -140,6 +134,7 @@ def main(argv=None) -> int:
     if not hooks or not hooks[0].get('cache_cues', True):
         raise ValueError(f'{args.config} keeps no cues; it needs TrainingStageHook with cache_cues=True')
     check_config_files(cfg, training=True)
+    init_default_scope(cfg.get('default_scope') or 'mmdet')
     views = list(training_views(cfg))
     model = load_classifier_model(cfg, args.checkpoint, device_name(args.device), views[0].metainfo['classes'])
     model.cue_cache = open_cue_cache(model, cfg, cfg.work_dir, hooks[0].get('cache_gb', 20.),

@@ -100,7 +100,7 @@ def test_both_views_by_hand():
     found = tool['samples_of'](iou, np.array([0, 0, 1]), np.array([.25, .04]), np.array([0, 2]))
     assert found['instance'].tolist() == [[.5, .25, 0], [0., .04, 2]]
     assert found['map'].tolist() == [[.3, .25, 0], [.6, .04, 2], [.2, .25, 0]]
-    assert tool['by_class'](found['map'], ('a', 'b', 'c')) == dict(a=.25, b=None, c=.6)
+    assert tool['metrics'](found['map'], ('a', 'b', 'c'))['by_class'] == dict(a=.25, b=None, c=.6)
     nothing = tool['samples_of'](np.zeros((2, 0)), np.array([0, 1]), np.zeros(0), np.zeros(0, int))
     assert all(len(samples) == 0 for samples in nothing.values())
     assert tool['metrics'](nothing['map'], ('a', ))['mean'] is None
@@ -111,11 +111,10 @@ def test_size_groups_and_density():
     assert tool['by_size'](samples, (0., .05, .1, .5, 1.)) == [
         dict(low=0., high=.05, number=1, mean=.1), dict(low=.05, high=.1, number=0, mean=None),
         dict(low=.1, high=.5, number=1, mean=.2), dict(low=.5, high=1., number=2, mean=.7)]
-    plain = tool['density'](np.array([.05, .05, .95]), np.array([.95, .95, .55]), bins=10, sigma=0)
-    assert plain[9, 0] == pytest.approx(2 / 3 * 100) and plain[5, 9] == pytest.approx(100 / 3)  # rows are IoU
-    smooth = tool['density'](np.array([0., .5]), np.array([0., 1.]), bins=20, sigma=1.)
-    assert smooth.mean() == pytest.approx(1) and smooth[0, 0] > smooth[0, 1] > smooth[0, 3] >= 0
-    assert not tool['density'](np.zeros(0), np.zeros(0)).any()
+    smooth = extent_figures.density(np.array([[0., 0., 0], [1., .5, 0], [1., .5, 0]]))  # IoU, size, class
+    assert smooth.mean() == pytest.approx(1) and smooth[0, 0] > smooth[0, 1] > smooth[0, 3] >= 0  # nothing is lost
+    assert np.unravel_index(smooth[25:].argmax(), (25, 50)) == (24, 25) and not smooth[:25, 25:].any()  # rows are IoU
+    assert not extent_figures.density(np.zeros((0, 3))).any()
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------

@@ -148,8 +148,8 @@ def test_problems_of_checkpoints_are_told(configs, checkpoint, tmp_path):
 
 
 def test_summary_and_table():
-    runs = {'PRM': {'0': figures(40, 20, 5, 30), '1': figures(42, 20, 5, 30), '2': figures(0, 0, 0, 0)},
-            'IAM-S5': {'0': figures(43, 24, 7, 38), '1': figures(43.017, 22, float('nan'), 40)}}
+    runs = {'PRM': {'0': [40, 20, 5, 30], '1': [42, 20, 5, 30], '2': [0, 0, 0, 0]},
+            'IAM-S5': {'0': [43, 24, 7, 38], '1': [43.017, 22, float('nan'), 40]}}
     summary = table1.summarize(runs, {'MELM Rect': 'no file'})
     assert list(summary['rows']) == ['PRM', 'IAM-S5']
     assert summary['rows']['PRM'] == figures(27.33, 13.33, 3.33, 20.)

@@ -13,23 +13,15 @@ Legend: n peaks of an image, P maps, m true instances, S samples, H x W original
 """
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from extent_figures import draw_class_bars, draw_density, draw_field
-from image_samples import batch_of, evenly_spread, read_truth
+from image_samples import batch_of, build_dataset, evenly_spread, read_truth
 from rich.progress import track
-from scipy.ndimage import gaussian_filter
 from terminaltables import AsciiTable
-
-import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
-from mmdet.registry import DATASETS
-from mmengine.registry import init_default_scope
 
 from mmiam.apis import init_model
 from mmiam.apis.options import given_config, make_parser, number, tool
@@ -96,18 +88,6 @@ def mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def density(size: np.ndarray, iou: np.ndarray, bins: int = 50, sigma: float = 1.5) -> np.ndarray:
-    """Density of samples over object size and IoU (Fig. 7): (bins, bins), rows are IoU, columns size; mean 1, or 0.
-
-    A histogram smoothed by a Gaussian of ``sigma`` cells; mass that it would carry over the border is reflected, so
-    that none is lost where samples gather, at size 0 and IoU 0. Both are our choice; the paper does not say how it
-    estimates the density.
-    """
-    counts = np.histogram2d(iou, size, bins=bins, range=((0, 1), (0, 1)))[0]
-    counts = gaussian_filter(counts, sigma, mode='reflect') if sigma else counts
-    return counts / counts.mean() if counts.any() else counts
-
-
 @torch.no_grad()
 def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], object, tuple]:
     """Maps of an image by method, its sample, and the backbone's features.
@@ -169,11 +149,6 @@ def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: in
             for name, views in collected.items()}
 
 
-def by_class(samples: np.ndarray, classes: tuple[str, ...]) -> dict[str, float | None]:
-    """Mean IoU of each class (Fig. 8)."""
-    return {name: mean(samples[samples[:, 2] == index, 0]) for index, name in enumerate(classes)}
-
-
 def by_size(samples: np.ndarray, edges: tuple[float, ...] = SIZE_EDGES) -> list[dict]:
     """``low``, ``high`` (shares of the image, high excluded but for the last), ``number``, ``mean`` (or None)."""
     size, rows = samples[:, 1], []
@@ -184,8 +159,11 @@ def by_size(samples: np.ndarray, edges: tuple[float, ...] = SIZE_EDGES) -> list[
 
 
 def metrics(samples: np.ndarray, classes: tuple[str, ...]) -> dict:
-    """Figures and samples of a method in a view, json-ready: shares, None where there is nothing to average."""
-    classwise = by_class(samples, classes)
+    """Figures and samples of a method in a view, json-ready: shares, None where there is nothing to average.
+
+    ``by_class`` are the means of Fig. 8.
+    """
+    classwise = {name: mean(samples[samples[:, 2] == index, 0]) for index, name in enumerate(classes)}
     known = [value for value in classwise.values() if value is not None]
     return dict(number=len(samples), mean=mean(samples[:, 0]), mean_of_classes=mean(np.array(known)),
                 share_50=mean(samples[:, 0] >= .5), by_class=classwise, by_size=by_size(samples),
@@ -200,13 +178,10 @@ def report(collected: dict, classes: tuple[str, ...], num_images: int, void: str
         for name, views in collected.items()})
     write_json(out / 'extent.json', content, indent=1)
     for view in VIEWS:
-        chosen = {name: views[view] for name, views in collected.items()}
         write_picture(f'{out}/density_{view}.png', draw_density(
-            {name: density(one[:, 1], one[:, 0]) for name, one in chosen.items()},
-            {name: len(one) for name, one in chosen.items()}))
+            {name: views[view] for name, views in collected.items()}))
         write_picture(f'{out}/classes_{view}.png', draw_class_bars(
-            {name: [math.nan if value is None else value for value in by_class(one, classes).values()]
-             for name, one in chosen.items()}, classes))
+            {name: views[view]['by_class'] for name, views in content['methods'].items()}))
     return content
 
 
@@ -238,12 +213,12 @@ def main(argv=None) -> None:
     parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
     args = parser.parse_args(argv)
     config = given_config(args)
-    init_default_scope('mmdet')
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    model = init_model(config, args.checkpoint, args.device, classes=dataset.metainfo['classes'])
+    dataset = build_dataset(config.test_dataloader.dataset)
+    classes = dataset.metainfo['classes']
+    model = init_model(config, args.checkpoint, args.device, classes=classes)
     indices = evenly_spread(len(dataset), args.num)
     collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
-    print(table(report(collected, dataset.metainfo['classes'], len(indices), args.void, args.out)))
+    print(table(report(collected, classes, len(indices), args.void, args.out)))
     print(f'written to {args.out}')
 
 

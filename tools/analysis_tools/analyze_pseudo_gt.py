@@ -19,15 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import numpy as np
 import torch
-from image_samples import Truth, batch_of, evenly_spread, read_truth
-from mmdet.registry import DATASETS
+from image_samples import Truth, batch_of, build_dataset, evenly_spread, mask_iou, read_truth
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from rich.progress import track
 from terminaltables import AsciiTable
@@ -61,10 +56,7 @@ class Setting(NamedTuple):
 @dataclass
 class Tally:
     """Figures of a setting, collected peak by peak and instance by instance; IoU in [0, 1]."""
-    drawn: list[float] = field(default_factory=list)
-    best: list[float] = field(default_factory=list)
-    vote: list[float] = field(default_factory=list)
-    draws_50: list[float] = field(default_factory=list)
+    peaks: list[tuple[float, ...]] = field(default_factory=list)  # drawn, best, vote, draws_50
     instances: list[float] = field(default_factory=list)
     num_peaks: int = 0
 
@@ -75,14 +67,11 @@ class Tally:
         over peaks with a candidate. ``recall_50``: share of annotated instances that some candidate of a peak of the
         class covers with IoU 0.5 or more; ``no_candidate``: share of peaks that are dropped. NaN where nothing was
         counted."""
-        means = {name: _mean(getattr(self, name)) for name in ('drawn', 'best', 'vote', 'draws_50')}
-        return dict(means, recall_50=_mean([value >= 0.5 for value in self.instances]),
-                    no_candidate=1 - len(self.drawn) / self.num_peaks if self.num_peaks else float('nan'),
-                    num_peaks=self.num_peaks, num_instances=len(self.instances))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else float('nan')
+        means = np.mean(self.peaks or [(np.nan, ) * 4], 0).tolist()
+        recall = float(np.mean([value >= 0.5 for value in self.instances] or np.nan))
+        dropped = 1 - len(self.peaks) / self.num_peaks if self.num_peaks else float('nan')
+        return dict(zip(FIGURES, [*means, recall, dropped]), num_peaks=self.num_peaks,
+                    num_instances=len(self.instances))
 
 
 # -------------------------------------------------------------------- images and cues
@@ -94,8 +83,7 @@ def annotated_training_set(config: Config, ann_file: str | None = None):
     test = copy.deepcopy(config.test_dataloader.dataset)
     test.update(data_root=train.get('data_root', test.get('data_root')), ann_file=ann_file or train.ann_file,
                 test_mode=True, lazy_init=False)
-    init_default_scope('mmdet')
-    return DATASETS.build(test)
+    return build_dataset(test)
 
 
 @torch.no_grad()
@@ -119,27 +107,16 @@ def all_candidates(cues: InstanceData, proposals: SegmentProposals,
         proposals (SegmentProposals): J proposals of size (h, w).
         settings (Sequence[Setting]): of one source of proposals; those that score alike are scored once.
     """
-    def scoring(setting):
-        return dict(alpha=setting.alpha, rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
-
-    areas = proposals.areas() / np.prod(proposals.size)
-    by_scoring = sorted(settings, key=lambda setting: tuple(scoring(setting).values()))
-    for _, group in itertools.groupby(by_scoring, key=scoring):
-        group = list(group)
-        scores, mass = ProposalPseudoGTSampler(**scoring(group[0])).score(cues, proposals)
-        for setting in group:
-            yield setting, select_candidates(
-                scores, mass, areas, k=setting.k, overlap_thr=setting.overlap_thr, overlap_rule=setting.overlap_rule,
-                area_range=setting.area_range, dedupe_iou=0.95, proposals=proposals)
-
-
-def vote_iou(masks: np.ndarray, truth: Truth, label: int) -> float:
-    """IoU of the pixels in more than half of ``masks`` (k, H, W) with the best instance of a class."""
-    voted = masks.mean(0) > 0.5
-    valid = True if truth.void is None else ~truth.void
-    common = (truth.masks[truth.labels == label] & voted & valid).sum((1, 2))
-    union = ((truth.masks[truth.labels == label] | voted) & valid).sum((1, 2))
-    return float((common / np.maximum(union, 1)).max())
+    areas, scored = proposals.areas() / np.prod(proposals.size), {}
+    for setting in settings:
+        weights = setting.alpha, setting.rank_weight, setting.class_map_weight
+        sampler = ProposalPseudoGTSampler(
+            setting.k, setting.alpha, overlap_rule=setting.overlap_rule, overlap_thr=setting.overlap_thr,
+            area_range=setting.area_range, rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
+        if weights not in scored:
+            scored[weights] = sampler.score(cues, proposals)
+        yield setting, select_candidates(*scored[weights], areas, **sampler.selection, dedupe_iou=sampler.dedupe_iou,
+                                         proposals=proposals)
 
 
 def add_image(tallies: dict[Setting, Tally], cues: InstanceData, proposals: SegmentProposals, truth: Truth) -> float:
@@ -158,29 +135,17 @@ def add_image(tallies: dict[Setting, Tally], cues: InstanceData, proposals: Segm
     cues = cues[torch.tensor([int(label) in truth.labels for label in cues.labels], dtype=torch.bool)]
     labels = cues.labels.tolist()
     by_class = {label: iou[truth.labels == label].max(0) for label in set(labels)}
-    votes: dict[tuple, float] = {}
-    if not len(cues) or not len(proposals):
-        for tally in tallies.values():
-            tally.instances.extend([0.] * len(truth.labels))
-            tally.num_peaks += len(cues)
-        return 0.
     for setting, candidates in all_candidates(cues, proposals.resize(cues.prms.shape[-2:]), list(tallies)):
         tally, covered = tallies[setting], np.zeros(len(truth.labels))
+        tally.num_peaks += len(labels)
         for label, chosen in zip(labels, candidates):
-            tally.num_peaks += 1
-            if not len(chosen):
-                continue
-            values = by_class[label][chosen]
-            key = (label, *sorted(chosen.tolist()))
-            if key not in votes:
-                votes[key] = vote_iou(proposals.masks(chosen), truth, label)
-            for name, value in (('drawn', values.mean()), ('best', values.max()), ('vote', votes[key]),
-                                ('draws_50', (values >= 0.5).mean())):
-                getattr(tally, name).append(float(value))
-            same = truth.labels == label
-            covered[same] = np.maximum(covered[same], iou[same][:, chosen].max(1))
+            if len(chosen):
+                values, same = by_class[label][chosen], truth.labels == label
+                vote = mask_iou(proposals.masks(chosen).mean(0) > 0.5, truth.masks[same], truth.void).max()
+                tally.peaks.append((values.mean(), values.max(), vote, (values >= 0.5).mean()))
+                covered[same] = np.maximum(covered[same], iou[same][:, chosen].max(1))
         tally.instances.extend(covered.tolist())
-    return float(sum(by_class[label].max() for label in labels))
+    return float(sum(by_class[label].max(initial=0) for label in labels))
 
 
 # -------------------------------------------------------------------- the whole

@@ -25,19 +25,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import mmcv
 import numpy as np
 import plain_forms
 import skimage
 import torch
 import torch.nn.functional as F
-from image_samples import batch_of, read_truth
+from image_samples import batch_of, build_dataset, mask_iou, read_truth
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -378,12 +375,7 @@ def dense_crf(logits: Tensor, image: Tensor) -> np.ndarray:
 
 def best_overlaps(masks: np.ndarray, labels: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> list[float]:
     """Best IoU of each instance (g, H, W) with a mask (n, H, W) of its class, 0 where there is none."""
-    result = []
-    for instance, label in zip(truth, classes):
-        same = masks[labels == label]
-        union = (same | instance).sum((1, 2))
-        result.append(float(((same & instance).sum((1, 2)) / np.maximum(union, 1)).max(initial=0)))
-    return result
+    return [float(mask_iou(instance, masks[labels == label]).max(initial=0)) for instance, label in zip(truth, classes)]
 
 
 @torch.no_grad()
@@ -397,7 +389,7 @@ def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
     post = model.post_processor
     if getattr(post, 'crf', None) is None:
         raise ValueError('the config needs a ConvCRFPostProc whose crf is not None')
-    dataset, meter, shift = DATASETS.build(config.test_dataloader.dataset), Meter('cpu'), float(
+    dataset, meter, shift = build_dataset(config.test_dataloader.dataset), Meter('cpu'), float(
         torch.logit(torch.tensor(post.mask_thr)))
     refinements = {'none': lambda logits, image: (logits > shift).numpy(),
                    'ConvCRF': lambda logits, image: post.foreground(logits, image).numpy(),

@@ -13,7 +13,6 @@ Only NumPy, Pillow and the toolbox are imported: mmiam/evaluation/functional/sal
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import warnings
 from collections.abc import Iterator
@@ -22,16 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-MODULE = Path(__file__).parents[2] / 'mmiam/evaluation/functional/saliency.py'
-
-
-def load_own():
-    """The module of the figures, without its package."""
-    spec = importlib.util.spec_from_file_location('saliency', MODULE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['saliency'] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'mmiam/evaluation/functional'))
+import saliency as own  # noqa: E402  (the module of the figures, without its package)
 
 
 def random_cases(number: int, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -72,7 +63,7 @@ def file_cases(maps: Path, masks: Path, index_masks: bool) -> Iterator[tuple[np.
             yield np.array(saliency.convert('L')) / 255, (gray % 255 != 0) if index_masks else gray > 128
 
 
-def compare(cases: Iterator[tuple[np.ndarray, np.ndarray]], toolbox, own) -> tuple[dict, dict, float, int]:
+def compare(cases: Iterator[tuple[np.ndarray, np.ndarray]], toolbox) -> tuple[dict, dict, float, int]:
     """Figures of both, the largest difference over images and thresholds, and the number of images."""
     fm, mae = toolbox.Fmeasure(), toolbox.MAE()
     images, largest = [], 0.
@@ -111,7 +102,7 @@ def main(argv=None) -> int:
     try:
         cases = (random_cases(args.random) if args.random else
                  file_cases(args.maps, args.masks, args.index_masks))
-        ours, theirs, largest, number = compare(cases, py_sod_metrics, load_own())
+        ours, theirs, largest, number = compare(cases, py_sod_metrics)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2

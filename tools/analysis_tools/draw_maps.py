@@ -7,15 +7,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import numpy as np
-from image_samples import evenly_spread, read_truth
+from image_samples import build_dataset, evenly_spread, read_truth
 from mmdet.apis import inference_detector
-from mmdet.registry import DATASETS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from rich.progress import track
 
 from mmiam.apis import init_model
@@ -29,13 +24,12 @@ def draw_sheet(config: Config, checkpoint: str, out: str, ids: Sequence[str] = (
     """Draw ``num`` images of the test data set, evenly spread, or those of the given ids."""
     config.merge_from_dict({'model.test_cfg.return_maps': True})
     config.model.test_cfg.pop('baselines', None)
-    init_default_scope('mmdet')
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    model = init_model(config, checkpoint, device, classes=dataset.metainfo['classes'])
+    dataset = build_dataset(config.test_dataloader.dataset)
+    classes = dataset.metainfo['classes']
+    model = init_model(config, checkpoint, device, classes=classes)
     entries = [dataset.get_data_info(i) for i in range(len(dataset))]
     named = [i for i, entry in enumerate(entries) if entry['img_id'] in ids]
-    chosen = named if ids else evenly_spread(len(entries), num)
-    rows, classes = [], dataset.metainfo['classes']
+    chosen, rows = named if ids else evenly_spread(len(entries), num), []
     for i in track(chosen, 'drawing', transient=True):
         path = entries[i]['img_path']
         image, sample = read_image(path), dataset[i]['data_samples']

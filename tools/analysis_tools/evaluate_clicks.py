@@ -9,13 +9,8 @@ from __future__ import annotations
 
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import numpy as np
-from image_samples import read_truth
-from mmdet.registry import DATASETS
-from mmengine.registry import init_default_scope
+from image_samples import build_dataset, mask_iou, read_truth
 
 from mmiam.apis import PromptSession, init_model
 from mmiam.apis.options import given_config, make_parser, number, tool
@@ -23,15 +18,15 @@ from mmiam.utils.files import write_json
 from mmiam.utils.jobs import with_bar
 
 
-def click_ious(session: PromptSession, masks: np.ndarray, void: np.ndarray, rng: np.random.Generator) -> list[float]:
+def click_ious(session: PromptSession, masks: np.ndarray, void: np.ndarray | None, rng: np.random.Generator
+               ) -> list[float]:
     """IoU of the answer to one click on each mask: bool (n, H, W), void bool (H, W) -> n values in [0, 1]."""
     ious = []
     for mask in masks:
         ys, xs = np.nonzero(mask)
         chosen = rng.integers(len(ys))
         answer = session([dict(point=(float(xs[chosen]) + 0.5, float(ys[chosen]) + 0.5))]).masks
-        found = answer[0].cpu().numpy() if len(answer) else np.zeros_like(mask)
-        ious.append(float((found & mask & ~void).sum() / max(((found | mask) & ~void).sum(), 1)))
+        ious.append(float(mask_iou(mask, answer[:1].cpu().numpy(), void).max(initial=0)))
     return ious
 
 
@@ -48,11 +43,10 @@ def main(argv=None) -> None:
     parser.add_argument('--min-area', type=number(0, 1), default=0.02, help='least share of the image (default: 0.02)')
     args = parser.parse_args(argv)
     config = given_config(args)
-    init_default_scope('mmdet')
     given = dict(config.test_dataloader.dataset)
     if args.split:
         given['ann_file'] = f'ImageSets/Segmentation/{args.split}.txt'
-    dataset = DATASETS.build(given)
+    dataset = build_dataset(given)
     model = init_model(config, args.checkpoint, args.device)
     rng, ious = np.random.default_rng(args.seed), []
     for index in with_bar(range(len(dataset)), len(dataset), 'clicking'):
@@ -60,7 +54,6 @@ def main(argv=None) -> None:
         masks, _, void = read_truth(sample)
         masks = masks[masks.mean((1, 2)) >= args.min_area]
         if len(masks):
-            void = np.zeros(masks.shape[1:], bool) if void is None else void
             ious += click_ious(PromptSession(model, sample.img_path), masks, void, rng)
     if not ious:
         raise ValueError(f'{given["ann_file"]}: no object takes {args.min_area} of its image; lower --min-area')

@@ -1,13 +1,24 @@
-"""Samples of a test data set as the analyses read them: which ones, their annotation, and what the network takes."""
+"""Data sets as the analyses read them: which samples, their annotation, and what the network takes."""
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+
+# isort: split
 import numpy as np
+from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmiam.utils.rle import decode_masks
+
+
+def build_dataset(config: dict):
+    """The data set of a config such as ``cfg.test_dataloader.dataset``."""
+    init_default_scope('mmdet')
+    return DATASETS.build(config)
 
 
 class Truth(NamedTuple):
@@ -30,6 +41,13 @@ def read_truth(sample: DetDataSample) -> Truth:
     return Truth(decode_masks([one['mask'] for one in instances], size),
                  np.array([one['bbox_label'] for one in instances], int),
                  None if void is None else decode_masks([void], size)[0])
+
+
+def mask_iou(mask: np.ndarray, others: np.ndarray, void: np.ndarray | None = None) -> np.ndarray:
+    """IoU of a mask (H, W) with each of others (n, H, W), bool -> (n,); void (H, W) counts nowhere; 0 of nothing."""
+    valid = np.ones_like(mask) if void is None else ~void
+    union = ((mask | others) & valid).sum((1, 2))
+    return (mask & others & valid).sum((1, 2)) / np.maximum(union, 1)
 
 
 def evenly_spread(count: int, number: int | None) -> list[int]:

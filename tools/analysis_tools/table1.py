@@ -13,11 +13,11 @@ import copy
 import math
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -118,18 +118,16 @@ def lacking(cfg: Config, rows: dict[str, dict], image_ids: list[str]) -> dict[st
             return dict.fromkeys(rows, str(error))
     for step in cfg.test_dataloader.dataset.pipeline:
         if step.type == 'LoadSegmentProposals':
-            count = sum(not has_proposals(step.proposal_root, image_id) for image_id in image_ids)
+            count = 0
+            for image_id in image_ids:
+                try:
+                    find_proposal_file(step.proposal_root, image_id)
+                except FileNotFoundError:
+                    count += 1
             if count:
                 reason = f'no proposals of {count} of {len(image_ids)} images in {step.proposal_root}'
                 missing = {name: reason for name, processor in rows.items() if reads_proposals(processor)}
     return missing
-
-
-def has_proposals(root: str, image_id: str) -> bool:
-    try:
-        return bool(find_proposal_file(root, image_id))
-    except FileNotFoundError:
-        return False
 
 
 def checkpoint_problem(path: str, model: Config) -> str | None:
@@ -163,33 +161,30 @@ def by_seed(paths: list[str], seeds: list[str]) -> dict[str, str]:
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
-def mean_and_deviation(runs: list[dict]) -> tuple[dict, dict]:
-    """Mean and sample standard deviation (n - 1) of each figure; None for NaN, and for the deviation of one run."""
-    mean, deviation = {}, {}
-    for key in FIGURES:
-        values = [run[key] for run in runs]
-        known = not any(map(math.isnan, values))
-        mean[key] = round(statistics.fmean(values), 2) if known else None
-        deviation[key] = round(statistics.stdev(values), 2) if known and len(values) > 1 else None
-    return mean, deviation
+def named(values) -> dict[str, float | None]:
+    """Figures by name, rounded; None for NaN, which has no place in json."""
+    return {key: None if math.isnan(value) else round(float(value), 2) for key, value in zip(FIGURES, values)}
 
 
-def summarize(runs: dict[str, dict[str, dict]], not_run: dict[str, str]) -> dict:
+def deviation(values: np.ndarray) -> np.ndarray:
+    """Sample standard deviation (n - 1) over the runs (n, figures); NaN for one run."""
+    return values.std(0, ddof=1) if len(values) > 1 else np.full(len(FIGURES), np.nan)
+
+
+def summarize(runs: dict[str, dict[str, list[float]]], not_run: dict[str, str]) -> dict:
     """The table as json-ready content (docs/table1.md) from row -> seed -> figures in percent, and row -> reason."""
-    names = sorted(runs, key=ORDER.index)
-    both = {name: mean_and_deviation(list(runs[name].values())) for name in names}
+    values = {name: np.array(list(runs[name].values())) for name in sorted(runs, key=ORDER.index)}
     content = dict(
-        rows={name: both[name][0] for name in names}, std={name: both[name][1] for name in names},
-        runs={name: {seed: {key: None if math.isnan(value) else round(value, 2) for key, value in run.items()}
-                     for seed, run in runs[name].items()} for name in names},
+        rows={name: named(each.mean(0)) for name, each in values.items()},
+        std={name: named(deviation(each)) for name, each in values.items()},
+        runs={name: {seed: named(run) for seed, run in runs[name].items()} for name in values},
         not_run={name: not_run[name] for name in sorted(not_run, key=ORDER.index)},
-        paper={name: dict(zip(FIGURES, values)) for name, values in PAPER.items()})
+        paper={name: named(paper) for name, paper in PAPER.items()})
     better, worse = (runs.get(name, {}) for name in MARGIN)
-    differences = [{key: better[seed][key] - worse[seed][key] for key in FIGURES} for seed in better if seed in worse]
-    if differences:
-        mean, deviation = mean_and_deviation(differences)
-        paper = {key: round(a - b, 2) for key, a, b in zip(FIGURES, *(PAPER[name] for name in MARGIN))}
-        content['margin'] = dict(rows=list(MARGIN), mean=mean, std=deviation, paper=paper)
+    margins = np.array([np.subtract(better[seed], worse[seed]) for seed in better if seed in worse])
+    if len(margins):
+        content['margin'] = dict(rows=list(MARGIN), mean=named(margins.mean(0)), std=named(deviation(margins)),
+                                 paper=named(np.subtract(*(PAPER[name] for name in MARGIN))))
     return content
 
 
@@ -267,19 +262,19 @@ def make_table(args: argparse.Namespace, command: str) -> dict:
                 not_run.update(dict.fromkeys(keep, f'seed {seed}: {problem}'))
                 continue
             found = run_pass(cfg, path, keep, args.work_dir, f'table1_{os.getpid()}_{number}_{seed}')
-            for row, figures in found.items():
-                runs.setdefault(row, {})[seed] = figures
+            for row, values in found.items():
+                runs.setdefault(row, {})[seed] = values
             if args.json:
                 write_json(args.json, {**summarize(runs, not_run), **header})
     return {**summarize(runs, not_run), **header, 'complete': True}
 
 
-def run_pass(cfg: Config, checkpoint: str | None, rows: list[str], work_dir: str, name: str) -> dict[str, dict]:
+def run_pass(cfg: Config, checkpoint: str | None, rows: list[str], work_dir: str, name: str) -> dict[str, list[float]]:
     """Figures of each row of a pass; ``name`` is of mmengine's run, one of a kind in a process."""
     cfg = copy.deepcopy(cfg)
     cfg.work_dir, cfg.load_from, cfg.experiment_name, cfg.visualizer.name = work_dir, checkpoint, name, name
     metrics = Runner.from_cfg(cfg).test()
-    return {row: {key: float(metrics[f'{row}/{key}']) for key in FIGURES} for row in rows}
+    return {row: [metrics[f'{row}/{key}'] for key in FIGURES] for row in rows}
 
 
 @tool

@@ -160,6 +160,11 @@ class Mined:
         self.feats = tuple(store.read([index], [0], level) for level in sorted(store.levels))
         self.labels = torch.from_numpy(self.arrays['labels'])
 
+    def in_image(self, pooling: int) -> tuple[Tensor, tuple[int, int]]:
+        """Places of the cues in pixels of the network input, (n, 2), and its size."""
+        places = torch.from_numpy(self.arrays['places'])
+        return (places + 0.5) * pooling - 0.5, tuple(side * pooling for side in self.arrays['prms'].shape[-2:])
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -215,10 +220,9 @@ def snap_to_superpixels(model, dataset, mined: Mined) -> None:
 
 def redraw(cue, model, dataset, mined: Mined) -> None:
     """Another cue at the same peaks."""
-    pooling, size = model.filler.pooling, tuple(side * model.filler.pooling for side in mined.arrays['prms'].shape[-2:])
-    places = (torch.from_numpy(mined.arrays['places']) + 0.5) * pooling - 0.5
+    places, size = mined.in_image(model.filler.pooling)
     maps = cue.draw_from(model, mined.feats, mined.labels, peaks_at(model, mined.feats, places, size), places, size)
-    maps = F.avg_pool2d(maps[:, None], pooling)[:, 0]
+    maps = F.avg_pool2d(maps[:, None], model.filler.pooling)[:, 0]
     mined.arrays['maps'] = (maps / maps.amax((1, 2), keepdim=True)).half().numpy()
     for name in ('prms', 'cams', 'places'):
         del mined.arrays[name]
@@ -244,10 +248,7 @@ def distill(model, paths: dict[int, str], store: FeatureStore, out: str) -> None
         for index in rng.choice(list(paths), min(12, len(paths)), replace=False):
             mined = Mined(paths[index], index, store)
             if len(mined):
-                pooling = model.filler.pooling
-                size = tuple(side * pooling for side in mined.arrays['prms'].shape[-2:])
-                places = (torch.from_numpy(mined.arrays['places']) + 0.5) * pooling - 0.5
-                logits = predictor(model, mined.feats, mined.labels, places, size)
+                logits = predictor(model, mined.feats, mined.labels, *mined.in_image(model.filler.pooling))
                 target = F.adaptive_avg_pool2d(torch.from_numpy(mined.arrays['prms']).float(), logits.shape[-2:])
                 target = target.flatten(1) / target.sum((1, 2))[:, None]
                 losses.append(-(target * logits.flatten(1).log_softmax(1)).sum(1))
