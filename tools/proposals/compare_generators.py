@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from quality import image_figures, split_ids, summarize
+from evaluate import ImageFigures, image_figures, split_ids, summarize
 from rich.progress import track
 from terminaltables import AsciiTable
 
@@ -25,14 +26,6 @@ from mmiam.proposals.generators.selective_merging import DEFAULT_LEVELS, Level
 from mmiam.utils.files import write_json
 from mmiam.utils.images import read_image
 from mmiam.utils.jobs import one_thread
-
-_SELECTIVE_SEARCH = dict(color=1, texture=1, size=1, fill=1)
-
-
-def without_edges() -> tuple[Level, ...]:
-    """The default levels with the edge cue's weight taken away."""
-    return tuple(Level(v.space, v.scale, tuple((s, {k: w for k, w in t.items() if k != 'edge'}) for s, t in v.trees))
-                 for v in DEFAULT_LEVELS)
 
 
 class OnSlic(SelectiveMerging):
@@ -84,15 +77,19 @@ def binary_tree(num_leaves: int, parents: np.ndarray, height: np.ndarray) -> Mer
 
 def variants() -> dict[str, SelectiveMerging]:
     """Name and generator of each row."""
-    spaces = [(space, scale) for scale in (100, 50) for space in ('lab', 'hsv')]
-    plain = tuple(Level(space, scale, ((space, _SELECTIVE_SEARCH), )) for space, scale in spaces)
+    selective_search = dict(color=1, texture=1, size=1, fill=1)
+    plain = tuple(Level(space, scale, ((space, selective_search), ))
+                  for scale in (100, 50) for space in ('lab', 'hsv'))
+    without_edges = tuple(Level(level.space, level.scale, tuple(
+        (space, {cue: weight for cue, weight in weights.items() if cue != 'edge'}) for space, weights in level.trees))
+        for level in DEFAULT_LEVELS)
     result = {
         'default: 8 trees, 2 maps': SelectiveMerging(),
         'one tree': SelectiveMerging((Level('lab', 50, DEFAULT_LEVELS[0].trees[:1]), )),
         '5 trees, 1 map': SelectiveMerging(DEFAULT_LEVELS[:1]),
         'selective search, 4 maps': SelectiveMerging(plain),
         'selective search, 2 maps': SelectiveMerging(plain[:2]),
-        'default without edges': SelectiveMerging(without_edges()),
+        'default without edges': SelectiveMerging(without_edges),
         'default on SLIC': OnSlic(),
     }
     if importlib.util.find_spec('higra'):
@@ -102,24 +99,19 @@ def variants() -> dict[str, SelectiveMerging]:
     return result
 
 
-def _one_image(job: tuple[Path, str, str]) -> tuple[np.ndarray, list[int], int, float]:
-    root, name, variant = job
-    proposals = variants()[variant](read_image(root / 'JPEGImages' / f'{name}.jpg'))
-    return (*image_figures(root, name, proposals), len(proposals), proposals.seconds)
+def _one_image(variant: str, root: Path, name: str) -> ImageFigures:
+    return image_figures(root, name, variants()[variant](read_image(root / 'JPEGImages' / f'{name}.jpg')))
 
 
 def compare(root: Path, ids: list[str], workers: int = 1, names: list[str] | None = None) -> dict[str, dict]:
-    """Figures of each setting over the images: name to the figures of ``summarize`` and ``seconds_per_image``."""
+    """Figures of each setting over the images: name to what ``summarize`` gives."""
     result = {}
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
     with multiprocessing.get_context(method).Pool(workers, one_thread) as pool:
         for variant in names or variants():
-            made = pool.imap(_one_image, [(root, name, variant) for name in ids])
-            rows = list(track(made, variant, total=len(ids), transient=True))
-            best, classes, numbers, seconds = zip(*rows)
-            figures = summarize(np.concatenate(best), np.array(sum(classes, [])), list(numbers))
-            result[variant] = dict(figures, seconds_per_image=float(np.mean(seconds)))
-            print(f'{variant}: {100 * figures["mean_best_iou"]:.1f}', flush=True)
+            images = pool.imap(partial(_one_image, variant, root), ids)
+            result[variant] = summarize(list(track(images, variant, total=len(ids), transient=True)))
+            print(f'{variant}: {100 * result[variant]["mean_best_iou"]:.1f}', flush=True)
     return result
 
 

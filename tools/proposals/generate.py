@@ -29,10 +29,10 @@ def list_jobs(images: Path, out: Path, ids: Path | None, recursive: bool) -> lis
     if not names:
         raise FileNotFoundError(f'no image in {images}' + ('' if recursive else '; --recursive looks below it too'))
     if ids is not None:
-        wanted = read_ids(ids)
-        chosen = set(wanted)
-        names = [name for name in names if name in chosen or Path(name).with_suffix('').as_posix() in chosen]
-        missing = sorted(chosen - {form for name in names for form in (name, Path(name).with_suffix('').as_posix())})
+        wanted = set(read_ids(ids))
+        forms = {name: {name, Path(name).with_suffix('').as_posix()} for name in names}
+        names = [name for name in names if forms[name] & wanted]
+        missing = sorted(wanted.difference(*(forms[name] for name in names)))
         if missing:
             raise FileNotFoundError(f'{len(missing)} of {len(wanted)} images named in {ids} are not in {images}, the '
                                     f'first is {missing[0]!r}')
