@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData
 from pooch import file_hash
 
 import mmiam.zoo as zoo
-from mmiam.datasets.tag_files import read_tags
+from mmiam.datasets.tags import read_tags
 from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
 from mmiam.engine.runs import lock_work_dir
 from mmiam.proposals.generators import SelectiveMerging
@@ -49,7 +49,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     Args:
         photos (str): folder of photos.
         out (str): the COCO file.
-        tags (str): as of :func:`mmiam.datasets.tag_files.read_tags`.
+        tags (str): as of :func:`mmiam.datasets.tags.read_tags`.
         effort (float): factor of the length of training.
         work_dir (str, optional): for everything else; by default ``out`` without its suffix.
         seed (int): of the training.

@@ -7,6 +7,7 @@ from mmdet.registry import DATASETS
 
 from .cub_files import read_classes, read_table
 from .image_level import ImageLevelDataset
+from .image_lists import refuse_missing
 
 SPLITS = ('train', 'test', 'all')
 
@@ -50,7 +51,10 @@ class CUBDataset(ImageLevelDataset):
                   if self.split == 'all' or in_train[number] == (self.split == 'train')]
         if not chosen:
             raise ValueError(f'{self._file("train_test_split.txt")} puts no image into {self.split!r}; restore it')
-        return [self._entry(number, images[number], labels[number], boxes.get(number)) for number in chosen]
+        entries = [self._entry(number, images[number], labels[number], boxes.get(number)) for number in chosen]
+        refuse_missing([entry['img_path'] for entry in entries if not os.path.isfile(entry['img_path'])], len(entries),
+                       f'{self.ann_file} lists them: unpack the data set again')
+        return entries
 
     def _file(self, name: str) -> str:
         return os.path.join(self.data_root, name)
@@ -66,14 +70,11 @@ class CUBDataset(ImageLevelDataset):
 
     def _entry(self, number: int, name: str, class_number: int, box: tuple | None) -> dict:
         """The entry of one image."""
-        path = os.path.join(self.data_prefix['img'], *name.split('/'))
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f'{path} does not exist, and {self.ann_file} lists it as image {number}; unpack '
-                                    'the data set again')
         count = len(self._metainfo['classes'])
         if not 1 <= class_number <= count:
             raise ValueError(f'{self._file("image_class_labels.txt")}: image {number} has class {class_number}, and '
                              f'there are {count} classes, numbered from 1')
+        path = os.path.join(self.data_prefix['img'], *name.split('/'))
         entry: dict = dict(img_id=str(number), img_path=path, image_labels=[class_number - 1])
         if box is not None:
             x, y, width, height = box

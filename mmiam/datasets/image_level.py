@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 from mmdet.datasets import BaseDetDataset
@@ -64,7 +64,7 @@ class ImageLevelDataset(BaseDetDataset):
         unknown = set(config) - set(FILTER_KEYS)
         if unknown:
             raise ValueError(f'filter_cfg has no {sorted(unknown)}; its keys are {FILTER_KEYS}')
-        excluded, wanted = (self._labels_of(key, config.get(key)) for key in ('exclude_classes', 'keep_classes'))
+        excluded, wanted = (self._filter_labels(key, config.get(key)) for key in ('exclude_classes', 'keep_classes'))
         kept, left_out = [], Counter()
         for entry in self.data_list:
             labels = set(entry['image_labels'])
@@ -89,7 +89,17 @@ class ImageLevelDataset(BaseDetDataset):
                              f'{self.label_keys}, and filter_cfg')
         return kept
 
-    def _labels_of(self, key: str, names: Sequence[str] | None) -> set[int]:
+    def labels_of(self, images: Iterable[Iterable[str]], what: str) -> list[list[int]]:
+        """Sorted labels of images from the names of their classes; ``what`` has names that are none is logged."""
+        index = {name: label for label, name in enumerate(self._metainfo['classes'])}
+        images = list(images)
+        others = Counter(name for names in images for name in names if name not in index)
+        if others:
+            print_log(f'{self.source_name()}: {what} that are not among the classes were left out: {dict(others)}',
+                      logger='current')
+        return [sorted({index[name] for name in names if name in index}) for names in images]
+
+    def _filter_labels(self, key: str, names: Sequence[str] | None) -> set[int]:
         """Labels of the classes that ``filter_cfg[key]`` names."""
         classes = self._metainfo['classes']
         names = (names, ) if isinstance(names, str) else tuple(names or ())

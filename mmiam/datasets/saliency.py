@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
+from glob import escape, glob
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
@@ -11,6 +13,7 @@ from mmengine.logging import print_log
 from mmiam.utils.files import read_lines
 
 from .image_level import run_pipeline
+from .image_lists import complete_prefix, refuse_missing
 
 
 @DATASETS.register_module()
@@ -55,18 +58,14 @@ class SaliencyDataset(BaseDetDataset):
                  img_suffix: str = '.jpg', mask_suffix: str = '.png', without_mask: str = 'error', **kwargs) -> None:
         if without_mask not in ('error', 'skip'):
             raise ValueError(f"without_mask must be 'error' or 'skip', got {without_mask!r}")
-        prefix = {**self.PREFIX, **(data_prefix or {})}
-        if set(prefix) != set(self.PREFIX):
-            raise ValueError(f'data_prefix has no {sorted(set(prefix) - set(self.PREFIX))}; its keys are '
-                             f'{sorted(self.PREFIX)}')
-        stars = {value.split('/').count('*') for value in prefix.values()} | {v.count('*') for v in prefix.values()}
-        if stars not in ({0}, {1}):
+        prefix = complete_prefix(data_prefix, self.PREFIX)
+        stars = {(value.count('*'), value.split('/').count('*')) for value in prefix.values()}
+        if stars not in ({(0, 0)}, {(1, 1)}):
             raise ValueError(f'data_prefix {prefix}: a * is one whole folder name, once in img and once in mask')
         if prefix['img'] == prefix['mask'] and img_suffix == mask_suffix:
             raise ValueError(f'images and masks are in {prefix["img"]!r} and both end on {img_suffix!r}; set '
                              'img_suffix and mask_suffix, or another folder in data_prefix')
-        self.img_suffix = img_suffix
-        self.mask_suffix = mask_suffix
+        self.suffixes = dict(img=img_suffix, mask=mask_suffix)
         self.without_mask = without_mask
         kwargs.setdefault('test_mode', True)
         super().__init__(data_root=data_root, ann_file=ann_file, data_prefix=prefix, **kwargs)
@@ -77,64 +76,55 @@ class SaliencyDataset(BaseDetDataset):
         Returns:
             list[dict]: One entry an image, in the order of the list, or sorted by id.
         """
-        images = self._files('img', self.img_suffix)
-        masks = self._files('mask', self.mask_suffix)
+        images, masks = self._ids('img'), self._ids('mask')
         if self.ann_file:
-            wanted = read_list(self.ann_file, self.img_suffix, with_folder='*' in self.data_prefix['img'])
+            wanted = read_list(self.ann_file, self.suffixes['img'], with_folder='*' in self.data_prefix['img'])
         else:
             wanted = sorted(images)
-            self._refuse_missing([key for key in sorted(masks) if key not in images], 'img', len(masks))
-        self._refuse_missing([key for key in wanted if key not in images], 'img', len(wanted))
+            self._refuse_missing('img', sorted(masks - images), len(masks))
+        self._refuse_missing('img', [key for key in wanted if key not in images], len(wanted))
         without = [key for key in wanted if key not in masks]
         if self.without_mask == 'error':
-            self._refuse_missing(without, 'mask', len(wanted))
+            self._refuse_missing('mask', without, len(wanted))
         elif without:
             print_log(f'{self.data_prefix["img"]}: {len(without)} of {len(wanted)} images left out: no mask '
                       '(without_mask)', logger='current')
-        entries = [dict(img_id=key, img_path=images[key], saliency_mask_path=masks[key])
-                   for key in wanted if key in masks]
-        if not entries:
+        if len(without) == len(wanted):
             raise ValueError(f'none of the {len(wanted)} images in {self.data_prefix["img"]} has a mask '
-                             f'*{self.mask_suffix} in {self.data_prefix["mask"]}; check data_prefix and mask_suffix')
-        return entries
+                             f'*{self.suffixes["mask"]} in {self.data_prefix["mask"]}; check data_prefix and '
+                             'mask_suffix')
+        return [dict(img_id=key, img_path=self._path('img', key), saliency_mask_path=self._path('mask', key))
+                for key in wanted if key in masks]
 
     def filter_data(self) -> list[dict]:
         """All entries: nothing is left out of an evaluation."""
         return self.data_list
 
-    def _files(self, prefix: str, suffix: str) -> dict[str, str]:
-        """id -> path of the files with a suffix in a folder, or in one folder for each name of the star."""
-        pattern = self.data_prefix[prefix]
+    def _ids(self, prefix: str) -> set[str]:
+        """Ids of the files in a folder, or in one folder for each name of the star."""
+        pattern, suffix = os.path.normpath(self.data_prefix[prefix]), self.suffixes[prefix]
         before, star, after = pattern.partition('*')
-        root = before if star else pattern
-        if not os.path.isdir(root):
-            raise FileNotFoundError(f'folder {root} does not exist; check data_root and data_prefix[{prefix!r}], or '
+        if not os.path.isdir(before):
+            raise FileNotFoundError(f'folder {before} does not exist; check data_root and data_prefix[{prefix!r}], or '
                                     'see docs/saliency.md for the expected layout')
-        names = sorted(os.listdir(root)) if star else ['']
-        folders = {name: os.path.normpath(before + name + after) for name in names if not name.startswith('.')}
-        found = {}
-        for name, folder in folders.items():
-            if os.path.isdir(folder):
-                for file in os.listdir(folder):
-                    if file.endswith(suffix) and not file.startswith('.'):
-                        stem = file[:-len(suffix)]
-                        found[f'{name}/{stem}' if name else stem] = os.path.join(folder, file)
+        found = set()
+        for path in glob(f'{escape(before)}{star}{escape(after)}/*{escape(suffix)}'):
+            folder, name = os.path.split(path[:-len(suffix)])
+            found.add(f'{folder[len(before):len(folder) - len(after)]}/{name}' if star else name)
         if not found:
             raise FileNotFoundError(f'no file *{suffix} in {pattern}; check data_root, data_prefix[{prefix!r}] and '
-                                    f'{"img" if prefix == "img" else "mask"}_suffix, or see docs/saliency.md for the '
-                                    'expected layout')
+                                    f'{prefix}_suffix, or see docs/saliency.md for the expected layout')
         return found
 
-    def _refuse_missing(self, missing: list[str], prefix: str, number: int) -> None:
-        """Raise FileNotFoundError for the first id without its file."""
-        if not missing:
-            return
-        star, _, stem = missing[0].rpartition('/')
-        suffix = self.img_suffix if prefix == 'img' else self.mask_suffix
-        path = os.path.join(self.data_prefix[prefix].replace('*', star), stem + suffix)
-        remedy = ("; restore them, or set without_mask='skip' to leave their images out" if prefix == 'mask' else
-                  '; restore them, or name the images to take in a list (ann_file)')
-        raise FileNotFoundError(f'{path} does not exist ({len(missing)} of {number} files are missing){remedy}')
+    def _path(self, prefix: str, key: str) -> str:
+        """The file of an id."""
+        name, _, stem = key.rpartition('/')
+        return os.path.join(self.data_prefix[prefix].replace('*', name), stem + self.suffixes[prefix])
+
+    def _refuse_missing(self, prefix: str, keys: list[str], number: int) -> None:
+        remedy = ("set without_mask='skip' to leave their images out" if prefix == 'mask' else
+                  'name the images to take in a list (ann_file)')
+        refuse_missing([self._path(prefix, key) for key in keys], number, f'restore them, or {remedy}')
 
     def prepare_data(self, idx: int) -> dict:
         """A sample through the pipeline; an error names the image."""
@@ -160,7 +150,7 @@ def read_list(path: str, img_suffix: str, with_folder: bool) -> list[str]:
             ids.append(f'{parts[0]}/{parts[-1]}' if with_folder and len(parts) > 1 else parts[-1])
     if not ids:
         raise ValueError(f'image list {path} is empty')
-    if len(set(ids)) < len(ids):
-        twice = next(key for key in ids if ids.count(key) > 1)
-        raise ValueError(f'image list {path} names {twice!r} twice')
+    twice = [key for key, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise ValueError(f'image list {path} names {twice[0]!r} twice')
     return ids

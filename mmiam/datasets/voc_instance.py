@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmdet.registry import DATASETS
-from mmengine.logging import print_log
 
-from .image_labels import ImageLabels, labels_from_imagesets, labels_from_xml, read_image_list
 from .image_level import ImageLevelDataset
+from .image_lists import complete_prefix, read_image_list, refuse_missing
+from .voc_labels import labels_from_imagesets, read_objects
 from .voc_palette import VOC_CLASSES, VOC_PALETTE
 
 
@@ -58,15 +57,12 @@ class VOCInstanceDataset(ImageLevelDataset):
                  mask_classes: Sequence[str] | str | None = None, **kwargs) -> None:
         if label_source not in ('annotations', 'imagesets'):
             raise ValueError(f"label_source must be 'annotations' or 'imagesets', got {label_source!r}")
-        unknown = set(data_prefix or ()) - set(self.PREFIX)
-        if unknown:
-            raise ValueError(f'data_prefix has no {sorted(unknown)}; its keys are {sorted(self.PREFIX)}')
         self.label_source = label_source
         self.label_split = label_split
         self.img_suffix = img_suffix
         self.mask_classes = mask_classes
         super().__init__(data_root=data_root, ann_file=ann_file,
-                         data_prefix={**self.PREFIX, **(data_prefix or {})}, **kwargs)
+                         data_prefix=complete_prefix(data_prefix, self.PREFIX), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the list and the image-level labels.
@@ -79,17 +75,14 @@ class VOCInstanceDataset(ImageLevelDataset):
         if self.test_mode and self._reads_masks():
             self._check_files('semantic', image_ids, '.png')
             self._check_files('instance', image_ids, '.png')
-        labels = self._load_labels(image_ids)
-        return [self._entry(image_id, found) for image_id, found in zip(image_ids, labels)]
-
-    def _entry(self, image_id: str, found: ImageLabels) -> dict:
-        """The entry of one image."""
-        entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix),
-                     image_labels=found.labels)
-        if self.test_mode:
-            entry.update(semantic_mask_path=self._path('semantic', image_id, '.png'),
-                         instance_mask_path=self._path('instance', image_id, '.png'))
-        return entry
+        entries = []
+        for image_id, labels in zip(image_ids, self._load_labels(image_ids)):
+            entry = dict(img_id=image_id, img_path=self._path('img', image_id, self.img_suffix), image_labels=labels)
+            if self.test_mode:
+                entry.update(semantic_mask_path=self._path('semantic', image_id, '.png'),
+                             instance_mask_path=self._path('instance', image_id, '.png'))
+            entries.append(entry)
+        return entries
 
     def _path(self, prefix: str, image_id: str, suffix: str) -> str:
         return os.path.join(self.data_prefix[prefix], image_id + suffix)
@@ -105,26 +98,17 @@ class VOCInstanceDataset(ImageLevelDataset):
             raise FileNotFoundError(f'folder {folder} does not exist; check data_root and '
                                     f'data_prefix[{prefix!r}], or see docs/data.md for the expected layout')
         present = set(os.listdir(folder))
-        missing = [image_id for image_id in image_ids if image_id + suffix not in present]
-        if missing:
-            raise FileNotFoundError(
-                f'{os.path.join(folder, missing[0] + suffix)} does not exist ({len(missing)} of the '
-                f'{len(image_ids)} files that {self.ann_file} needs are missing); restore them or shorten '
-                'the list')
+        refuse_missing([os.path.join(folder, image_id + suffix) for image_id in image_ids
+                        if image_id + suffix not in present], len(image_ids),
+                       f'restore them or shorten the list, {self.ann_file}')
 
-    def _load_labels(self, image_ids: Sequence[str]) -> list[ImageLabels]:
+    def _load_labels(self, image_ids: Sequence[str]) -> list[list[int]]:
         """Image-level labels in the order of ``image_ids``."""
-        classes = self._metainfo['classes']
         if self.label_source == 'imagesets':
             split = self.label_split or os.path.splitext(os.path.basename(self.ann_file))[0]
-            labels = labels_from_imagesets(self.data_prefix['labels'], split, classes, image_ids)
-            return [ImageLabels(labels[image_id]) for image_id in image_ids]
-        found = [labels_from_xml(self._path('ann', image_id, '.xml'), classes) for image_id in image_ids]
-        others = sum((item.unknown for item in found), Counter())
-        if others:
-            print_log(f'{self.ann_file}: objects of classes that are not in use were left out: '
-                      f'{dict(others)}', logger='current')
-        return found
+            return labels_from_imagesets(self.data_prefix['labels'], split, self._metainfo['classes'], image_ids)
+        found = (read_objects(self._path('ann', image_id, '.xml')) for image_id in image_ids)
+        return self.labels_of(([name for name, _ in objects] for objects in found), 'objects')
 
     def get_data_info(self, idx: int) -> dict:
         """The entry of an image, its size filled in; at test with ``mask_labels``."""

@@ -1,13 +1,11 @@
 """Localization on PASCAL VOC: images of a single object, and its box. For evaluation only."""
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from .image_labels import read_annotation
 from .voc_instance import VOCInstanceDataset
+from .voc_labels import object_box, read_objects
 
 
 @DATASETS.register_module()
@@ -37,24 +35,12 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
         kept = []
         for entry in entries:
             path = self._path('ann', entry['img_id'], '.xml')
-            objects = read_annotation(path).findall('object')
+            objects = read_objects(path)
             if len(objects) == 1 and len(entry['image_labels']) == 1:
-                box = dict(bbox=object_box(objects[0], path), bbox_label=entry['image_labels'][0], ignore_flag=0)
+                box = dict(bbox=object_box(objects[0][1], path), bbox_label=entry['image_labels'][0], ignore_flag=0)
                 kept.append(dict(entry, instances=[box]))
         if not kept:
             raise ValueError(f"{self.ann_file}: none of the {len(entries)} images has a single object of the classes "
                              f"{self._metainfo['classes']}")
         print_log(f'{self.ann_file}: {len(kept)} of {len(entries)} images have a single object', logger='current')
         return kept
-
-
-def object_box(element: ElementTree.Element, path: str) -> list[float]:
-    """[x1, y1, x2, y2] of an ``object``, from 0, x2 and y2 exclusive."""
-    try:
-        x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}') or '') for key in ('xmin', 'ymin', 'xmax', 'ymax'))
-    except (TypeError, ValueError):
-        raise ValueError(f'annotation {path}: the object has no bndbox with xmin, ymin, xmax, ymax; restore the '
-                         'file') from None
-    if not (x1 <= x2 and y1 <= y2):
-        raise ValueError(f'annotation {path}: bndbox {(x1, y1, x2, y2)} is empty; restore the file')
-    return [x1 - 1, y1 - 1, x2, y2]

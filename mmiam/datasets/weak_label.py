@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmiam.utils.images import by_stem
 
 from .image_level import ImageLevelDataset
-from .tag_files import FOLDERS, read_tags
+from .tags import FOLDERS, read_tags
 from .voc_palette import class_palette
 
 
@@ -61,19 +61,14 @@ class WeakLabelDataset(ImageLevelDataset):
         tagged = read_tags(self.data_prefix['img'], self.ann_file)
         if 'classes' not in self._metainfo:
             self._metainfo.update(classes=tagged.classes, palette=class_palette(tagged.classes))
-        index = {name: label for label, name in enumerate(self._metainfo['classes'])}
         counts = Counter(tag for image in tagged.images for tag in image.tags)
         suffixes = Counter(os.path.splitext(image.name)[1].lower() for image in tagged.images)
         print_log(f'{self.source_name()}: {len(tagged.images)} images {dict(suffixes)}, of each tag: {dict(counts)}',
                   logger='current')
-        unknown = {tag: number for tag, number in counts.items() if tag not in index}
-        if unknown:
-            print_log(f'{self.source_name()}: tags that are not among the classes were left out: {unknown}',
-                      logger='current')
+        labels = self.labels_of((image.tags for image in tagged.images), 'tags')
         if tagged.category_ids:
             self._metainfo['category_ids'] = tagged.category_ids
         stems = by_stem((image.name for image in tagged.images), self.source_name())
-        return [dict(img_id=image.name, source_id=image.source_id,
-                     img_path=os.path.join(self.data_prefix['img'], image.name),
-                     image_labels=sorted(index[tag] for tag in image.tags if tag in index), proposal_name=stem)
-                for stem, image in zip(stems, tagged.images)]
+        return [dict(img_id=image.name, source_id=image.source_id, image_labels=found, proposal_name=stem,
+                     img_path=os.path.join(self.data_prefix['img'], image.name))
+                for stem, image, found in zip(stems, tagged.images, labels)]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_image_list
-from mmiam.datasets.voc_masks import load_voc_instances
+from mmiam.datasets.image_lists import read_image_list
+from mmiam.datasets.mask_files import load_voc_instances
+from mmiam.datasets.voc_labels import labels_from_imagesets, read_objects
 from mmiam.evaluation.dump import load_dump
 from mmiam.models.baselines.detection_file_boxes import load_detections
 from mmiam.utils.checked_json import write_checked_json
@@ -36,7 +37,7 @@ def imagesets(path):
 READERS = {
     'list.txt': (b'2007_000032\n2007_000039\n', lambda path: read_image_list(str(path))),
     'flags.txt': (b'a  1\nb -1\n', imagesets),
-    'a.xml': (XML, lambda path: labels_from_xml(str(path), CLASSES)),
+    'a.xml': (XML, lambda path: read_objects(str(path))),
     'mask.png': (picture('PNG'), lambda path: load_voc_instances(str(path), str(path), {1: 0, 2: 1})),
     'a.jpg': (picture('JPEG'), lambda path: (check_image_file(str(path)), image_size(str(path)))),
     'a.png': (picture('PNG'), lambda path: (check_image_file(str(path)), image_size(str(path)))),
@@ -86,7 +87,7 @@ def test_xml_entities_are_not_expanded_or_read(tmp_path):
     for content in (bomb, foreign):
         (tmp_path / 'a.xml').write_text(content)
         with pytest.raises(ValueError, match='a.xml'):
-            labels_from_xml(str(tmp_path / 'a.xml'), CLASSES)
+            read_objects(str(tmp_path / 'a.xml'))
 
 
 @pytest.mark.parametrize('line', ['../a', '/etc/passwd', 'a/b', '..', 'a\\b', 'a\x07'])

@@ -1,6 +1,7 @@
 import pytest
 
-from mmiam.datasets.image_labels import labels_from_imagesets, labels_from_xml, read_image_list
+from mmiam.datasets.image_lists import read_image_list
+from mmiam.datasets.voc_labels import labels_from_imagesets, read_objects
 
 CLASSES = ('cat', 'dog')
 
@@ -36,9 +37,8 @@ def test_xml_labels_and_other_names(tmp_path):
     path = tmp_path / 'a.xml'
     path.write_text('<annotation><object><name>dog</name><difficult>1</difficult><part><name>cat</name></part></object>'
                     '<object><name>dog</name></object><object><name>horse</name></object></annotation>')
-    found = labels_from_xml(str(path), CLASSES)
-    assert found.labels == [1]  # difficult counts; the name of a part does not
-    assert found.unknown == {'horse': 1}
+    found = read_objects(str(path))
+    assert [name for name, _ in found] == ['dog', 'dog', 'horse']  # difficult counts; the name of a part does not
 
 
 @pytest.mark.parametrize('text, match', [('<annotation><obj', 'not well-formed'),
@@ -47,19 +47,19 @@ def test_broken_xml_is_named(tmp_path, text, match):
     path = tmp_path / 'bad.xml'
     path.write_text(text)
     with pytest.raises(ValueError, match=f'bad.xml.*{match}'):
-        labels_from_xml(str(path), CLASSES)
+        read_objects(str(path))
 
 
 def test_missing_xml(tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.xml.*imagesets'):
-        labels_from_xml(str(tmp_path / 'gone.xml'), CLASSES)
+        read_objects(str(tmp_path / 'gone.xml'))
 
 
 def test_imagesets_flags(tmp_path):
     (tmp_path / 'cat_train.txt').write_text('\ufeffa  1\nb -1\nc  0\nd 1\n', encoding='utf-8')
     (tmp_path / 'dog_train.txt').write_text('a  1\nb -1\nc -1\nd -1\n')
     labels = labels_from_imagesets(str(tmp_path), 'train', CLASSES, ['c', 'a', 'b'])
-    assert labels == {'c': [0], 'a': [0, 1], 'b': []}  # difficult (0) is positive
+    assert labels == [[0], [0, 1], []]  # difficult (0) is positive
 
 
 def test_imagesets_errors(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 from mmdet.registry import DATASETS
 from PIL import Image
 
+from mmiam.datasets.mask_files import load_saliency_mask
 from mmiam.datasets.saliency import SaliencyDataset, read_list
-from mmiam.datasets.saliency_masks import load_saliency_mask
 from mmiam.utils.rle import decode_masks
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16), keep_ratio=False),

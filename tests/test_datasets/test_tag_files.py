@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmiam.datasets.tag_files import class_names, read_class_folders, read_coco, read_csv, read_tags, safe_name
+from mmiam.datasets.tags import class_names, read_tags
+from mmiam.datasets.tags.coco_json import read_coco
+from mmiam.datasets.tags.csv_files import read_csv
+from mmiam.datasets.tags.names import safe_name
+from mmiam.datasets.tags.reading import read_class_folders
 
 
 def tags(tagged):
@@ -109,7 +113,7 @@ def test_a_class_may_have_any_letters(tmp_path, text, expected):
     assert tags(read_csv(str(tmp_path / 'tags.csv'))) == {'a.jpg': expected}
 
 
-def test_names_that_are_no_classes(tmp_path, monkeypatch):
+def test_names_that_are_no_classes(tmp_path, logged):
     for name in ('train/1.jpg', 'Val/2.jpg'):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(name)
@@ -121,10 +125,8 @@ def test_names_that_are_no_classes(tmp_path, monkeypatch):
     (tmp_path / 'a\nb').rename(tmp_path / 'val')
     (tmp_path / 'cat').mkdir()
     (tmp_path / 'cat/3.jpg').touch()
-    lines = []
-    monkeypatch.setattr('mmiam.datasets.tag_files.print_log', lambda text, **_: lines.append(text))
     assert read_class_folders(str(tmp_path)).classes == ('Val', 'cat', 'val')
-    assert "differ in case alone are different ones: ['Val', 'val']" in lines[0]
+    assert "differ in case alone are different ones: ['Val', 'val']" in logged[0]
 
 
 def test_links_to_nowhere(tmp_path):
@@ -138,12 +140,10 @@ def test_links_to_nowhere(tmp_path):
         read_class_folders(str(tmp_path))
 
 
-def test_columns_that_are_passed_over_are_said(tmp_path, monkeypatch):
-    lines = []
-    monkeypatch.setattr('mmiam.datasets.tag_files.print_log', lambda text, **_: lines.append(text))
+def test_columns_that_are_passed_over_are_said(tmp_path, logged):
     (tmp_path / 't.csv').write_text('file,label,present\na.jpg,cat,0\n')
     read_csv(str(tmp_path / 't.csv'))
-    assert "tags are in ['label'], names in 'file'; not read: ['present']" in lines[0]
+    assert "tags are in ['label'], names in 'file'; not read: ['present']" in logged[0]
 
 
 def test_composed_and_decomposed_letters_are_the_same(tmp_path):
@@ -296,7 +296,7 @@ def test_names_that_lead_out(name):
 def test_missing_files_are_named(tmp_path):
     (tmp_path / 'tags.csv').write_text('a.jpg,cat\nb.jpg,cat\n')
     (tmp_path / 'a.jpg').touch()
-    for root, file, message in ((tmp_path, 'tags.csv', 'b.jpg, named in .*1 of 2 images'),
+    for root, file, message in ((tmp_path, 'tags.csv', r'b.jpg does not exist \(1 of 2 .*names in .*tags.csv'),
                                 (tmp_path, 'no.csv', r'no.csv does not exist; set ann_file'),
                                 (tmp_path / 'no', 'tags.csv', 'image folder .*no does not exist; set img_root')):
         with pytest.raises(FileNotFoundError, match=message):

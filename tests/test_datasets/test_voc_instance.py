@@ -176,9 +176,9 @@ def test_own_data_in_the_same_layout(mini_voc, classes):
 
 @pytest.mark.parametrize('file, match', [
     ('ImageSets/Segmentation/val.txt', r'val.txt does not exist.*data_root'),
-    ('JPEGImages/v1.jpg', r'v1.jpg does not exist \(1 of the 2'),
+    ('JPEGImages/v1.jpg', r'v1.jpg does not exist \(1 of 2'),
     ('Annotations/v1.xml', 'v1.xml does not exist'),
-    ('SegmentationClass/v1.png', r'SegmentationClass.v1.png does not exist \(1 of the 2'),
+    ('SegmentationClass/v1.png', r'SegmentationClass.v1.png does not exist \(1 of 2'),
     ('SegmentationObject/v1.png', 'SegmentationObject.v1.png does not exist'),
 ])
 def test_a_missing_file_is_named_at_the_start(mini_voc, file, match):

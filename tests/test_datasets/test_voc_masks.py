@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmiam.datasets.voc_masks import load_voc_instances, voc_instances
+from mmiam.datasets.mask_files import load_voc_instances, voc_instances
 from mmiam.utils.images import read_indices
 from mmiam.utils.rle import decode_masks
 

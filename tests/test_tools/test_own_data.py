@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 from support import ROOT
 
-from mmiam.datasets.tag_files import read_coco
+from mmiam.datasets.tags.coco_json import read_coco
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.images import read_image
 

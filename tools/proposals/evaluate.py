@@ -14,7 +14,7 @@ import numpy as np
 from terminaltables import AsciiTable
 
 from mmiam.apis.options import make_parser, number, tool
-from mmiam.datasets.voc_masks import load_voc_instances
+from mmiam.datasets.mask_files import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.proposals import SegmentProposals, proposal_iou
 from mmiam.proposals.io import find_proposal_file, load_proposals

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from mmdet.registry import TRANSFORMS
 
-from ..voc_masks import load_voc_instances
+from ..mask_files import load_voc_instances
 from .base import PlainTransform
 
 

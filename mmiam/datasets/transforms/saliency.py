@@ -5,7 +5,7 @@ from mmdet.registry import TRANSFORMS
 
 from mmiam.utils.rle import decode_masks, encode_masks
 
-from ..saliency_masks import load_saliency_mask
+from ..mask_files import load_saliency_mask
 from .base import PlainTransform
 
 

@@ -1,4 +1,4 @@
-"""Instance masks in VOC's form: a pair of indexed PNG files an image.
+"""Mask files: VOC's pairs of indexed pictures, and the black and white ones of salient object detection.
 
 ``SegmentationClass`` holds class indices (1..C; 0 background), ``SegmentationObject`` object indices (1..254;
 0 background); 255 is void (object borders, ambiguous pixels) in both. PNG of 16 bits are for more than 254 objects:
@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
-from mmiam.utils.images import read_indices
+from mmiam.utils.images import read_gray, read_indices
 from mmiam.utils.rle import encode_masks, rle_box
 
 VOID = 255
+#: a pixel of a saliency mask is foreground above this gray level, as in the field's standard toolbox
+FOREGROUND_ABOVE = 128
 
 
 def voc_instances(semantic: np.ndarray, objects: np.ndarray,
@@ -82,9 +84,7 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
     paths = (semantic_path, instance_path)
     masks = [read_indices(path) for path in paths]
     for path, mask in zip(paths, masks):
-        if size is not None and mask.shape != tuple(size[:2]):
-            raise ValueError(f'mask {path} has {mask.shape} pixels, its image {tuple(size[:2])}; take mask '
-                             'and image from the same release')
+        _refuse_other_size(path, mask, size)
     known = masks[0][(masks[0] != VOID) & (masks[0] != np.iinfo(masks[0].dtype).max)]
     if num_classes is not None and known.max(initial=0) > num_classes:
         raise ValueError(f'{semantic_path} holds class index {known.max()}, and {num_classes} classes are named; name '
@@ -93,3 +93,35 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
         return voc_instances(masks[0], masks[1], labels)
     except ValueError as error:
         raise ValueError(f'{instance_path} (with {semantic_path}): {error}') from error
+
+
+def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarray:
+    """Foreground of a mask file: gray level above 128 of 255.
+
+    Color and palette pictures become gray first; an alpha channel is dropped.
+
+    Args:
+        path (str): The mask file, of any format that Pillow reads.
+        size (Sequence[int], optional): (H, W) of the image, which the mask must have.
+
+    Returns:
+        ndarray: bool (H, W).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, of another size, of more than 8 bits a channel, or not empty and yet nowhere
+            above 128 (as masks of the values 0 and 1 are).
+    """
+    gray = read_gray(path)
+    _refuse_other_size(path, gray, size)
+    mask = gray > FOREGROUND_ABOVE
+    if gray.any() and not mask.any():
+        raise ValueError(f'mask {path} has no value above {FOREGROUND_ABOVE} (its largest is {gray.max()}); foreground '
+                         'must be white: save it with the values 0 and 255')
+    return mask
+
+
+def _refuse_other_size(path: str, mask: np.ndarray, size: Sequence[int] | None) -> None:
+    if size is not None and mask.shape != tuple(size[:2]):
+        raise ValueError(f'mask {path} has {mask.shape} pixels, its image {tuple(size[:2])}; take mask and image from '
+                         'the same release')

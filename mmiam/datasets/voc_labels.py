@@ -1,0 +1,89 @@
+"""Image-level labels in VOC's layout.
+
+An object marked difficult makes its class positive, as in PRM's training (the flag 0 of ``ImageSets/Main``;
+``difficult`` in the xml).
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from mmiam.utils.files import read_lines
+
+
+def read_objects(path: str) -> list[tuple[str, ElementTree.Element]]:
+    """Class name and element of each object of one ``Annotations/*.xml``. Its size is not read: the image tells it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no well-formed VOC annotation.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
+            "labels from ImageSets/Main (label_source='imagesets')") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding that is unknown, or none
+        raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
+    objects = [((element.findtext('name') or '').strip(), element) for element in root.findall('object')]
+    for position, (name, _) in enumerate(objects, 1):
+        if not name:
+            raise ValueError(f'annotation {path}: object {position} has no <name>; restore the file')
+    return objects
+
+
+def object_box(element: ElementTree.Element, path: str) -> list[float]:
+    """[x1, y1, x2, y2] of an object in pixels, from 0, x2 and y2 exclusive; the xml counts from 1 and includes them.
+
+    Raises:
+        ValueError: if there is no box, or an empty one.
+    """
+    try:
+        x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}') or '') for key in ('xmin', 'ymin', 'xmax', 'ymax'))
+    except ValueError:
+        raise ValueError(f'annotation {path}: the object has no bndbox with xmin, ymin, xmax, ymax; restore the '
+                         'file') from None
+    if not (x1 <= x2 and y1 <= y2):
+        raise ValueError(f'annotation {path}: bndbox {(x1, y1, x2, y2)} is empty; restore the file')
+    return [x1 - 1, y1 - 1, x2, y2]
+
+
+def labels_from_imagesets(folder: str, split: str, classes: Sequence[str],
+                          image_ids: Sequence[str]) -> list[list[int]]:
+    """Image-level labels from ``<folder>/<class>_<split>.txt`` (flags 1 present, 0 difficult, -1 absent).
+
+    Args:
+        folder (str): The folder ``ImageSets/Main``.
+        split (str): The part of the file names after the class, e.g. ``trainval``.
+        classes (Sequence[str]): Class names; the label is the position.
+        image_ids (Sequence[str]): The images wanted.
+
+    Returns:
+        list[list[int]]: Sorted labels of each wanted image.
+
+    Raises:
+        FileNotFoundError: if the file of a class is missing.
+        ValueError: if a line is malformed, or a wanted image is not listed.
+    """
+    flags = [_read_flags(os.path.join(folder, f'{name}_{split}.txt'), image_ids) for name in classes]
+    return [[label for label, flag in enumerate(of_class) if flag >= 0] for of_class in zip(*flags)]
+
+
+def _read_flags(path: str, image_ids: Sequence[str]) -> list[int]:
+    """Flags of the images in the file of one class."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"class list {path} does not exist; set label_split to an existing split, or "
+                                "label_source='annotations'")
+    flags = {}
+    for number, line in read_lines(path):
+        words = line.rsplit(None, 1)  # a name may hold blanks
+        if len(words) != 2 or words[1] not in ('-1', '0', '1'):
+            raise ValueError(f'{path}, line {number}: {line!r}; expected an image id and -1, 0 or 1')
+        flags[words[0]] = int(words[1])
+    missing = [image_id for image_id in image_ids if image_id not in flags]
+    if missing:
+        raise ValueError(f'{path} does not list image {missing[0]!r} ({len(missing)} images missing); '
+                         "set label_split to a split that covers them, or label_source='annotations'")
+    return [flags[image_id] for image_id in image_ids]
