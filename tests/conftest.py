@@ -3,6 +3,7 @@ import itertools
 import logging
 import os
 import pickle
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -123,6 +124,15 @@ def tiny_files(tiny_config, tmp_path):
     meta = dict(dataset_meta=dict(classes=MINI_CLASSES))
     torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'tiny.pth')
     return [str(tmp_path / 'tiny.py'), str(tmp_path / 'tiny.pth')]
+
+
+@pytest.fixture
+def tiny_run(tiny_files, tmp_path):
+    """The model of :func:`tiny_files` as the folder that mmiam label leaves."""
+    (tmp_path / 'tiny').mkdir()
+    for source, name in zip(tiny_files, ('config.py', 'model.pth')):
+        shutil.copy(source, tmp_path / 'tiny' / name)
+    return tmp_path / 'tiny'
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -64,14 +65,12 @@ def test_a_photo(ask, opened):
     thing, = state['things']
     assert (state['width'], state['height'], thing['name'], thing['by']) == (451, 300, 'cat', 'model')
     assert thing['score'] > .55 and thing['maps'] == ['cam', 'prm', 'cue', 'iam']
-    pictures = {}
-    for kind in ('photo', '0/mask', '0/cam', '0/prm', '0/cue', '0/iam'):
-        status, headers, data = ask(f'/photo/{key}/{kind}')
-        picture = Image.open(io.BytesIO(data))
-        assert status == 200 and picture.size == (451, 300) and headers['Content-Type'].startswith('image/')
-        pictures[kind] = data
-    assert len(set(pictures.values())) == 6
-    mask = np.asarray(Image.open(io.BytesIO(pictures['0/mask'])))
+    answers = [ask(f'/photo/{key}/{kind}') for kind in ('0/mask', 'photo', '0/cam', '0/prm', '0/cue', '0/iam')]
+    pictures = [Image.open(io.BytesIO(data)) for _, _, data in answers]
+    for (status, headers, _), picture in zip(answers, pictures):
+        assert status == 200 and picture.size == (451, 300) and headers['Content-Type'] == Image.MIME[picture.format]
+    assert len({data for _, _, data in answers}) == 6
+    mask = np.asarray(pictures[0])
     assert set(np.unique(mask[..., 3])) == {0, 255} and mask[FACE[1], FACE[0], 3] == 255
     assert ask(f'/photo/{key}/0/gif')[0] == ask(f'/photo/{key}/9/mask')[0] == 404
 
@@ -161,18 +160,14 @@ def test_a_port_that_is_taken(url, capsys):
     assert url[len('http://'):] in capsys.readouterr().err
 
 
-def test_the_command_of_the_page(monkeypatch):
+def test_the_command_of_the_page(monkeypatch, capsys):
     """It serves until it is interrupted; the options named in docs/serve.md are there."""
     text = (ROOT / 'docs/serve.md').read_text(encoding='utf-8')
     command, = re.findall(r'^```sh\n(mmiam serve.*)\n```', text, re.MULTILINE)
-    asked = []
-
-    def served(self):
-        asked.append(self.server_address)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr('mmiam.integrations.web.ThreadingHTTPServer.serve_forever', served)
-    assert main([*command.split()[1:], '--port', '0', '--device', 'cpu']) == 130 and asked[0][0] == '127.0.0.1'
+    monkeypatch.setattr('mmiam.integrations.web.ThreadingHTTPServer.serve_forever', mock.Mock(
+        side_effect=KeyboardInterrupt))
+    assert main([*command.split()[1:], '--port', '0', '--device', 'cpu']) == 130
+    assert 'open http://127.0.0.1:' in capsys.readouterr().out
     for option in re.findall(r'`(--\w+)', text):
         assert option in make_parser()._subparsers._group_actions[0].choices['serve'].format_help()
 
@@ -197,14 +192,19 @@ def page(url):
 
 @pytest.mark.slow
 def test_a_click_in_a_browser(page, photo, tmp_path):
+    def place(x, y):
+        area = page.locator('canvas').bounding_box()
+        return area['x'] + x * area['width'] / 451, area['y'] + y * area['height'] / 300
+
+    def drawn(what):
+        page.wait_for_selector(f'canvas[data-drawn="{what}"]', timeout=60_000)
+
     page.set_input_files('#file', photo('cat.png'))
-    page.wait_for_selector('canvas[data-drawn="1 masks"]', timeout=60_000)
+    drawn('1 masks')
     before = page.locator('canvas').screenshot()
     page.fill('#name', 'Minka')
-    area = page.locator('canvas').bounding_box()
-    scale = area['width'] / 451
-    page.mouse.click(area['x'] + FACE[0] * scale, area['y'] + FACE[1] * scale)
-    page.wait_for_selector('canvas[data-drawn="2 masks"]', timeout=60_000)
+    page.mouse.click(*place(*FACE))
+    drawn('2 masks')
     assert page.locator('canvas').screenshot() != before  # the mask is drawn
     assert page.locator('h3').all_inner_texts() == ['cat', 'Minka']
     with page.expect_download() as download:
@@ -212,17 +212,16 @@ def test_a_click_in_a_browser(page, photo, tmp_path):
     content = json.loads(Path(download.value.path()).read_text())
     mask = decode_masks([content['annotations'][1]['segmentation']], (300, 451))[0]
     assert mask[FACE[1], FACE[0]] and download.value.suggested_filename == 'masks.json'
-    for view in ('CAM', 'Cue', 'IAM'):
+    for view in ('CAM', 'Cue', 'IAM', 'Masks'):
         page.get_by_role('button', name=view, exact=True).click()
-        page.wait_for_selector(f'canvas[data-drawn="2 {view.lower()}"]', timeout=60_000)
-    page.get_by_role('button', name='Masks', exact=True).click()
-    page.mouse.move(area['x'] + 20 * scale, area['y'] + 20 * scale)
+        drawn(f'2 {view.lower()}')
+    page.mouse.move(*place(20, 20))
     page.mouse.down()
-    page.mouse.move(area['x'] + 430 * scale, area['y'] + 280 * scale)
+    page.mouse.move(*place(430, 280))
     page.mouse.up()
-    page.wait_for_selector('canvas[data-drawn="3 masks"]', timeout=60_000)
+    drawn('3 masks')
     page.click('#undo')
-    page.wait_for_selector('canvas[data-drawn="2 masks"]', timeout=60_000)
+    drawn('2 masks')
     page.set_input_files('#file', photo('small.png', box=(190, 80, 250, 120)))
     page.wait_for_selector('canvas[width="60"]', timeout=60_000)
     area = page.locator('canvas').bounding_box()  # a small photo fills the page as a large one does
