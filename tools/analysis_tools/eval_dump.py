@@ -16,15 +16,15 @@ import mmiam  # noqa: F401  (first: registers everything and makes mmdet importa
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
-from pycocotools import mask as mask_utils
 from rich.progress import track
 from terminaltables import AsciiTable
 
 from mmiam.apis.options import make_parser, number, tool
 from mmiam.apis.photos import one_a_region
 from mmiam.evaluation.dump import load_dump
-from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles
+from mmiam.evaluation.functional.records import class_table, evaluate_records, mask_rles, record_overlaps
 from mmiam.utils.files import write_json
+from mmiam.utils.rle import decode_masks, rle_areas
 
 #: edges of the size groups, as shares of the image's area, and the overlap below which an object counts as missed
 SIZE_EDGES, MISSED = (0, 0.01, 0.02, 0.05, 0.1, 0.2, 1.01), 0.1
@@ -59,9 +59,9 @@ def size_table(records: list[dict], best: np.ndarray) -> list[list[str]]:
         best (ndarray): Highest IoU of each with a prediction of its class, (m,) in [0, 1].
     """
     share = np.array([
-        mask_utils.area(mask) / (record['height'] * record['width']) for record in records
-        for mask, flag in zip(mask_rles(record['ground_truth'], record), record['ground_truth']['ignore_flags'])
-        if not flag])
+        area / (record['height'] * record['width']) for record in records
+        for area, flag in zip(rle_areas(mask_rles(record['ground_truth'], record)),
+                              record['ground_truth']['ignore_flags']) if not flag])
     rows = [['share of the image', 'objects', 'best overlap, %', f'below {MISSED}, %']]
     for low, high in zip(SIZE_EDGES, SIZE_EDGES[1:]):
         group = best[(share >= low) & (share < high)]
@@ -75,24 +75,18 @@ def f1_table(records: list[dict]) -> list[list[str]]:
     """F1 at an IoU of 0.5 by the least score, of one mask a region as pictures show them (``mmiam predict``)."""
     counts = np.zeros((len(SCORE_THRS), 3), int)  # right, shown, true
     for record in records:
-        size, truth, found = (record['height'], record['width']), record['ground_truth'], record['predictions']
-        regular = [i for i, flag in enumerate(truth['ignore_flags']) if not flag]
-        true_masks, true_labels = mask_rles(truth, record), np.array(truth['labels'])[regular]
-        true_masks = [true_masks[i] for i in regular]
-        masks = np.array([mask_utils.decode(rle) for rle in mask_rles(found, record)], bool).reshape(-1, *size)
-        instances = InstanceData(masks=torch.from_numpy(masks), labels=torch.tensor(found['labels'], dtype=torch.long),
+        overlaps, found = record_overlaps(record, 'background'), record['predictions'] or dict(masks=[], scores=[])
+        masks = decode_masks(mask_rles(found, record), (record['height'], record['width']))
+        instances = InstanceData(masks=torch.from_numpy(masks), labels=torch.from_numpy(overlaps.labels),
                                  scores=torch.tensor(found['scores']), index=torch.arange(len(masks)))
+        of_class = overlaps.iou * (overlaps.labels[:, None] == overlaps.gt_labels)
         for row, thr in zip(counts, SCORE_THRS):
             shown = one_a_region(instances, thr) if len(instances) else instances
-            rles = [mask_rles(found, record)[i] for i in shown.index]
-            free = np.ones(len(true_masks), bool)
-            for rle, label in zip(rles, shown.labels.tolist()):  # best first; each true mask once
-                iou = np.zeros(len(free))
-                if len(free):
-                    iou = mask_utils.iou([rle], true_masks, [0] * len(free))[0] * (free & (true_labels == label))
-                if iou.max(initial=0) >= 0.5:
-                    free[iou.argmax()] = False
-            row += ((~free).sum(), len(rles), len(free))
+            free = np.ones(len(overlaps.gt_labels), bool)
+            for iou in of_class[shown.index]:  # best first; each true mask once
+                if (iou * free).max(initial=0) >= 0.5:
+                    free[(iou * free).argmax()] = False
+            row += ((~free).sum(), len(shown), len(free))
     return [['least score', 'F1, %', 'precision, %', 'recall, %']] + [
         [f'{thr:.2f}', *(f'{100 * part / max(whole, 1):.1f}' for part, whole in
                          ((2 * right, shown + true), (right, shown), (right, true)))]
