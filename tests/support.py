@@ -1,6 +1,7 @@
 """What tests import by name; fixtures are in conftest.py."""
 import importlib.util
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -111,6 +112,38 @@ def load_tool(path):
     finally:
         sys.path.remove(str(path.parent))
     return module
+
+
+def run_process(*words, cwd=ROOT, path=(), **environment):
+    """A finished process of a Python file (or a .sh), which finds the project and what is in the folders ``path``."""
+    program = 'bash' if str(words[0]).endswith('.sh') else sys.executable
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (ROOT, *path))), OMP_NUM_THREADS='1',
+                       **environment)
+    return subprocess.run([program, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True,
+                          timeout=300)
+
+
+#: a hook that kills its process at the iteration KILL_AT, of several processes that of rank KILL_RANK
+KILLER = '''
+import os, signal
+from mmdet.registry import HOOKS
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+@HOOKS.register_module()
+class Killer(Hook):
+    priority = 'LOWEST'
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if (runner.iter + 1, get_rank()) == (int(os.environ['KILL_AT']), int(os.environ.get('KILL_RANK', 0))):
+            os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+def add_killer(cfg, folder):
+    """Give a config the hook :data:`KILLER`, whose module is written to a folder that must be on the path."""
+    (folder / 'killer.py').write_text(KILLER)
+    cfg.custom_imports = dict(imports=['mmiam', 'killer'], allow_failed_imports=False)
+    cfg.custom_hooks.append(dict(type='Killer'))
 
 
 class Payload:

@@ -4,31 +4,15 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
-from support import ROOT
+from support import ROOT, add_killer, run_process
 
 FIGURES = ('mAP_25', 'mAP_50', 'mAP_75', 'ABO', 'mean_AP')
-
-#: a hook module of the test: process 1 dies at an iteration if told to
-KILLER = '''
-import os, signal
-from mmdet.registry import HOOKS
-from mmengine.dist import get_rank
-from mmengine.hooks import Hook
-
-@HOOKS.register_module()
-class KillOne(Hook):
-    priority = 'LOWEST'
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if get_rank() == 1 and runner.iter + 1 == int(os.environ.get('KILL_AT', 0)):
-            os.kill(os.getpid(), signal.SIGKILL)
-'''
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == 'win32', reason='bash and gloo over localhost')]
 
@@ -36,10 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == 'win32', reas
 @pytest.fixture
 def run(tiny_config, tmp_path):
     """``run(tool, *arguments, kill_at=0)`` -> the finished process; the config is ``tiny.py``, cwd ``tmp_path``."""
-    (tmp_path / 'kill_one.py').write_text(KILLER)
     cfg = tiny_config()
-    cfg.custom_imports = dict(imports=['mmiam', 'kill_one'], allow_failed_imports=False)
-    cfg.custom_hooks = [dict(type='TrainingStageHook', fill_begin=1), dict(type='KillOne')]
+    add_killer(cfg, tmp_path)
     cfg.model.peak_head.class_thr = -50.  # so that there is something to evaluate
     cfg.train_cfg.val_interval = 2
     cfg.log_level = 'INFO'
@@ -49,11 +31,8 @@ def run(tiny_config, tmp_path):
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]), OMP_NUM_THREADS='1',
-                           MASTER_PORT=str(port), KILL_AT=str(kill_at), PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='')
-        command = [sys.executable] if tool.endswith('.py') else ['bash']
-        return subprocess.run([*command, str(ROOT / 'tools' / tool), *arguments], env=environment, cwd=tmp_path,
-                              capture_output=True, text=True, timeout=300)
+        return run_process(ROOT / 'tools' / tool, *arguments, cwd=tmp_path, path=[tmp_path], MASTER_PORT=str(port),
+                           KILL_AT=str(kill_at), KILL_RANK='1', PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='')
 
     return start
 

@@ -1,14 +1,18 @@
 """How ``tools/train.py`` ends: one sentence and a status for what a user can mend."""
 import fcntl
 import re
+import shutil
 import socket
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 
+from mmiam.apis import init_model
 from mmiam.apis.options import run_tool, sentence
 from mmiam.utils.files import CannotWrite
+
+REFUSED = 'is refused and nothing in it was run'
 
 
 @pytest.fixture
@@ -58,22 +62,31 @@ def test_a_work_dir_belongs_to_one_training(train, tmp_path):
     (['--cfg-options', 'load_from=half.pth', 'custom_hooks.0.fill_begin=0'], 'half.pth lacks .* peak_head.classifier'),
     (['--cfg-options', 'custom_hooks.0.fill_begin=0'], 'give its checkpoint, --cfg-options load_from='),
     (['--resume', 'nowhere.pth'], 'nowhere.pth.* does not exist'),
+    (['--resume', 'bare.pth'], 'bare.pth has weights and not the state of a training.*load_from='),
+    (['--resume', 'hostile.pth'], REFUSED),
+    (['--resume', '--work-dir', 'latest'], f'epoch_1.pth {REFUSED}.*without --resume'),
+    (['--cfg-options', 'load_from=hostile.pth'], REFUSED),
+    (['--cfg-options', 'model.cue.checkpoint=hostile.pth'], REFUSED),
+    (['--cfg-options', 'model.backbone.init_cfg.type=Pretrained'], '--cfg-options do not fit tiny.py'),
     (['--work-dir', 'tiny.py/below'], 'error: .*tiny.py')])
-def test_wrong_use_is_one_sentence(flags, message, train, tmp_path):
-    from mmdet.registry import MODELS
+def test_wrong_use_is_one_sentence(flags, message, train, hostile, tmp_path):
     state = MODELS.build(train.cfg.model).state_dict()
     torch.save(dict(state_dict=dict(w=torch.ones(1))), 'other.pth')
     torch.save(dict(state_dict={key: value for key, value in state.items() if key.startswith('backbone.')}), 'half.pth')
+    torch.save(dict(state_dict=state), 'bare.pth')
+    (tmp_path / 'latest').mkdir()
+    shutil.copy(hostile, tmp_path / 'latest/epoch_1.pth')
+    (tmp_path / 'latest/last_checkpoint').write_text('epoch_1.pth')
     status, said = train(*flags)
     assert status == 2 and 'Traceback' not in said and re.search(message, said), said
 
 
-def test_weights_alone_are_nothing_to_go_on_from(train, tmp_path):
-    torch.save(dict(state_dict=MODELS.build(train.cfg.model).state_dict()), tmp_path / 'bare.pth')
-    status, said = train('--resume', 'bare.pth')
-    assert status == 2 and 'bare.pth has weights and not the state of a training' in said and 'load_from=' in said
-    status, said = train('--cfg-options', 'model.backbone.init_cfg.type=Pretrained')
-    assert status == 2 and '--cfg-options do not fit tiny.py' in said
+def test_the_demo_refuses_too(train, hostile, call_tool, tmp_path, capsys):
+    image = next(tmp_path.glob('mini_voc_*/JPEGImages/*.jpg'))
+    assert call_tool('demo/image_demo.py', image, 'tiny.py', '--weights', hostile, '--out-dir', 'out') == 2
+    assert REFUSED in capsys.readouterr().err
+    with pytest.raises(ValueError, match=REFUSED):
+        init_model('tiny.py', str(hostile), device='cpu')
 
 
 def test_sentences_and_statuses(capsys):

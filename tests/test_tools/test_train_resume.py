@@ -1,43 +1,25 @@
 """A training that is killed, without a chance to clean up, ends as an uninterrupted one does."""
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
+from support import ROOT, add_killer, run_process
 
 pytestmark = pytest.mark.slow
 
 ITERATIONS = 3  # an epoch
 EPOCHS = 4  # two of each stage
 
-#: a hook module of the test: dies at an iteration if told to
-KILLER = '''
-import os, signal
-from mmdet.registry import HOOKS
-from mmengine.hooks import Hook
-
-@HOOKS.register_module()
-class Killer(Hook):
-    priority = 'LOWEST'
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.iter + 1 == int(os.environ.get('KILL_AT', 0)):
-            os.kill(os.getpid(), signal.SIGKILL)
-'''
-
 
 @pytest.fixture
 def run_training(tiny_config, mini_voc, tmp_path):
-    """``run_training(name, *flags, kill_at=None)`` -> exit status; the work dir is ``tmp_path / name``."""
-    (tmp_path / 'killer.py').write_text(KILLER)
+    """``run_training(name, *flags, kill_at=0)`` -> exit status; the work dir is ``tmp_path / name``."""
     cfg = tiny_config(mini_voc())
-    cfg.custom_imports = dict(imports=['mmiam', 'killer'], allow_failed_imports=False)
-    cfg.custom_hooks = [dict(type='TrainingStageHook', fill_begin=2), dict(type='Killer')]
+    cfg.custom_hooks = [dict(type='TrainingStageHook', fill_begin=2)]
+    add_killer(cfg, tmp_path)
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=EPOCHS, val_interval=EPOCHS)
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.1, begin=2, end=3, convert_to_iter_based=True),
@@ -46,13 +28,9 @@ def run_training(tiny_config, mini_voc, tmp_path):
     cfg.train_dataloader.update(num_workers=1, persistent_workers=True)  # whose random states nobody can ask for
     cfg.dump(tmp_path / 'tiny.py')
 
-    def run(name, *flags, kill_at=None):
-        path = os.pathsep.join([str(ROOT), str(tmp_path)])
-        done = subprocess.run(
-            [sys.executable, str(ROOT / 'tools/train.py'), str(tmp_path / 'tiny.py'), '--work-dir',
-             str(tmp_path / name), *flags],
-            env=dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS='1', KILL_AT=str(kill_at or 0)),
-            cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    def run(name, *flags, kill_at=0):
+        done = run_process(ROOT / 'tools/train.py', 'tiny.py', '--work-dir', name, *flags, cwd=tmp_path,
+                           path=[tmp_path], KILL_AT=str(kill_at))
         assert done.returncode in (0, -signal.SIGKILL), done.stdout[-2000:] + done.stderr[-4000:]
         return done.returncode
 
@@ -86,7 +64,7 @@ def test_killed_in_either_stage_and_resumed(run_training, tmp_path):
 
     folder = tmp_path / 'killed'
     steps = []
-    for kill_at, flags in ((5, ()), (11, ('--resume', )), (None, ('--resume', ))):
+    for kill_at, flags in ((5, ()), (11, ('--resume', )), (0, ('--resume', ))):
         begin = (len(steps) and steps[-1]['step'] - 1) // ITERATIONS * ITERATIONS  # end of the last finished epoch
         assert run_training('killed', *flags, kill_at=kill_at) == (-signal.SIGKILL if kill_at else 0)
         steps = logged(folder)[len(steps):]
