@@ -1,8 +1,12 @@
 """Files that appear whole, text of any editor, lists, json and arrays."""
 import errno
+import io
 import json
 import os
 import stat
+import zipfile
+from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,32 +19,27 @@ from mmiam.utils.files import (
     read_arrays,
     read_ids,
     read_json,
-    read_text,
     write_arrays,
     write_json,
 )
 
 
-def test_a_file_appears_whole_in_folders_that_are_made(tmp_path):
-    path = tmp_path / 'new' / ('n' * 200 + '.json')
+@pytest.mark.parametrize('name', ['n' * 200, '\U0001f431' * 60])  # names are limited in bytes
+def test_a_file_appears_whole_in_folders_that_are_made(tmp_path, name):
+    path = tmp_path / 'new' / f'{name}.json'
     write_json(path, dict(a=[1, 'ü']))
     assert path.read_text() == '{"a":[1,"\\u00fc"]}' and read_json(path) == dict(a=[1, 'ü'])
     assert os.listdir(path.parent) == [path.name]
-    write_json(tmp_path / ('\U0001f431' * 60 + '.json'), 1)  # names are limited in bytes
     assert stat.S_IMODE(path.stat().st_mode) & 0o444 == 0o444 & ~os.umask(os.umask(0o022))
 
 
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_a_failed_write_leaves_the_old_file_and_says_what_to_do(tmp_path, monkeypatch, code):
+def test_a_failed_write_leaves_the_old_file_and_says_what_to_do(tmp_path, code):
     path = tmp_path / 'a.npz'
     path.write_bytes(b'old')
-
-    def refuse(*_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr('os.replace', refuse)
-    with pytest.raises(CannotWrite, match=f'a.npz cannot be written \\({os.strerror(code)}\\): make room') as error:
-        atomic_write(path, b'new')
+    with mock.patch('os.replace', side_effect=OSError(code, os.strerror(code))):
+        with pytest.raises(CannotWrite, match=f'a.npz cannot be written .{os.strerror(code)}.: make room') as error:
+            atomic_write(path, b'new')
     assert error.value.errno == code and path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
 
 
@@ -53,14 +52,6 @@ def test_text_of_any_editor(tmp_path, coding):
     assert read_json(path) == dict(ö=1)
 
 
-def test_text_that_is_none_is_named(tmp_path):
-    path = tmp_path / 'list.txt'
-    for data in (b'a\xff\xfe', 'a.jpg'.encode('utf-16-le'), 'a.jpg'.encode('utf-32')):
-        path.write_bytes(data)
-        with pytest.raises(ValueError, match='list.txt is no text in UTF-8.*save it as UTF-8'):
-            read_text(path)
-
-
 @pytest.mark.parametrize('text, ids', [
     ('photo 1\nphoto 0\n', ['photo 1', 'photo 0']),
     ('a 1\nb -1\nimg (2)   0\n', ['a', 'b', 'img (2)']),  # ImageSets/Main: flags
@@ -71,26 +62,29 @@ def test_lists_of_names(tmp_path, text, ids):
     assert read_ids(tmp_path / 'list.txt') == ids
 
 
-@pytest.mark.parametrize('text, message', [('', 'names no image'), ('a\nb\na\n', "names 'a' more than once")])
-def test_bad_lists(tmp_path, text, message):
-    (tmp_path / 'list.txt').write_text(text)
-    with pytest.raises(ValueError, match=f'list.txt {message}'):
-        read_ids(tmp_path / 'list.txt')
+@pytest.mark.parametrize('content, read, message', [
+    (b'', read_ids, 'names no image'), (b'a\nb\na\n', read_ids, "names 'a' more than once"),
+    (b'a\xff\xfe', read_ids, 'is no text in UTF-8.*save it as UTF-8'),
+    ('a.jpg'.encode('utf-16-le'), read_ids, 'is no text in UTF-8.*save it as UTF-8'),
+    ('a.jpg'.encode('utf-32'), read_ids, 'is no text in UTF-8.*save it as UTF-8'),
+    *((content, partial(read_json, remedy='ask again'), 'is truncated, or not json .*; ask again')
+      for content in (b'{', b'[' * 100_000, b'9' * 5000, b'\xff')),
+    (b'', read_arrays, 'the file is empty'), (b'PK', read_arrays, 'truncated, or not an .npz')])
+def test_bad_files_are_named(tmp_path, content, read, message):
+    (tmp_path / 'a.txt').write_bytes(content)
+    with pytest.raises(ValueError, match=f'a.txt:? {message}'):
+        read(tmp_path / 'a.txt')
+    with pytest.raises(FileNotFoundError, match='none'):
+        read(tmp_path / 'none')
 
 
-@pytest.mark.parametrize('content', [b'{', b'[' * 100_000, b'9' * 5000, b'\xff'])
-def test_broken_json_is_named_with_the_remedy(tmp_path, content):
-    (tmp_path / 'a.json').write_bytes(content)
-    with pytest.raises(ValueError, match='a.json is truncated, or not json .*; ask again'):
-        read_json(tmp_path / 'a.json', 'ask again')
-
-
-def test_errors_get_the_name_of_the_file_once():
-    for error, text in ((KeyError('x'), "a.mat: no key 'x'"), (MemoryError(), 'a.mat: MemoryError'),
-                        (TypeError('of a kind'), 'a.mat: of a kind'), (ValueError('a.mat: b'), 'a.mat: b')):
-        with pytest.raises(ValueError) as raised, naming('a.mat'):
-            raise error
-        assert str(raised.value) == text
+@pytest.mark.parametrize('error, text', [
+    (KeyError('x'), "a.mat: no key 'x'"), (MemoryError(), 'a.mat: MemoryError'),
+    (TypeError('of a kind'), 'a.mat: of a kind'), (ValueError('a.mat: b'), 'a.mat: b')])
+def test_errors_get_the_name_of_the_file_once(error, text):
+    with pytest.raises(ValueError) as raised, naming('a.mat'):
+        raise error
+    assert str(raised.value) == text
 
 
 def test_arrays_and_their_limit(tmp_path, monkeypatch):
@@ -107,8 +101,6 @@ def test_arrays_and_their_limit(tmp_path, monkeypatch):
 
 def test_a_stated_shape_is_compared_with_the_bytes(tmp_path):
     """A head of 64 GB over three bytes: refused before an array is made."""
-    import io
-    import zipfile
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, dict(descr='|u1', fortran_order=False, shape=(2**18, 2**18)))
     with zipfile.ZipFile(tmp_path / 'a.npz', 'w') as archive:

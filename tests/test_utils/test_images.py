@@ -20,41 +20,27 @@ from mmiam.utils.images import (
     read_indices,
 )
 
-
-def noise(path, mode='RGB', size=(40, 30)):
-    rng = np.random.default_rng(0)
-    channels = {'L': (), 'RGB': (3, ), 'RGBA': (4, )}[mode]
-    Image.fromarray(rng.integers(0, 255, (size[1], size[0], *channels), dtype=np.uint8), mode).save(path)
-    return path
+PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize('suffix', ['.jpg', '.png', '.bmp'])
-def test_whole_file_passes_and_truncated_one_is_named(tmp_path, suffix):
-    path = noise(tmp_path / f'cut{suffix}')
-    assert check_image_file(str(path)) == image_size(str(path)) == (30, 40)
+@pytest.mark.parametrize('name, change, message', [
+    ('a.jpg', lambda data: data[:len(data) // 2], 'is damaged .*download'),
+    ('a.png', lambda data: data[:len(data) // 2], 'is damaged .*download'),
+    ('a.bmp', lambda data: data[:len(data) // 2], 'is damaged .*download'),
+    ('a.jpg', lambda data: b'', 'is empty'), ('a.jpg', lambda data: b'no image at all' * 9, 'is not an image')])
+def test_a_file_that_is_not_whole_is_named(tmp_path, name, change, message):
+    Image.fromarray(PIXELS).save(path := tmp_path / name)
+    assert check_image_file(str(path)) == image_size(path) == (20, 30)
     content = path.read_bytes()
-    path.write_bytes(content[:len(content) // 2])
-    with pytest.raises(ValueError, match=f'cut{suffix}.*damaged.*download'):
-        check_image_file(str(path))
-
-
-def test_appended_data_is_no_damage(tmp_path):
-    path = noise(tmp_path / 'long.jpg')
-    path.write_bytes(path.read_bytes() + bytes(5000))
-    check_image_file(str(path))
-
-
-@pytest.mark.parametrize('content, match', [(b'', 'empty'), (b'no image at all' * 9, 'not an image')])
-def test_no_image(tmp_path, content, match):
-    path = tmp_path / 'text.jpg'
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f'text.jpg.*{match}'):
-        check_image_file(str(path))
-    with pytest.raises(ValueError, match='text.jpg'):
-        image_size(str(path))
+    path.write_bytes(content + bytes(5000))  # appended data is no damage
+    check_image_file(path)
+    path.write_bytes(change(content))
+    with pytest.raises(ValueError, match=f'{name} {message}'):
+        check_image_file(path)
+    path.unlink()
     for read in (check_image_file, image_size):
-        with pytest.raises(FileNotFoundError, match='gone.jpg.*restore'):
-            read(str(tmp_path / 'gone.jpg'))
+        with pytest.raises(FileNotFoundError, match=f'{name} .*restore'):
+            read(path)
 
 
 @pytest.mark.parametrize('suffix, orientation', [('.jpg', 1), ('.jpg', 3), ('.jpg', 6), ('.png', 8), ('.webp', 5),
@@ -65,11 +51,10 @@ def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
         pytest.skip('OpenCV before 4.11 does not read WebP files with EXIF data')
     exif = Image.Exif()
     exif[0x112] = orientation
-    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / f'a{suffix}', exif=exif.tobytes())
-    size = image_size(tmp_path / f'a{suffix}')
-    assert size == ((20, 30) if orientation < 5 else (30, 20)) == check_image_file(tmp_path / f'a{suffix}')
-    assert read_image(tmp_path / f'a{suffix}').shape == (*size, 3)
+    Image.fromarray(PIXELS).save(path := tmp_path / f'a{suffix}', exif=exif.tobytes())
+    size = image_size(path)
+    assert size == ((20, 30) if orientation < 5 else (30, 20)) == check_image_file(path)
+    assert read_image(path).shape == (*size, 3)
     mask = np.arange(6, dtype=np.uint8).reshape(2, 3)
     expected = {1: mask, 3: mask[::-1, ::-1], 4: mask[::-1], 5: mask.T, 6: mask[::-1].T, 8: mask[:, ::-1].T}
     for name in ('mask.png', 'mask.tif'):
@@ -77,12 +62,14 @@ def test_the_size_is_that_of_the_turned_image(tmp_path, suffix, orientation):
         np.testing.assert_array_equal(read_indices(tmp_path / name), expected[orientation])
 
 
-def test_what_is_no_picture_is_not_opened(tmp_path):
-    os.mkfifo(tmp_path / 'pipe.jpg')  # whoever opens it waits for its other end
-    Image.new('RGB', (4, 4)).save(tmp_path / 'program.jpg', 'EPS')  # Pillow starts an interpreter
-    for name, message in (('pipe.jpg', 'is no file'), ('program.jpg', 'is PostScript, a program')):
-        with pytest.raises(ValueError, match=f'{name} {message}'):
-            read_image(tmp_path / name)
+@pytest.mark.parametrize('make, message', [
+    (os.mkfifo, 'is no file'),  # whoever opens a pipe waits for its other end
+    # for PostScript Pillow starts an interpreter
+    (lambda path: Image.new('RGB', (4, 4)).save(path, 'EPS'), 'is PostScript, a program')])
+def test_what_is_no_picture_is_not_opened(tmp_path, make, message):
+    make(tmp_path / 'a.jpg')
+    with pytest.raises(ValueError, match=f'a.jpg {message}'):
+        read_image(tmp_path / 'a.jpg')
 
 
 @pytest.mark.parametrize('image', [
@@ -123,17 +110,18 @@ def test_the_limit_on_pixels_is_ours_and_stated(tmp_path, monkeypatch):
 def test_indices_of_16_bits(tmp_path):
     values = np.array([[0, 255, 256], [400, 65535, 3]], np.uint16)
     Image.fromarray(values).save(tmp_path / 'a.png')
-    found = read_indices(tmp_path / 'a.png')
-    np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(found := read_indices(tmp_path / 'a.png'), values)
     assert found.dtype == np.uint16
-    Image.fromarray(np.array([[0, 70000]], np.int32)).save(tmp_path / 'b.tif')
-    with pytest.raises(ValueError, match='b.tif holds indices from 0 to 70000'):
-        read_indices(tmp_path / 'b.tif')
-    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / 'c.png')
-    with pytest.raises(ValueError, match='c.png holds colors, not indices'):
-        read_indices(tmp_path / 'c.png')
-    with pytest.raises(ValueError, match='a.png has more than 8 bits'):
-        read_gray(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('values, read, message', [
+    (np.array([[0, 70000]], np.int32), read_indices, 'holds indices from 0 to 70000'),
+    (PIXELS, read_indices, 'holds colors, not indices'),
+    (np.ones((2, 2), np.uint16), read_gray, 'has more than 8 bits')])
+def test_pictures_of_other_values(values, read, message, tmp_path):
+    Image.fromarray(values).save(tmp_path / 'a.tif')
+    with pytest.raises(ValueError, match=f'a.tif {message}'):
+        read(tmp_path / 'a.tif')
 
 
 def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, logged):

@@ -6,7 +6,7 @@ import torch
 from pycocotools import mask as coco_mask
 
 from mmiam.utils.rle import (
-    check_runs,
+    check_rle,
     decode_masks,
     encode_masks,
     remove_region,
@@ -62,30 +62,27 @@ def test_remove_region():
     assert remove_region(rles, encode_masks(np.zeros((1, 6, 7)))[0]) is rles
 
 
-def test_run_lengths_by_hand_and_as_pycocotools_packs_them():
+def test_runs_and_box_by_hand():
     mask = np.zeros((1, 3, 4), bool)
     mask[0, 1:, 1] = mask[0, 0, 2] = True  # column-major: 4 off, 3 on, 5 off
-    assert run_lengths(encode_masks(mask)[0]['counts']).tolist() == [4, 3, 5]
-    for masks in (np.ones((1, 40, 60), bool), np.random.default_rng(0).random((5, 40, 60)) < .3):
-        for one, rle in zip(masks, encode_masks(masks)):
-            edges = np.flatnonzero(np.diff(one.T.ravel().astype(int), prepend=0, append=2))
-            assert run_lengths(rle['counts'].encode()).tolist() == np.diff(edges, prepend=0).tolist()
-            check_runs(run_lengths(rle['counts']), (40, 60))
+    rle, = encode_masks(mask)
+    assert run_lengths(rle['counts']).tolist() == [4, 3, 5] and rle_box(rle) == [1, 0, 3, 3]
 
 
-@pytest.mark.parametrize('counts, message', [('4~', 'a character'), ('4 3', 'a character'), ('4P', 'end within')])
-def test_counts_that_are_none(counts, message):
-    with pytest.raises(ValueError, match=message):
-        run_lengths(counts)
+@pytest.mark.parametrize('density', [.3, 1.])
+def test_runs_as_pycocotools_packs_them(density):
+    masks = np.random.default_rng(0).random((5, 40, 60)) < density
+    for one, rle in zip(masks, encode_masks(masks)):
+        edges = np.flatnonzero(np.diff(one.T.ravel().astype(int), prepend=0, append=2))
+        assert run_lengths(rle['counts'].encode()).tolist() == np.diff(edges, prepend=0).tolist()
+        check_rle(rle, (40, 60), 'it')
 
 
-@pytest.mark.parametrize('runs', [[4, 3, 4], [4, 3, 6], [13, -1], []])
-def test_runs_that_do_not_cover_the_image(runs):
-    with pytest.raises(ValueError, match='the image has 12'):
-        check_runs(np.array(runs, np.int64), (3, 4))
-
-
-def test_box_by_hand():
-    mask = np.zeros((1, 5, 6), bool)
-    mask[0, 1, 2] = mask[0, 3, 4] = True
-    assert rle_box(encode_masks(mask)[0]) == [2, 1, 5, 4]
+@pytest.mark.parametrize('counts, message', [
+    ('4~', 'a character'), ('4 3', 'a character'), ('4P', 'end within'), (b'435', 'is no RLE'), ('434', 'image has 12'),
+    ('436', 'image has 12'), ('=o0', 'image has 12'), ('', 'image has 12')])
+def test_counts_that_are_none_or_do_not_cover_the_image(counts, message):
+    """4, 3 and 5 pixels would; 13 and -1 do not."""
+    check_rle(dict(size=[3, 4], counts='435'), (3, 4), 'it')
+    with pytest.raises(ValueError, match=f'^it.*{message}'):
+        check_rle(dict(size=[3, 4], counts=counts), (3, 4), 'it')
