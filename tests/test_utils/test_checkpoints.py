@@ -73,6 +73,7 @@ BEFORE = b'X\xf6\xb2\xdc<\x1b'
     (lambda data: b'', 'is empty'), (lambda data: data[:999], 'begins like neither|truncated')])
 def test_a_damaged_archive_is_refused_before_anything_is_made_of_it(tmp_path, change, message):
     save_checkpoint(dict(state_dict=dict(w=WEIGHT)), path := tmp_path / 'a.pth')
+    assert torch.equal(read_checkpoint(str(path))['state_dict']['w'], WEIGHT)
     path.write_bytes(change(bytearray(path.read_bytes())))
     tracemalloc.start()
     with pytest.raises(ValueError, match=f'a.pth .*{message}'):

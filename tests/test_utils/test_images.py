@@ -133,13 +133,14 @@ def test_the_lister_follows_links_once_and_says_what_it_passes_over(tmp_path, lo
     (root / 'a' / 'inner').symlink_to(tmp_path / 'real')
     (root / 'a' / 'up').symlink_to('..')
     (root / 'a' / 'self').symlink_to('.')
+    (root / 'out').symlink_to('..')
     (tmp_path / 'real' / 'back').symlink_to(root)
     assert list_images(root) == ['6.tif']
     logged.clear()
     assert list_images(root, recursive=True) == ['6.tif', 'a/5.png', 'a/inner/1.jpg', 'a/inner/2.JFIF', 'linked/1.jpg',
                                                 'linked/2.JFIF']
     assert 'root: 2 files passed over: 2 .heic; images are .jpg' in logged.pop()
-    assert len(logged) == 4 and all('leads back to' in line for line in logged)
+    assert len(logged) == 5 and all('leads back to' in line for line in logged)
     with pytest.raises(FileNotFoundError, match='none does not exist'):
         list_images(tmp_path / 'none')
 

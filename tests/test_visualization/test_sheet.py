@@ -24,6 +24,10 @@ def test_a_sheet_stacks_rows_names_them_and_reads_back(tmp_path):
     sheet = cv2.imread(str(path))[..., ::-1]
     rows = side_by_side([RED, BLUE], ['image x', 'CAM'], 64), side_by_side([BLUE, RED], ['image y', 'CAM'], 64)
     assert np.array_equal(sheet, np.concatenate(rows)) and [p.name for p in path.parent.iterdir()] == ['sheet.png']
+    cut = side_by_side([RED], ['a caption that is longer than its tile'], 64)
+    assert cut.shape == (CAPTION_HEIGHT + 64 + MARGIN, 64 + 2 * MARGIN, 3)
+    with pytest.raises(ValueError, match='1 tiles but 0 captions'):
+        side_by_side([RED], [])
     heading = draw_sheet([], columns, [], 64)
     assert heading.shape == (CAPTION_HEIGHT, rows[0].shape[1], 3) and (heading < 128).any()
 
