@@ -114,13 +114,13 @@ def load_tool(path):
     return module
 
 
-def run_process(*words, cwd=ROOT, path=(), **environment):
+def run_process(*words, cwd=ROOT, path=(), timeout=300, **environment):
     """A finished process of a Python file (or a .sh), which finds the project and what is in the folders ``path``."""
     program = 'bash' if str(words[0]).endswith('.sh') else sys.executable
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (ROOT, *path))), OMP_NUM_THREADS='1',
                        **environment)
     return subprocess.run([program, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True,
-                          timeout=300)
+                          timeout=timeout)
 
 
 #: a hook that kills its process at the iteration KILL_AT, of several processes that of rank KILL_RANK

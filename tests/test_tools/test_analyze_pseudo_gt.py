@@ -21,32 +21,24 @@ def quarters(height=8, width=8):
     return SegmentProposals([labels], [members])
 
 
-def random_proposals(rng, number=40):
-    labels = rng.integers(0, 9, (12, 12))
-    labels.ravel()[:9] = np.arange(9)
-    members = np.unique(rng.random((number, 9)) < 0.4, axis=0)
-    return SegmentProposals([labels], [members[members.any(1)]])
-
-
-@pytest.mark.parametrize('area_range', [(2e-5, 0.85), (0.2, 0.6)])
-def test_candidates_are_those_of_the_sampler(area_range):
+def test_candidates_are_those_of_the_sampler():
     rng = np.random.default_rng(0)
-    proposals = random_proposals(rng)
+    members = np.unique(rng.random((40, 9)) < 0.4, axis=0)
+    labels = np.concatenate([np.arange(9), rng.integers(0, 9, 135)]).reshape(12, 12)
+    proposals = SegmentProposals([labels], [members[members.any(1)]])
     prms = torch.from_numpy(rng.random((3, 12, 12)) ** 6)
-    prms /= prms.sum((1, 2), keepdim=True)
-    cams = torch.from_numpy(rng.standard_normal((3, 12, 12)))
-    settings = [Setting('p', alpha, k, rule, area_range, thr, *prior) for alpha in (0.3, 2.) for k in (1, 4)
-                for rule in ('max', 'own') for thr in (0.2, 0.7) for prior in ((0., 0.), (1., 0.), (0.5, 2.))]
-    found = dict(tool['all_candidates'](InstanceData(prms=prms, cams=cams), proposals, settings))
-    assert set(found) == set(settings)
+    cues = InstanceData(prms=prms / prms.sum((1, 2), keepdim=True), cams=torch.from_numpy(rng.normal(size=prms.shape)))
+    settings = [Setting('p', alpha, k, rule, areas, thr, *prior) for areas in ((2e-5, 0.85), (0.2, 0.6))
+                for alpha in (0.3, 2.) for k in (1, 4) for rule in ('max', 'own') for thr in (0.2, 0.7)
+                for prior in ((0., 0.), (1., 0.), (0.5, 2.))]
+    found = dict(tool['all_candidates'](cues, proposals, settings))
+    assert list(found) == settings
     for setting, candidates in found.items():
         sampler = ProposalPseudoGTSampler(setting.k, setting.alpha, overlap_rule=setting.overlap_rule,
-                                          overlap_thr=setting.overlap_thr, area_range=area_range,
+                                          overlap_thr=setting.overlap_thr, area_range=setting.area_range,
                                           rank_weight=setting.rank_weight, class_map_weight=setting.class_map_weight)
-        expected = sampler.candidates(InstanceData(prms=prms, cams=cams), proposals)
-        assert [c.tolist() for c in candidates] == [c.tolist() for c in expected]
-    counts = {tuple(len(c) for c in candidates) for candidates in found.values()}
-    assert len(counts) > 2  # the settings differ
+        assert list(map(list, candidates)) == list(map(list, sampler.candidates(cues, proposals)))
+    assert len({tuple(map(len, candidates)) for candidates in found.values()}) > 2  # the settings differ
 
 
 def test_figures_by_hand():

@@ -1,11 +1,7 @@
-import os
-import subprocess
 import sys
 
 import pytest
-from support import ROOT, load_tool
-
-TOOL = ROOT / 'tools/misc/check_env.py'
+from support import ROOT, load_tool, run_process
 
 
 @pytest.fixture
@@ -25,8 +21,7 @@ def pretend(tool, monkeypatch):
 
 
 def test_prints_every_package_and_succeeds(tool):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, env=environment, cwd=ROOT)
+    done = run_process(ROOT / 'tools/misc/check_env.py')
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith('Python 3.') and sys.executable in lines[0]

@@ -1,14 +1,12 @@
 """The five commands of docs/own_data.md as they stand there, from an empty folder, on photos drawn here."""
 import json
-import os
 import re
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from support import ROOT
+from support import ROOT, run_process
 
 from mmiam.datasets.tags.coco_json import read_coco
 from mmiam.proposals.generators import SelectiveMerging
@@ -59,8 +57,8 @@ def test_five_commands(folder):
              *(f'{line} --cfg-options {" ".join(TINY["use"])}' for line in (masks, demo))]
     script = '\n'.join(['set -e', f'python() {{ "{sys.executable}" "$@"; }}',
                         *(re.sub(r'=(\([^)]*\))', r'="\1"', line) for line in lines)])
-    done = subprocess.run(['bash', '-c', script], cwd=folder, capture_output=True, text=True, timeout=280,
-                          env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'))
+    (folder / 'commands.sh').write_text(script)
+    done = run_process('commands.sh', cwd=folder)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
     assert sorted(path.relative_to(folder / 'proposals').as_posix() for path in (folder / 'proposals').rglob('*.npz')
                   ) == [f'{tag}/{number}.npz' for tag in ('cat', 'dog') for number in (1, 2, 3)]
@@ -79,8 +77,6 @@ def test_five_commands(folder):
 def test_a_wrong_number_of_classes_is_refused(folder):
     for path in (folder / 'photos').rglob('*.jpg'):
         SelectiveMerging()(read_image(path)).save(folder / 'proposals' / path.parent.name / f'{path.stem}.npz')
-    env = dict(os.environ, PYTHONPATH=str(ROOT), OWN_IMAGES='photos', OWN_PROPOSALS='proposals')
-    done = subprocess.run(
-        [sys.executable, 'tools/train.py', 'configs/iam-plus_mbv2_own.py', '--cfg-options', *TINY['train'],
-         'model.peak_head.num_classes=3'], cwd=folder, text=True, capture_output=True, timeout=100, env=env)
+    done = run_process('tools/train.py', 'configs/iam-plus_mbv2_own.py', '--cfg-options', *TINY['train'],
+                       'model.peak_head.num_classes=3', cwd=folder, OWN_IMAGES='photos', OWN_PROPOSALS='proposals')
     assert done.returncode != 0 and 'num_classes is 3' in done.stderr, done.stderr[-2000:]
