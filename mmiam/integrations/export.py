@@ -223,10 +223,9 @@ class Filling(nn.Module):
         if refine.region == 'cue':
             result = keep_cue_region(result, resize(resize(cues, size), small))
         masks = resize(result, size) > 0
-        inside = masks.float()
-        mean = (full.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1.)
-        scores = (evidence / refine.temperature).sigmoid() * mean
-        return scores, tight_boxes(masks), masks, logits.sigmoid(), cues
+        scores = (evidence / refine.temperature).sigmoid() * refine.mean_inside(full.sigmoid(), masks)
+        boxes = refine.tight_boxes(masks).float() * masks.flatten(1).any(1, keepdim=True)  # zeros for an empty mask
+        return scores, boxes, masks, logits.sigmoid(), cues
 
 
 def resize(maps: Tensor, size: Tensor) -> Tensor:
@@ -243,17 +242,6 @@ def keep_cue_region(result: Tensor, cues: Tensor) -> Tensor:
     first = torch.arange(masks.shape[0]) * masks.shape[1] * masks.shape[2]
     kept = (labels == (best + first + 1)[:, None, None]) | (highest <= 0)[:, None, None]
     return torch.where(masks & ~kept, -result, result)
-
-
-def tight_boxes(masks: Tensor) -> Tensor:
-    """Boxes (x1, y1, x2, y2) around masks, zeros for an empty one: bool (n, H, W) -> float (n, 4)."""
-    sides = []
-    for axis in (1, 2):
-        there = masks.any(axis).float()
-        places = torch.arange(masks.shape[3 - axis]) + 1.
-        last = (there * places).amax(1)
-        sides.append((last - (there * (last[:, None] + 1 - places)).amax(1), last))
-    return torch.stack([sides[0][0], sides[1][0], sides[0][1], sides[1][1]], dim=1)
 
 
 class PhotoGraph(nn.Module):

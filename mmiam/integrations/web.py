@@ -57,8 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         if not re.fullmatch(r'\d{1,15}', length):
             raise Refused(411, 'the request does not tell its length')
         if int(length) > most:
-            raise Refused(413, f'the file is too large: it has {int(length):,} bytes, and at most {most:,} are taken; '
-                          'make the photo smaller')
+            raise Refused(413, f'this is too large: it has {int(length):,} bytes, and at most {most:,} are taken; '
+                          'make it smaller')
         return self.rfile.read(int(length))
 
     def answer(self, work: Callable[[], tuple[bytes, str]]) -> None:
