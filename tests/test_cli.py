@@ -48,8 +48,9 @@ def test_predict_a_folder_with_photos_that_cannot_be_read(run, predicted, tmp_pa
 
 
 def test_tags_and_least_score(run, predicted, capsys):
-    assert run('predict', 'photos', *MODEL, '--min-score', '0', '--tags', 'Dog') == 0
-    assert {one['category_id'] for one in predicted('annotations')} == {2}
+    for tag, category in (('Cat', 1), ('dog', 2)):
+        assert run('predict', 'photos', *MODEL, '--min-score', '0', '--tags', tag) == 0
+        assert {one['category_id'] for one in predicted('annotations')} == {category}
     assert run('predict', 'photos', *MODEL, '--min-score', '1') == 0
     assert 'photos/a.jpg: nothing found' in capsys.readouterr().out and predicted('annotations') == []
 

@@ -52,6 +52,13 @@ def test_class_names_that_no_checkpoint_says_are_the_configs(bare, make, model, 
     assert inferencer.visualizer.dataset_meta['classes'] == ('cat', 'dog', 'person')
 
 
+def test_scores_that_are_no_numbers_name_the_image(make, folder):
+    inferencer = make()
+    inferencer.model.peak_head.classifier.bias.data.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='gray.png: the scores are NaN'):
+        inferencer(str(folder / 'gray.png'))
+
+
 def test_what_it_does_not_take(make, hostile):
     with pytest.raises(FileNotFoundError, match='config nowhere.py does not exist'):
         IAMInferencer('nowhere.py')

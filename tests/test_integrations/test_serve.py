@@ -115,9 +115,10 @@ def test_what_is_no_photo_is_refused(ask, photo, monkeypatch):
         assert status == 400 and text.startswith('the photo ') and 'whole JPEG' in text and '/' not in text
     monkeypatch.setattr('mmiam.utils.images.MAX_PIXELS', 1000)
     assert 'pixels' in json.loads(ask('/photo', whole)[2])['error']
-    monkeypatch.setattr(serve, 'MAX_PHOTO', 1000)
+    monkeypatch.setattr(serve, 'MAX_PHOTO', len(whole) - 1)
     status, _, reply = ask('/photo', whole)
-    assert status == 413 and f'it has {len(whole):,} bytes, and at most 1,000' in json.loads(reply)['error']
+    sizes = f'it has {len(whole):,} bytes, and at most {len(whole) - 1:,} are taken'
+    assert status == 413 and sizes in json.loads(reply)['error']
 
 
 def test_no_path_of_a_request_is_opened(ask, opened):
