@@ -17,7 +17,7 @@ from mmiam.utils.images import check_image_file
 
 READERS = {
     'list.txt': read_image_list, 'cat_x.txt': lambda path: labels_from_imagesets(path[:-9], 'x', ['cat'], ['a', 'b']),
-    'a.xml': read_objects, 'mask.png': lambda path: load_voc_instances(path, path, {1: 0, 2: 1}), 'a.jpg': check_image_file,
+    'a.xml': read_objects, 'a.jpg': check_image_file, 'mask.png': lambda path: load_voc_instances(path, path, {1: 0}),
     'found.json': lambda path: load_detections(path, ('cat', 'dog')), 'tags.csv': read_csv, 'tags.json': read_coco}
 
 
