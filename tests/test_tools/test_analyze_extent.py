@@ -41,7 +41,7 @@ def arguments(tiny_files, tmp_path):
 
 
 def test_figures_and_pictures(arguments, tmp_path, capsys):
-    assert tool['main']([*arguments, '--arrows', '1', '--cell', '7']) == 0
+    assert tool['main']([*arguments, '--arrows', '1']) == 0
     out, printed = tmp_path / 'out', capsys.readouterr().out
     assert sorted(path.name for path in out.iterdir()) == [
         'classes_instance.png', 'classes_map.png', 'density_instance.png', 'density_map.png', 'extent.json',
@@ -63,7 +63,7 @@ def test_figures_and_pictures(arguments, tmp_path, capsys):
     for path in out.glob('*.png'):
         assert cv2.imread(str(path)) is not None
     side = 64 // 4 - 2  # the grid of filling without its rim
-    assert cv2.imread(str(out / 'weights_v0.png')).shape == (side * 7, side * 7, 3)
+    assert cv2.imread(str(out / 'weights_v0.png')).shape == (side * 15, side * 15, 3)
 
 
 def test_void_and_number_of_images(arguments, tmp_path):

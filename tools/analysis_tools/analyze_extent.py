@@ -119,17 +119,17 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
 
 
 @torch.no_grad()
-def weight_arrows(model, feats: tuple, sample, cell: int) -> np.ndarray:
+def weight_arrows(model, feats: tuple, sample) -> np.ndarray:
     """Fig. 5 of an image, RGB uint8: the filling weights of the first image of ``feats`` over the grid of filling."""
     height, width = sample.batch_input_shape
     rows, columns = (-(-side // model.filler.stride) for side in (height, width))
     weights = model.filler.filling_weights(feats, (rows, columns))[0].cpu().numpy()
     used = [max(1, round(count * part / whole))  # without what padding added
             for count, part, whole in zip((rows, columns), sample.img_shape[:2], (height, width))]
-    return draw_field(read_image(sample.img_path), weights[..., :used[0], :used[1]], cell)
+    return draw_field(read_image(sample.img_path), weights[..., :used[0], :used[1]])
 
 
-def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: int, out: Path) -> dict:
+def collect(model, dataset, indices: list[int], void: str, arrows: int, out: Path) -> dict:
     """Samples of every method and view, name -> view -> (S, 3); draws the arrows of the first images."""
     collected: dict[str, dict[str, list]] = {}
     for position, index in enumerate(track(indices, 'images')):
@@ -144,7 +144,7 @@ def collect(model, dataset, indices: list[int], void: str, arrows: int, cell: in
             for view, samples in samples_of(iou, map_labels, sizes, labels).items():
                 collected.setdefault(name, {one: [] for one in VIEWS})[view].append(samples)
         if position < arrows and model.filler is not None:
-            write_picture(f'{out}/weights_{sample.img_id}.png', weight_arrows(model, feats, sample, cell))
+            write_picture(f'{out}/weights_{sample.img_id}.png', weight_arrows(model, feats, sample))
     return {name: {view: np.concatenate(samples) for view, samples in views.items()}
             for name, views in collected.items()}
 
@@ -210,14 +210,13 @@ def main(argv=None) -> None:
     parser.add_argument('--void', choices=['background', 'ignore'], default='background',
                         help='whether pixels marked void count as background, or nowhere')
     parser.add_argument('--arrows', type=int, default=4, help='images whose filling weights are drawn')
-    parser.add_argument('--cell', type=int, default=15, help='picture pixels a cell of the grid of arrows')
     args = parser.parse_args(argv)
     config = given_config(args)
     dataset = build_dataset(config.test_dataloader.dataset)
     classes = dataset.metainfo['classes']
     model = init_model(config, args.checkpoint, args.device, classes=classes)
     indices = evenly_spread(len(dataset), args.num)
-    collected = collect(model, dataset, indices, args.void, args.arrows, args.cell, args.out)
+    collected = collect(model, dataset, indices, args.void, args.arrows, args.out)
     print(table(report(collected, classes, len(indices), args.void, args.out)))
     print(f'written to {args.out}')
 

@@ -31,7 +31,7 @@ def vector_field(weights: np.ndarray) -> np.ndarray:
     return values[..., None] * directions[:, None, None]
 
 
-def draw_field(image: np.ndarray, weights: np.ndarray, cell: int) -> np.ndarray:
+def draw_field(image: np.ndarray, weights: np.ndarray, cell: int = 15) -> np.ndarray:
     """Fig. 5: the filling weights (C, K, H, W) as arrows, RGB uint8 (rows * cell, columns * cell, 3).
 
     The rim of the grid is left out: a location there has fewer neighbors, whose normalized weights are larger for that

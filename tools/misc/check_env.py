@@ -4,25 +4,17 @@ Exit status 0 if mmiam can run here, 1 if not.
 """
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from pathlib import Path
 
-
-def load_versions():
-    """mmiam/compat/versions.py as a module of its own: importing mmiam needs the very stack that is checked."""
-    path = Path(__file__).parents[2] / 'mmiam' / 'compat' / 'versions.py'
-    spec = importlib.util.spec_from_file_location('mmiam_versions', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+sys.path.append(str(Path(__file__).resolve().parents[2] / 'mmiam/compat'))
 
 
 def main() -> int:
     print(f'Python {platform.python_version()} ({sys.executable})')
     try:
-        versions = load_versions()
+        import versions  # without its package: importing mmiam needs the very stack that is checked
     except ModuleNotFoundError as error:
         print(f'PROBLEM: {error.name} is not installed. Fix: pip install {error.name}')
         return 1

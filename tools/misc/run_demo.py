@@ -43,10 +43,11 @@ def draw_photographs(out: str) -> None:
         print('the photographs are left out, the rest goes on', flush=True)
 
 
-def evaluate(work_dir: str, checkpoint: str) -> dict[str, dict[str, float]]:
-    """CAM, PRM and IAM on the held-out images, from one run; also written to summary.json."""
+def evaluate(work_dir: str, checkpoint: str) -> str:
+    """CAM, PRM and IAM on the held-out images, from one run, as a table in percent; also written to summary.json."""
     from mmengine.config import Config
     from mmengine.runner import Runner
+    from terminaltables import AsciiTable
 
     from mmiam.utils.files import write_json
     cfg = Config.fromfile(COMPARE)
@@ -55,27 +56,17 @@ def evaluate(work_dir: str, checkpoint: str) -> dict[str, dict[str, float]]:
     metrics = Runner.from_cfg(cfg).test()
     summary = {row: {figure: round(metrics[f'{row}/{figure}'], 2) for figure in FIGURES} for row in ROWS}
     write_json(osp.join(work_dir, 'summary.json'), summary)
-    return summary
+    rows = [[row, *(f'{value:.1f}' for value in figures.values())] for row, figures in summary.items()]
+    return AsciiTable([['critters, held out (%)', *FIGURES], *rows]).table
 
 
-def print_table(summary: dict[str, dict[str, float]]) -> None:
-    """One table, in percent."""
-    from terminaltables import AsciiTable
-    rows = [[row, *(f'{summary[row][figure]:.1f}' for figure in FIGURES)] for row in ROWS]
-    print(AsciiTable([['critters, held out (%)', *FIGURES], *rows]).table)
-
-
-def parse_args(argv=None) -> argparse.Namespace:
+def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--work-dir', default=osp.join('work_dirs', 'demo'))
     parser.add_argument('--num-train', type=int, default=600, help='training images')
     parser.add_argument('--num-val', type=int, default=120, help='held-out images')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='handed to tools/train.py')
-    return parser.parse_args(argv)
-
-
-def main(argv=None) -> int:
-    args = parse_args(argv)
+    args = parser.parse_args(argv)
     started = time.time()
     data = osp.join(args.work_dir, 'data')
     proposals = osp.join(args.work_dir, 'proposals')
@@ -92,10 +83,10 @@ def main(argv=None) -> int:
     run_tool('train.py', CONFIG, '--work-dir', train_dir, '--resume', *options)
     with open(osp.join(train_dir, 'last_checkpoint'), encoding='utf-8') as file:
         checkpoint = file.read().strip()
-    summary = evaluate(args.work_dir, checkpoint)
+    table = evaluate(args.work_dir, checkpoint)
     sheet = osp.join(args.work_dir, 'sheet.png')
     run_tool('analysis_tools/draw_maps.py', CONFIG, checkpoint, '--out', sheet, '--num', '12')
-    print_table(summary)
+    print(table)
     used = sum(os.times()[:4]) / 60  # of this process and those that it waited for
     print(f'{(time.time() - started) / 60:.1f} minutes, {used:.1f} of the processor; figures in '
           f'{osp.join(args.work_dir, "summary.json")}, pictures:\n{sheet}')
