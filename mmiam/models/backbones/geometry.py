@@ -5,10 +5,11 @@ from torch import nn
 
 
 def cell_offset(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """Pixel (y, x) on which the first cell of a backbone's last feature map is centered, for images of ``size``.
+    """Return the pixel (y, x) on which the first cell of a backbone's last feature map is centered.
 
-    (0, 0) with odd kernels and symmetric padding, as all of mmdet's convolutional backbones have but EfficientNet;
-    a backbone that pads otherwise has a method ``cell_offset``.
+    This is (0, 0) for odd kernels with symmetric padding, which all convolutional backbones of mmdet but EfficientNet
+    have. A backbone that pads differently has a method ``cell_offset``, which is given ``size``, the image's
+    (height, width).
     """
     own = getattr(backbone, 'cell_offset', None)
     return (0, 0) if own is None else own(size)

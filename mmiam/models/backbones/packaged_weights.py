@@ -1,4 +1,4 @@
-"""Parts whose weights come with an installed package, so that a checkpoint need not carry them."""
+"""Model parts whose weights come with an installed package, so that a checkpoint need not carry them."""
 from __future__ import annotations
 
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -7,10 +7,11 @@ SCHEME = 'pip://'
 
 
 class PackagedWeights:
-    """Mixin: where a checkpoint has nothing of this part, its weights are read from the package of ``init_cfg``.
+    """Mixin that reads the weights of a part from the package named in ``init_cfg`` if a checkpoint has none of them.
 
-    That is ``init_cfg=dict(type='Pretrained', checkpoint='pip://...', prefix=...)``; other values change nothing. So
-    the checkpoint of a model with a frozen backbone is its head and filling module.
+    It takes effect with ``init_cfg=dict(type='Pretrained', checkpoint='pip://...', prefix=...)``; any other value
+    changes nothing. The checkpoint of a model with a frozen backbone can thus consist of its head and filling module
+    alone.
     """
 
     @property

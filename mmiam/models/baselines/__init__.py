@@ -1,4 +1,4 @@
-"""What the paper compares with, and its protocols: not the method."""
+"""Baselines that the paper compares with, and its evaluation protocols; none of this is the method itself."""
 from .box_to_mask import BoxToMask
 from .boxes_without_masks import BoxesWithoutMasks
 from .class_map_boxes import ClassMapBoxes, ClassMapThreshold

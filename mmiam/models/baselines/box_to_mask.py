@@ -1,7 +1,7 @@
 """The box baselines of Table 1: a mask from a box (Khoreva et al., "Simple Does It", CVPR 2017).
 
 Legend: n boxes of one image as (x1, y1, x2, y2) in pixels, x2 and y2 exclusive; J proposals, H0 x W0 original image
-size. A pixel belongs to a shape that its center lies in.
+size. A pixel belongs to a shape if its center lies inside.
 """
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mmiam.proposals import SegmentProposals
 
 @MODELS.register_module()
 class BoxToMask(BasePostProcessor):
-    """Masks from boxes by one of three strategies, after Khoreva et al.
+    """Masks made from boxes by one of three strategies, following Khoreva et al.
 
     Args:
-        boxes (dict): where boxes come from: :class:`ClassMapBoxes`, :class:`GroundTruthBoxes` or
-            :class:`DetectionFileBoxes`; any callable in TASK_UTILS ``(cues, size, data_sample, evidence) ->
+        boxes (dict): source of the boxes: :class:`ClassMapBoxes`, :class:`GroundTruthBoxes` or
+            :class:`DetectionFileBoxes`. Any callable in TASK_UTILS ``(cues, size, data_sample, evidence) ->
             InstanceData`` with ``labels``, ``scores`` and ``bboxes`` will do.
-        mask (str): 'rect', the box itself; 'ellipse', the ellipse inscribed; 'proposal', the segment proposal
-            whose box overlaps the given one best (IoU; the first of the best). A box that overlaps no
+        mask (str): 'rect', the box itself; 'ellipse', the inscribed ellipse; 'proposal', the segment proposal
+            whose box has the highest IoU with the given one (the first in a tie). A box that overlaps no
             proposal's box gives no instance.
-        others: see :class:`BasePostProcessor`. ``nms_iou`` compares the masks; set it to None for boxes that
-            hold no duplicates.
+        others: see :class:`BasePostProcessor`. ``nms_iou`` compares the masks; set it to None if there are no
+            duplicate boxes.
 
     Raises:
-        ValueError: for an unknown ``mask``.
+        ValueError: if ``mask`` is unknown.
     """
 
     def __init__(self, boxes: dict, mask: str = 'rect', **kwargs):
@@ -54,7 +54,7 @@ class BoxToMask(BasePostProcessor):
 
 
 def choose_proposals(boxes: Tensor, proposals: SegmentProposals) -> Tensor:
-    """Proposal whose box overlaps each box (n, 4) best: bool (n, H0, W0), empty where none overlaps."""
+    """Choose the proposal whose box best overlaps each box (n, 4): bool (n, H0, W0), empty where none overlaps."""
     masks = torch.zeros((len(boxes), *proposals.size), dtype=torch.bool, device=boxes.device)
     if len(boxes) and len(proposals):
         iou = bbox_overlaps(boxes, torch.as_tensor(proposals.boxes()).to(boxes)).cpu().numpy()
@@ -65,14 +65,14 @@ def choose_proposals(boxes: Tensor, proposals: SegmentProposals) -> Tensor:
 
 
 def fill_boxes(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Filled boxes: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
+    """Fill boxes: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
     xs, ys = _centers(boxes, size)
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
     return ((ys >= y1) & (ys < y2))[:, :, None] & ((xs >= x1) & (xs < x2))[:, None]
 
 
 def fill_ellipses(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Ellipses inscribed in boxes of positive sides: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
+    """Fill the ellipses inscribed in boxes with positive sides: (n, 4) -> bool (n, H0, W0) for ``size`` = (H0, W0)."""
     xs, ys = _centers(boxes, size)
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
     across = ((2 * xs - x1 - x2) / (x2 - x1)).square()
@@ -81,7 +81,7 @@ def fill_ellipses(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _centers(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Pixel centers: x as (1, W0), y as (1, H0)."""
+    """Return the pixel centers: x as (1, W0), y as (1, H0)."""
     height, width = size
     return (torch.arange(width, dtype=boxes.dtype, device=boxes.device)[None] + 0.5,
             torch.arange(height, dtype=boxes.dtype, device=boxes.device)[None] + 0.5)

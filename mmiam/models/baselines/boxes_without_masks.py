@@ -1,4 +1,4 @@
-"""Boxes as they are, for localization by another method (Table 3)."""
+"""Boxes without masks, for localization by another method (Table 3)."""
 from __future__ import annotations
 
 import torch
@@ -12,13 +12,13 @@ from mmiam.models.postprocessors.base import BasePostProcessor
 
 @MODELS.register_module()
 class BoxesWithoutMasks(BasePostProcessor):
-    """Boxes of a file or of class maps without masks, to fractions of a pixel.
+    """Boxes from a file or from class maps, without masks and unrounded.
+
+    Duplicates are kept, since there are no masks to compare.
 
     Args:
-        boxes (dict): where boxes come from, as in :class:`BoxToMask`.
-        class_evidence, temperature: of the score of boxes from class maps, see :class:`BasePostProcessor`.
-
-    Duplicates stay, since there are no masks to compare.
+        boxes (dict): source of the boxes, as in :class:`BoxToMask`.
+        class_evidence, temperature: how boxes from class maps are scored, see :class:`BasePostProcessor`.
     """
 
     def __init__(self, boxes: dict, class_evidence: str = 'class', temperature: float = 1., init_cfg=None):
@@ -26,10 +26,10 @@ class BoxesWithoutMasks(BasePostProcessor):
         self.boxes = TASK_UTILS.build(boxes)
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        """Boxes of one image.
+        """Return the boxes of one image.
 
         Args:
-            cues, image, data_sample: as of :meth:`BasePostProcessor.forward`.
+            cues, image, data_sample: see :meth:`BasePostProcessor.forward`.
 
         Returns:
             InstanceData: ``labels`` (m, ), ``bboxes`` (m, 4) as (x1, y1, x2, y2) in pixels of the original image,

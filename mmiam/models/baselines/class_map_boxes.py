@@ -1,4 +1,4 @@
-"""Regions that a class response map marks: the localization of CAM and of SPN.
+"""Regions marked by a class response map, the way CAM and SPN localize objects.
 
 Legend: n cues of one image, m regions, H0 x W0 original image size, h x w size of the maps.
 """
@@ -18,22 +18,22 @@ from mmiam.models.postprocessors.base import BasePostProcessor
 class ClassMapBoxes:
     """A box around each connected region of a class response map above a threshold.
 
-    The map of each class that has a cue is brought to the size of the image first.
-    Regions are connected by edges, not by corners.
+    The map of each class that has a cue is first resized to the image.
+    Pixels are connected through edges, not corners.
 
-    Score of a box: class evidence times the mean of the map, clamped at zero and divided
-    by its maximum, inside the region (not stated; our choice).
+    The score of a box is the class evidence times the mean inside the region of the map,
+    clamped at zero and divided by its maximum (not stated in the paper; our choice).
 
     Args:
-        rule (str): 'max': a pixel is marked where the response exceeds ``ratio`` times
-            the maximum, and zero (CAM, Zhou et al., CVPR 2016, with ratio 0.2); 'mean':
-            where it reaches ``ratio`` times the mean (SPN's public code, with ratio 1).
+        rule (str): with 'max', a pixel is marked where the response exceeds both zero and
+            ``ratio`` times the maximum (CAM, Zhou et al., CVPR 2016, with ratio 0.2); with
+            'mean', where it reaches ``ratio`` times the mean (SPN's public code, with ratio 1).
         ratio (float): see ``rule``.
-        regions (str): 'all' regions give a box each (as SPN's code by default), or the
-            'largest' only (as CAM's evaluation of localization).
+        regions (str): 'all' gives one box for each region (the default of SPN's code),
+            'largest' one for the largest region only (CAM's evaluation of localization).
 
     Raises:
-        ValueError: for an unknown rule or regions.
+        ValueError: if ``rule`` or ``regions`` is unknown.
     """
 
     def __init__(self, rule: str = 'max', ratio: float = 0.2, regions: str = 'all') -> None:
@@ -47,21 +47,21 @@ class ClassMapBoxes:
 
     def __call__(self, cues: InstanceData, size: tuple[int, int], data_sample: DetDataSample,
                  evidence: Tensor) -> InstanceData:
-        """Boxes of one image.
+        """Find the boxes of one image.
 
         Args:
             cues (InstanceData): ``labels`` (n,) and ``cams`` (n, h, w), the map of each cue's class.
             size (tuple[int, int]): (H0, W0).
             data_sample (DetDataSample): not used.
-            evidence (Tensor): class evidence of each cue in [0, 1], has shape (n,).
+            evidence (Tensor): class evidence of each cue, in [0, 1], has shape (n,).
 
         Returns:
             InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image, ``masks``
-            (m, H0, W0), the regions, and ``cue_index`` (m,), the first cue of the region's class.
+            (m, H0, W0) of the regions, and ``cue_index`` (m,), the first cue of each region's class.
         """
         index, boxes, masks, scores = [], [], [], []
         for label in cues.labels.unique().tolist():
-            first = int((cues.labels == label).nonzero()[0])  # all cues of a class share map and class score
+            first = int((cues.labels == label).nonzero()[0])  # all cues of a class share its map and score
             response = BasePostProcessor.resize_maps(cues.cams[first][None], size)[0]
             relative = response.clamp(min=0)
             relative = relative / relative.max().clamp(min=torch.finfo(relative.dtype).tiny)
@@ -82,7 +82,7 @@ class ClassMapBoxes:
             scores=torch.stack(scores) if scores else evidence.new_zeros(0))
 
     def foreground(self, response: Tensor) -> Tensor:
-        """Marked pixels of a map (H0, W0), bool."""
+        """Mark the pixels of a map (H0, W0), as bool (H0, W0)."""
         if self.rule == 'mean':
             return response >= self.ratio * response.mean()
         return response > self.ratio * response.max().clamp(min=0)
@@ -90,12 +90,12 @@ class ClassMapBoxes:
 
 @MODELS.register_module()
 class ClassMapThreshold(BasePostProcessor):
-    """The CAM baseline: an instance for each region of :class:`ClassMapBoxes`, with the region as its mask.
+    """The CAM baseline: one instance for each region of :class:`ClassMapBoxes`, with the region as its mask.
 
-    Class Activation Maps know classes, not instances; connected regions are the usual way to make instances of them.
+    Class Activation Maps know classes, not instances; taking connected regions is the usual way to get instances.
 
     Args:
-        ratio (float): threshold as a fraction of the map's maximum. 0.2, that of Zhou et al., CVPR 2016.
+        ratio (float): threshold as a fraction of the map's maximum. The default is that of Zhou et al., CVPR 2016.
         others: see :class:`BasePostProcessor`.
     """
 

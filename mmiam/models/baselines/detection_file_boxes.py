@@ -1,13 +1,13 @@
 """Boxes that another method wrote into a file (MELM in Table 1, the other methods of Table 3).
 
-The file is json, one object with a list::
+The file is JSON and holds one object with a list::
 
     {"detections": [{"image_id": "2007_000033", "class": "aeroplane", "score": 0.93, "bbox": [8, 107, 500, 263]}, …]}
 
 ``image_id`` is the data set's id of the image (VOC: the file name without suffix; CUB: the number in images.txt),
-``class`` a class name of the data set, ``score`` any number (higher is better), ``bbox`` is [x1, y1, x2, y2] in pixels
-of the original image, counted from 0, x2 and y2 exclusive. Other keys are ignored, and for boxes without class
-``class`` is one of them. Detections may stand in any order; an image without any has none in the file.
+``class`` is a class name of the data set, ``score`` any number (higher is better), and ``bbox`` is [x1, y1, x2, y2] in
+pixels of the original image, counted from 0, with x2 and y2 exclusive. Other keys are ignored, and so is ``class`` for
+boxes without classes. Detections may come in any order; an image without detections is simply absent.
 """
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ Detection = tuple[int, float, float, float, float, float]
 
 @TASK_UTILS.register_module()
 class DetectionFileBoxes:
-    """Detections of an image from a json file, read when the first image asks.
+    """Detections from a JSON file, which is read at the first image.
 
-    Scores are handed on as they are, and boxes cut at the border of the image; one that lies outside is dropped.
+    Scores are passed on unchanged. Boxes are clipped to the image, and those outside it are dropped.
 
     Args:
-        path (str): the file; its form is described above.
+        path (str): the file; its format is described above.
         classes (Sequence[str] | None): class names in the order of the data set's labels; None for boxes
-            without class, whose label is 0.
-        min_score (float | None): detections below this score are left out. None keeps all.
+            without classes, whose label is 0.
+        min_score (float | None): detections below this score are dropped. None keeps all.
     """
 
     def __init__(self, path: str, classes: Sequence[str] | None, min_score: float | None = None) -> None:
@@ -46,19 +46,19 @@ class DetectionFileBoxes:
 
     def __call__(self, cues: InstanceData, size: tuple[int, int], data_sample: DetDataSample,
                  evidence: Tensor) -> InstanceData:
-        """Boxes of one image.
+        """Return the boxes of one image.
 
         Args:
             cues (InstanceData): not used.
             size (tuple[int, int]): (H0, W0).
             data_sample (DetDataSample): with ``img_id``.
-            evidence (Tensor): gives type and device.
+            evidence (Tensor): determines the type and device of the result.
 
         Returns:
             InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image.
 
         Raises:
-            FileNotFoundError, ValueError: as of :func:`load_detections`.
+            FileNotFoundError, ValueError: see :func:`load_detections`.
         """
         if self._detections is None:
             self._detections = load_detections(self.path, self.classes)
@@ -75,18 +75,18 @@ class DetectionFileBoxes:
 
 
 def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[Detection]]:
-    """Read a file of detections (its form: see the module).
+    """Read a file of detections in the format that this module describes.
 
     Args:
-        path (str): the json file.
-        classes (Sequence[str] | None): class names in the order of labels; None for boxes without class.
+        path (str): the JSON file.
+        classes (Sequence[str] | None): class names in the order of labels; None for boxes without classes.
 
     Returns:
         dict[str, list[Detection]]: image id -> detections as (label, score, x1, y1, x2, y2), in file order.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the detection at fault, and what is expected.
+        ValueError: if the file is malformed; names the file, the detection at fault and what is expected.
     """
     try:
         content = read_json(path, 'write it again, see docs/table1.md')
@@ -109,7 +109,7 @@ def load_detections(path: str, classes: Sequence[str] | None) -> dict[str, list[
 
 
 def _detection(entry: dict, labels: dict[str, int] | None) -> Detection:
-    """One entry of the file, checked."""
+    """Check one entry of the file and convert it."""
     name = '' if labels is None else entry['class']
     score, box = entry['score'], entry['bbox']
     if labels is not None and name not in labels:

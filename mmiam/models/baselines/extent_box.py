@@ -1,4 +1,4 @@
-"""One box an image: the extent of a map above its mean (Sec. 4.3).
+"""One box per image: the extent of a map above its mean (Sec. 4.3).
 
 Legend: n cues of one image, H0 x W0 original image size, h x w network input size.
 """
@@ -16,22 +16,23 @@ from mmiam.models.postprocessors.regions import keep_cue_region
 
 @MODELS.register_module()
 class ExtentBox(BasePostProcessor):
-    """The box of the pixels at which a cue's map reaches its mean.
+    """The bounding box of all pixels at which a cue's map reaches its mean.
 
-    The paper says "a mean value threshold" (Sec. 4.3); that the box is the extent of all such pixels, not of the
-    largest component, is how the authors' earlier public code on localization does it.
+    The paper says "a mean value threshold" (Sec. 4.3). That the box spans all such pixels, not only the largest
+    component, follows the authors' earlier public code on localization.
+
+    An image gets at most one box, that of the cue with the highest peak (our choice, because localization asks for
+    one). Predictions also carry ``score_maps`` (m, h', w'), for the threshold sweep of :class:`LocalizationMetric`.
 
     Args:
-        map_key (str): the cue's map: ``'iams'``, or for comparison ``'prms'`` or ``'cams'``.
-        activation (str): what is done to the logits of ``'iams'``: ``'sigmoid'`` (our choice; the paper does not say)
-            or ``'relu'`` (as it does for saliency), whose mean is lower where most of an image is surely background.
-        region (str): ``'all'`` pixels above it, or the ``'largest'`` connected component (8 neighbors) alone.
-        classifier (dict, optional): :class:`FrozenClassifier` that says the class from the whole image; None keeps the
-            cue's label.
-        others: of the score, see :class:`BasePostProcessor`.
-
-    An image has one box at most, that of the cue with the highest peak (our choice, for localization asks for one).
-    Predictions have ``score_maps`` (m, h', w') besides, for the threshold sweep of :class:`LocalizationMetric`.
+        map_key (str): which map of the cue: ``'iams'``, or for comparison ``'prms'`` or ``'cams'``.
+        activation (str): applied to the logits of ``'iams'``: ``'sigmoid'`` (our choice; the paper does not say) or
+            ``'relu'`` (which it uses for saliency), whose mean is lower where most of an image is clearly background.
+        region (str): ``'all'`` pixels at or above the mean, or the ``'largest'`` connected component (8 neighbors)
+            alone.
+        classifier (dict, optional): :class:`FrozenClassifier` that predicts the class from the whole image; None keeps
+            the cue's label.
+        others: how boxes are scored, see :class:`BasePostProcessor`.
     """
 
     def __init__(self, map_key: str = 'iams', activation: str = 'sigmoid', region: str = 'all',
@@ -48,7 +49,7 @@ class ExtentBox(BasePostProcessor):
         self.classifier = MODELS.build(classifier) if classifier else None
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        cues = cues[cues.peak_scores.argmax()[None]] if len(cues) else cues[:]  # not the caller's
+        cues = cues[cues.peak_scores.argmax()[None]] if len(cues) else cues[:]  # a copy, not the caller's own
         maps = cues.get(self.map_key)
         if maps is None:
             raise ValueError(f'ExtentBox(map_key={self.map_key!r}): the cues have {", ".join(sorted(cues.keys()))}; '
@@ -60,6 +61,6 @@ class ExtentBox(BasePostProcessor):
         return self.finalize(cues, masks, self.class_probability(cues))
 
     def foreground(self, maps: Tensor) -> Tensor:
-        """Pixels at or above the threshold: (n, H0, W0) -> bool (n, H0, W0)."""
+        """Mark the pixels at or above the threshold: (n, H0, W0) -> bool (n, H0, W0)."""
         masks = maps >= maps.mean((1, 2), keepdim=True)
         return masks if self.region == 'all' else keep_cue_region(masks, torch.ones_like(maps))

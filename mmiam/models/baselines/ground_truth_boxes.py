@@ -1,4 +1,4 @@
-"""The boxes of the ground truth, for the upper rows of Table 1. Never part of training."""
+"""Ground-truth boxes, for the upper rows of Table 1. They are never used in training."""
 from __future__ import annotations
 
 import torch
@@ -10,17 +10,17 @@ from torch import Tensor
 
 @TASK_UTILS.register_module()
 class GroundTruthBoxes:
-    """Boxes and classes of the sample's ``instances``, each with score 1; cues are not looked at."""
+    """Boxes and classes of the sample's ``instances``, each with score 1; the cues are ignored."""
 
     def __call__(self, cues: InstanceData, size: tuple[int, int], data_sample: DetDataSample,
                  evidence: Tensor) -> InstanceData:
-        """Boxes of one image.
+        """Return the boxes of one image.
 
         Args:
             cues (InstanceData): not used.
             size (tuple[int, int]): not used.
             data_sample (DetDataSample): with ``instances``, the evaluator's ground truth.
-            evidence (Tensor): gives type and device.
+            evidence (Tensor): determines the type and device of the result.
 
         Returns:
             InstanceData: ``labels`` (m,), ``scores`` (m,), ``bboxes`` (m, 4) in pixels of the image.

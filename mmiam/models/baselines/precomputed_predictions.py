@@ -1,4 +1,4 @@
-"""Rows of Tables 1, 3 and 4 without a network: boxes or maps of the ground truth or of another method are given.
+"""Rows of Tables 1, 3 and 4 that need no network: boxes or maps come from the ground truth or another method.
 
 Legend: B images, H0 x W0 original image size.
 """
@@ -16,15 +16,15 @@ from mmiam.models.detectors.iam_net import merge_known
 
 @MODELS.register_module()
 class PrecomputedPredictions(BaseDetector):
-    """Post-processors on images alone, for what the ground truth or another method's files say.
+    """Post-processors applied to images alone, for predictions from the ground truth or from another method's files.
 
-    Images arrive at original size: no Resize in the test pipeline, no normalization.
+    Images must come at their original size and without normalization: no Resize in the test pipeline.
 
     Args:
-        post_processor (dict): one that needs no cues: :class:`BoxToMask` or :class:`BoxesWithoutMasks` with boxes that
-            need none, :class:`SavedSaliencyMap`.
-        test_cfg (dict, optional): ``baselines`` (dict[str, dict]), further post-processors whose predictions ride
-            along as ``pred_instances_<name>``, as in :class:`IAMNet`.
+        post_processor (dict): one that needs no cues: :class:`SavedSaliencyMap`, or :class:`BoxToMask` or
+            :class:`BoxesWithoutMasks` with boxes that need none.
+        test_cfg (dict, optional): ``baselines`` (dict[str, dict]), further post-processors whose predictions are added
+            as ``pred_instances_<name>``, as in :class:`IAMNet`.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
     """
 
@@ -36,7 +36,7 @@ class PrecomputedPredictions(BaseDetector):
             {name: MODELS.build(config) for name, config in test_cfg['baselines'].items()})
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """Sets ``pred_instances``.
+        """Set ``pred_instances`` of each sample.
 
         Raises:
             ValueError: if an image is not at its original size.
@@ -55,17 +55,17 @@ class PrecomputedPredictions(BaseDetector):
 
     @staticmethod
     def no_cues(image: Tensor) -> InstanceData:
-        """Cues of an image in which nothing was found."""
+        """Return the cues of an image in which nothing was found."""
         empty = image.new_zeros(0)
         return InstanceData(labels=empty.long(), class_scores=empty, peak_scores=empty,
                             maps=image.new_zeros((0, *image.shape[-2:])), cams=image.new_zeros((0, *image.shape[-2:])))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict:
-        """There is nothing to train."""
+        """Raise a RuntimeError: there is nothing to train."""
         raise RuntimeError('PrecomputedPredictions has no parameters: test it, there is nothing to train')
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor]:
-        """The images themselves."""
+        """Return the images themselves."""
         return (batch_inputs, )
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples=None) -> tuple[Tensor]:

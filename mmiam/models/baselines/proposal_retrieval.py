@@ -1,4 +1,4 @@
-"""The PRM baseline: the best matching segment proposal of each peak (Zhou et al., CVPR 2018).
+"""The PRM baseline: the best-matching segment proposal for each peak (Zhou et al., CVPR 2018).
 
 Legend: n peaks of one image, J proposals, H0 x W0 original image size, h x w network
 input size.
@@ -18,10 +18,10 @@ from mmiam.proposals.matching import match_proposals
 
 @MODELS.register_module()
 class ProposalRetrieval(BasePostProcessor):
-    """Retrieve for each peak the proposal S that maximizes
+    """Retrieval of the best-matching proposal S for each peak.
 
-    ``alpha <M, S> + <M, contour(S)> - beta <B, S>``, with the Peak Response Map M and the
-    background B of its class, where the class response lies below ``tau`` times its mean.
+    It maximizes ``alpha <M, S> + <M, contour(S)> - beta <B, S>``, where M is the Peak Response Map and B the
+    background of its class: the pixels whose class response lies below ``tau`` times its mean.
 
     Args:
         alpha (float): weight of the extent term.
@@ -31,10 +31,10 @@ class ProposalRetrieval(BasePostProcessor):
         contour_size (int): side of the morphological gradient.
         area_range (tuple[float]): proposals outside these fractions of the image area
             are not candidates.
-        max_proposals (int | None): only the first so many proposals are candidates; None
-            takes all. The reference takes 100 of its ranked list.
-        score (str): 'match' ranks by the retrieval value, as public code that evaluates
-            PRM does, over its largest possible value; 'class' by class probability times the mass of M inside the mask.
+        max_proposals (int | None): only this many proposals, from the front of the list, are candidates; None
+            takes all. The reference takes the first 100 of its ranked list.
+        score (str): 'match' is the retrieval value divided by its largest possible value, as in public
+            code that evaluates PRM; 'class' is the class probability times the mass of M inside the mask.
         others: see :class:`BasePostProcessor`.
     """
 
@@ -71,10 +71,10 @@ class ProposalRetrieval(BasePostProcessor):
         return self.finalize(cues[found], masks, scores)
 
     def retrieval_values(self, cues: InstanceData, proposals) -> tuple[Tensor, Tensor]:
-        """Values of all proposals for all peaks, -inf where the area forbids.
+        """Compute the values of all proposals for all peaks, -inf for proposals outside ``area_range``.
 
         Returns:
-            tuple[Tensor, Tensor]: values and the mass of the peak's map inside each
+            tuple[Tensor, Tensor]: the values, and the mass of each peak's map inside each
             proposal, both of shape (n, J).
         """
         maps = choose_matching_maps(cues)

@@ -1,11 +1,12 @@
-"""A saliency map from the maps of all instances (Sec. 4.3).
+"""Saliency maps made from the maps of all instances (Sec. 4.3).
 
 Legend: n instances of one image, h x w network input size, H0 x W0 original image size.
 
-"We obtain saliency detection results after performing ReLU on IAMs." How the instances of an image become one map, and
-that map a value in [0, 1], is not stated; our choice is the maximum over instances, stretched to [0, 1]. Logits of a
-sure map go on rising inside the object, so that many of its pixels lie far below the maximum; a sigmoid in the place
-of the ReLU makes the map flat there, which raises the mean over thresholds. It is offered beside.
+"We obtain saliency detection results after performing ReLU on IAMs." The paper does not state how the instances of an
+image are merged into one map, or how that map is scaled to [0, 1]; our choice is the maximum over instances, stretched
+to [0, 1]. The logits of a confident map keep rising toward the inside of the object, so many of its pixels lie far
+below the maximum. A sigmoid in place of the ReLU flattens the map there, which raises the mean over thresholds; it is
+offered as an option.
 """
 from __future__ import annotations
 
@@ -22,19 +23,19 @@ ACTIVATIONS = ('relu', 'sigmoid')
 
 @MODELS.register_module()
 class SaliencyMap(BasePostProcessor):
-    """Write the saliency map of an image into its sample.
+    """Saliency map of an image, written into its sample.
 
-    The field is a float (H0, W0) in [0, 1], zeros where no instance was found. No instances are returned.
+    The field is a float (H0, W0) in [0, 1], all zeros if no instance was found. No instances are returned.
 
     Args:
-        map_key (str): 'iams' (logits), or in their place 'prms' or 'cams', for comparison. A Peak Response Map is
-            divided by its maximum before the maximum over instances is taken: they sum to one, so that the largest
-            would be the most compact one; the two others are logits, which compare between instances.
-        field (str): Name of the field.
+        map_key (str): 'iams' (logits), or for comparison 'prms' or 'cams'. Each Peak Response Map is divided by its
+            maximum before the maximum over instances is taken: the maps sum to one, so the most compact one would
+            otherwise win. The other two are logits, which are comparable between instances.
+        field (str): name of the field.
         activation (str): 'relu', as in the paper, or 'sigmoid', for logits only.
-        by_score (bool): Multiply the map of each instance by the probability of its class before the maximum is taken,
-            so that a doubtful instance is less salient than a sure one. Not in the paper; defaults to False.
-        others: of that probability, see :class:`BasePostProcessor`.
+        by_score (bool): multiply the map of each instance by the probability of its class before the maximum is taken,
+            so that a doubtful instance is less salient than a certain one. Not in the paper; defaults to False.
+        others: how that probability is computed, see :class:`BasePostProcessor`.
     """
 
     def __init__(self, map_key: str = 'iams', field: str = 'pred_saliency', activation: str = 'relu',
@@ -52,10 +53,10 @@ class SaliencyMap(BasePostProcessor):
         self.needs_iam = map_key == 'iams'
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
+        """Set ``field`` of ``data_sample``; otherwise the same as :meth:`BasePostProcessor.forward`.
 
         Raises:
-            ValueError: if the cues do not have such maps.
+            ValueError: if the cues have no such maps.
         """
         size = tuple(image.shape[-2:])
         if self.map_key not in cues:
@@ -69,16 +70,17 @@ class SaliencyMap(BasePostProcessor):
 
 def merge_saliency(maps: Tensor, normalize: bool = False, activation: str = 'relu',
                  weights: Tensor | None = None) -> Tensor:
-    """Activation, maximum over instances, stretched so that the smallest value is 0 and the largest 1.
+    """Merge maps: activate them, take the maximum over instances, and stretch the result to [0, 1].
 
     Args:
-        maps (Tensor): has shape (n, H, W), n may be 0.
-        normalize (bool): divide each map by its maximum before.
+        maps (Tensor): has shape (n, H, W); n may be 0.
+        normalize (bool): divide each map by its maximum first.
         activation (str): 'relu' or 'sigmoid'.
-        weights (Tensor, optional): factor of each map before the maximum, in [0, 1], has shape (n, ).
+        weights (Tensor, optional): factor that each map is multiplied by before the maximum is taken, in [0, 1], has
+            shape (n, ).
 
     Returns:
-        Tensor: has shape (H, W); zeros if all values are the same.
+        Tensor: has shape (H, W); all zeros if all values are equal.
     """
     if len(maps) == 0:
         return maps.new_zeros(maps.shape[-2:])

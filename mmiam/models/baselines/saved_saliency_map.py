@@ -1,4 +1,4 @@
-"""Saliency maps that another method saved as pictures (the other methods of Table 4)."""
+"""Saliency maps that another method saved as images (the other methods of Table 4)."""
 from __future__ import annotations
 
 import os.path as osp
@@ -15,14 +15,14 @@ from mmiam.utils.images import read_gray
 
 @MODELS.register_module()
 class SavedSaliencyMap(BasePostProcessor):
-    """Write the map of ``<folder>/<image id><suffix>`` into the sample; instances there are none.
+    """The map in ``<folder>/<image id><suffix>``, written into the sample; there are no instances.
 
-    The field is a float (H0, W0) in [0, 1], the picture's gray levels over 255. Maps of other methods are exchanged in
-    this form; :class:`SaliencyMetric` writes ours with ``save_dir``.
+    The field is a float (H0, W0) in [0, 1], the gray levels of the image divided by 255. This is how saliency maps are
+    usually exchanged; :class:`SaliencyMetric` writes ours the same way with ``save_dir``.
 
     Args:
-        folder (str): the maps of one method on one data set.
-        suffix (str): '.png' by default.
+        folder (str): folder with the maps of one method on one data set.
+        suffix (str): suffix of the files.
         field (str): name of the field.
     """
 
@@ -33,11 +33,11 @@ class SavedSaliencyMap(BasePostProcessor):
         self.field = field
 
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        """As :meth:`BasePostProcessor.forward`; sets ``field`` of ``data_sample``.
+        """Set ``field`` of ``data_sample``; otherwise the same as :meth:`BasePostProcessor.forward`.
 
         Raises:
-            FileNotFoundError, ValueError: naming the picture that is missing, damaged or of another size than the
-                image.
+            FileNotFoundError: if the map is missing; names its file.
+            ValueError: if the map is damaged or differs in size from the image; names its file.
         """
         path, size = osp.join(self.folder, f'{data_sample.img_id}{self.suffix}'), tuple(image.shape[-2:])
         gray = read_gray(path, 'saliency map')

@@ -1,14 +1,14 @@
-"""Soft proposals: where an image holds objects, from the differences of its features (Zhu et al., ICCV 2017).
+"""Soft proposals: where an image contains objects, judged by how its features differ (Zhu et al., ICCV 2017).
 
 Legend: B images, C channels, H x W feature map, N = H W locations.
 
-Locations are the nodes of a graph. An edge weighs how different two feature vectors are, the less the farther
-apart they lie:
+Locations are the nodes of a graph. The weight of an edge is the difference between two feature vectors, and falls off
+with the distance between their locations:
 
     w_pq = ||u_p - u_q|| exp(-d_pq^2 / (2 sigma^2)),    D_pq = w_pq / sum_p w_pq,
 
-d_pq being the distance in steps of the map. A random walk on it, M <- D M, gathers at locations that stand out
-from their surroundings; M is the soft proposal map.
+where d_pq is the distance in cells of the map. A random walk on this graph, M <- D M, gathers at locations that stand
+out from their surroundings; M is the soft proposal map.
 
 Sources: Y. Zhu, Y. Zhou, Q. Ye, Q. Qiu, J. Jiao, "Soft Proposal Networks for Weakly Supervised Object
 Localization", ICCV 2017; its public code is github.com/yeezhu/SPN.pytorch.
@@ -22,25 +22,25 @@ from torch import Tensor
 @torch.no_grad()
 def soft_proposal(features: Tensor, sigma_ratio: float = 0.15, num_iters: int | None = 20,
                   tolerance: float = 1e-4) -> Tensor:
-    """Soft proposal map of each feature map, by power iteration from the uniform map. No gradient passes.
+    """Compute the soft proposal map of each feature map by power iteration from the uniform map, without gradients.
 
     Args:
-        features (Tensor): Feature maps, has shape (B, C, H, W).
-        sigma_ratio (float): sigma in units of the map's side, sqrt(H W) for maps that are not square. 0.15 of
-            the side is how we read the publication's 0.15 N for an N x N map; the public code multiplies 0.15
-            by the number of locations, which makes distance matter little: ``sigma_ratio=0.15 * side`` does
-            the same.
-        num_iters (int | None): At most so many steps; 20 as in the public code. None gives the walk's
-            stationary distribution at once: the weights being symmetric, it is each location's sum of
-            weights over the sum of all.
-        tolerance (float): An image's walk ends when a step changes its map by less than this (L2 norm), 1e-4
+        features (Tensor): feature maps, has shape (B, C, H, W).
+        sigma_ratio (float): sigma in units of the map's side, sqrt(H W) for maps that are not square. The default,
+            0.15 of the side, is how we read the publication's 0.15 N for an N x N map. The public code multiplies
+            0.15 by the number of locations, so that distance hardly matters; ``sigma_ratio=0.15 * side`` does the
+            same.
+        num_iters (int | None): maximum number of steps; 20 as in the public code. None gives the walk's
+            stationary distribution directly: since the weights are symmetric, it is each location's sum of
+            weights divided by the sum of all.
+        tolerance (float): the walk of an image ends when a step changes its map by less than this (L2 norm); 1e-4
             as in the public code.
 
     Returns:
-        Tensor: Maps that sum to 1, has shape (B, H, W), at least float32. Uniform where all features are equal.
+        Tensor: maps that sum to 1, has shape (B, H, W), at least float32. Uniform if all features are equal.
 
     Raises:
-        ValueError: if ``features`` is not four-dimensional or ``sigma_ratio`` not positive.
+        ValueError: if ``features`` is not four-dimensional or ``sigma_ratio`` is not positive.
     """
     if features.dim() != 4:
         raise ValueError(f'features must have shape (B, C, H, W), got {tuple(features.shape)}')
@@ -59,7 +59,7 @@ def soft_proposal(features: Tensor, sigma_ratio: float = 0.15, num_iters: int | 
     walk = uniform
     for _ in range(num_iters):
         step = torch.bmm(transition, walk[:, :, None])[:, :, 0]
-        moving = (step - walk).norm(dim=1, keepdim=True) >= tolerance  # each image for itself
+        moving = (step - walk).norm(dim=1, keepdim=True) >= tolerance  # for each image separately
         if not moving.any():
             break
         walk = torch.where(moving, step / step.sum(1, keepdim=True), walk)
@@ -67,11 +67,11 @@ def soft_proposal(features: Tensor, sigma_ratio: float = 0.15, num_iters: int | 
 
 
 def edge_weights(features: Tensor, sigma_ratio: float) -> Tensor:
-    """Weights w_pq between all locations, row-major: (B, C, H, W) -> (B, N, N), symmetric, at least float32."""
+    """Compute w_pq for all pairs of locations, row-major: (B, C, H, W) -> (B, N, N), symmetric, at least float32."""
     dtype = torch.promote_types(features.dtype, torch.float32)
     height, width = features.shape[-2:]
     vectors = features.to(dtype).flatten(2).transpose(1, 2)
-    # not by the matrix product, which leaves sqrt(rounding error) between equal vectors
+    # not by matrix product, which leaves a distance of sqrt(rounding error) between equal vectors
     difference = torch.cdist(vectors, vectors, compute_mode='donot_use_mm_for_euclid_dist')
     ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     places = torch.stack([ys.flatten(), xs.flatten()], 1).to(difference)

@@ -1,4 +1,4 @@
-"""Gaussians that stand for an object: at a peak, at a click, in a box."""
+"""Gaussians that stand for an object: at a peak, at a click or in a box."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,9 +11,14 @@ POINT_SIGMA = 0.06
 
 
 def draw_gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence[float], like: Tensor) -> Tensor:
-    """Gaussian with maximum 1 at the pixel next to ``center``, zero outside of ``box``: (H, W) for (..., H, W).
+    """Draw a Gaussian with maximum 1 at the pixel nearest to ``center``, zero outside ``box``: (H, W).
 
-    Widths below half a pixel are half a pixel; where the box holds no pixel's center, the nearest pixel is taken.
+    Args:
+        center (Sequence[float]): (x, y) in pixels; the center of the first pixel is (0.5, 0.5).
+        sigma (Sequence[float]): widths (x, y) in pixels, at least half a pixel each.
+        box (Sequence[float]): (x1, y1, x2, y2) in pixels, x2 and y2 exclusive. If it contains no pixel's center, the
+            nearest pixel is used.
+        like (Tensor): determines size, type and device, has shape (..., H, W).
     """
     rows, columns = like.shape[-2:]
     factors = []
@@ -29,9 +34,10 @@ def draw_gaussian(center: Sequence[float], sigma: Sequence[float], box: Sequence
 
 
 def draw_gaussians(places: Tensor, sigma: float, size: tuple[int, int]) -> Tensor:
-    """:func:`draw_gaussian` around pixels (y, x), has shape (n, 2), with the whole image as box: (n, *size).
+    """Draw Gaussians as :func:`draw_gaussian` does, around n pixels (y, x), has shape (n, 2): (n, *size).
 
-    All at once where the places are, because a GPU would be asked for each of them.
+    The box is the whole image. All are drawn at once on the device of ``places``: one at a time, each would have to be
+    read back from a GPU.
     """
     factors = []
     for place, side in zip(places.float().T, size):

@@ -1,4 +1,4 @@
-"""Which classes of a cue's classifier stand for which classes of the data set.
+"""Mapping from the classes of a cue's classifier to those of the data set.
 
 Legend: S classes of the classifier (source), T of the data set (target).
 """
@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-#: target name -> half-open ranges of ILSVRC 2012's 1,000 classes, counted from 0 in the usual order; those of VOC's
-#: classes that ImageNet names directly. Chosen by us from the class names.
+#: target name -> half-open ranges of ILSVRC 2012's 1,000 classes, counted from 0 in the usual order, for those VOC
+#: classes that ImageNet has as such. Chosen by us from the class names.
 IMAGENET_VOC_RANGES = dict(
     aeroplane=((404, 405), (895, 896)), bicycle=((444, 445), (671, 672)),
     bird=((7, 25), (80, 101), (127, 147)), boat=((472, 473), (484, 485), (554, 555), (576, 577), (625, 626)),
@@ -23,14 +23,14 @@ IMAGENET_VOC_RANGES = dict(
 
 
 def group_imagenet_classes(classes: Sequence[str], offset: int = 0) -> dict[int, list[int]]:
-    """Target label -> ImageNet's classes, for those target names that ImageNet has.
+    """Map each target label to its ImageNet classes, for those target names that ImageNet has.
 
     Args:
-        classes (Sequence[str]): names of the target classes, VOC's or some of them.
+        classes (Sequence[str]): names of the target classes, all of VOC's or some of them.
         offset (int): number of the first ImageNet class: 0, or 1 where 0 is a background class (1,001 classes).
 
     Raises:
-        ValueError: if no name is known.
+        ValueError: if none of the names is known.
     """
     groups = {label: [offset + index for low, high in IMAGENET_VOC_RANGES[name] for index in range(low, high)]
               for label, name in enumerate(classes) if name in IMAGENET_VOC_RANGES}
@@ -40,15 +40,15 @@ def group_imagenet_classes(classes: Sequence[str], offset: int = 0) -> dict[int,
 
 
 def map_to_targets(groups: str | Mapping | None, num_source: int) -> Tensor:
-    """Target label of each source class, -1 for none: (S,), long.
+    """Return the target label of each source class, -1 for none: (S,), long.
 
     Args:
-        groups (str | Mapping | None): None keeps labels; ``'agnostic'`` makes all 0; a mapping target label -> source
-            classes; or ``dict(classes=[...], offset=0)``, see :func:`group_imagenet_classes`.
+        groups (str | Mapping | None): None keeps the labels; ``'agnostic'`` makes them all 0. Otherwise a mapping from
+            target label to source classes, or ``dict(classes=[...], offset=0)``, see :func:`group_imagenet_classes`.
         num_source (int): S.
 
     Raises:
-        ValueError: for anything else, a class out of range, or a class in two groups.
+        ValueError: if ``groups`` is anything else, or a class is out of range or in two groups.
     """
     if groups is None:
         return torch.arange(num_source)

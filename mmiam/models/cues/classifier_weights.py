@@ -1,7 +1,7 @@
-"""Weights of image classifiers in the layouts in which they are published.
+"""Weights of image classifiers, read from the layouts in which they are published.
 
-A classifier is a backbone and one linear layer on its pooled features. Here the layer is a 1 x 1 convolution, so that
-the response map is available before the pooling: its weight is (C, D, 1, 1) where the file has (C, D).
+A classifier is a backbone followed by one linear layer on its pooled features. Here that layer is a 1 x 1 convolution,
+so that the response map is available before pooling: its weight is (C, D, 1, 1) where the file has (C, D).
 
 Legend: C classes, D channels of the backbone's last feature map.
 """
@@ -19,27 +19,28 @@ from mmiam.utils.checkpoints import check_fit, read_checkpoint, state_dict_of
 from ..backbones.efficientnet_lite import SCHEME as PACKAGE
 from ..backbones.efficientnet_lite import read_package
 
-#: names of the linear layer without '.weight': torchvision's ResNet and MobileNetV2; mmpretrain; IAMNet's checkpoints
+#: names of the linear layer without '.weight': torchvision's ResNet and MobileNetV2, mmpretrain, IAMNet's checkpoints
 LINEAR_NAMES = ('fc', 'classifier.1', 'head.fc', 'peak_head.classifier')
 #: RGB mean and standard deviation, in [0, 255], of torchvision's and mmpretrain's ImageNet classifiers
 IMAGENET_NORM = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-#: torchvision's numbering of MobileNetV2's blocks: the first of each of mmdet's layers 1 to 7
+#: MobileNetV2: torchvision's number of the first block in each of mmdet's layers 1 to 7
 _FIRST_BLOCKS = (1, 2, 4, 7, 11, 14, 17)
 _MOBILENET = re.compile(r'features\.(\d+)\.(?:conv\.)?(\d)\.(?:(\d)\.)?(\w+)$')
 
 
 def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str, norm: tuple | None = None) -> None:
-    """Load backbone and linear layer from a file of weights.
+    """Load a backbone and its linear layer from a file of weights.
 
     Args:
-        backbone (BaseModule): is loaded in place; any layout of :func:`rename_backbone_weights`.
-        classifier (nn.Conv2d): 1 x 1 convolution D -> C, is loaded in place.
+        backbone (BaseModule): loaded in place, from any layout that :func:`rename_backbone_weights` knows.
+        classifier (nn.Conv2d): 1 x 1 convolution D -> C, loaded in place.
         path (str): the file, or ``pip://`` and a package (:func:`read_package`); read by torch's safe loader.
-        norm (tuple, optional): mean and standard deviation that the images are given with, see :func:`check_norm`.
+        norm (tuple, optional): mean and standard deviation by which the images are normalized, see
+            :func:`check_norm`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the key at fault, and what to change.
+        ValueError: if the weights do not fit; names the file, the key at fault and what to change.
     """
     content = read_package(path) if path.startswith(PACKAGE) else read_checkpoint(path)
     state = state_dict_of(content, path)
@@ -58,7 +59,7 @@ def load_classifier(backbone: BaseModule, classifier: nn.Conv2d, path: str, norm
 
 
 def load_linear(classifier: nn.Conv2d, state: Mapping[str, Tensor], name: str, path: str) -> None:
-    """Copy ``<name>.weight``, (C, D) or (C, D, 1, 1), and ``<name>.bias``, zero if there is none."""
+    """Copy ``<name>.weight``, (C, D) or (C, D, 1, 1), and ``<name>.bias``, zero if it is missing."""
     weight = state[f'{name}.weight']
     weight = weight[:, :, None, None] if weight.dim() == 2 else weight
     if weight.shape != classifier.weight.shape:
@@ -72,10 +73,11 @@ def load_linear(classifier: nn.Conv2d, state: Mapping[str, Tensor], name: str, p
 
 
 def rename_backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a backbone under the names that mmdet's backbones have.
+    """Rename the weights of a backbone to the names that mmdet's backbones use.
 
-    Bare ones (torchvision's and timm's ResNets have the same), those after ``backbone.`` (mmpretrain, mmdet, IAMNet),
-    and torchvision's MobileNetV2. What else is in the file keeps its name.
+    Known layouts are bare names (which torchvision's and timm's ResNets share with mmdet's), names prefixed with
+    ``backbone.`` (mmpretrain, mmdet, IAMNet; everything else in such a file is left out), and torchvision's
+    MobileNetV2. Names of no known layout are kept.
     """
     if any(key.startswith('backbone.') for key in state):
         state = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
@@ -83,7 +85,10 @@ def rename_backbone_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _rename_mobilenet(key: str) -> str:
-    """torchvision's MobileNetV2 -> mmdet's: ``features.2.conv.0.1.weight`` -> ``layer2.0.expand_conv.bn.weight``."""
+    """Rename a key of torchvision's MobileNetV2 to mmdet's name.
+
+    For example, ``features.2.conv.0.1.weight`` becomes ``layer2.0.expand_conv.bn.weight``.
+    """
     found = _MOBILENET.match(key)
     if not found:
         return key
@@ -92,18 +97,19 @@ def _rename_mobilenet(key: str) -> str:
         return f'{"conv2" if block else "conv1"}.{("conv", "bn")[part]}.{tensor}'
     layer = sum(block >= first for first in _FIRST_BLOCKS)
     names = ('depthwise_conv', 'linear_conv') if block == 1 else ('expand_conv', 'depthwise_conv', 'linear_conv')
-    last = len(names) - 1  # the linear convolution and its norm stand side by side
+    last = len(names) - 1  # the linear convolution and its norm are siblings
     name, kind = (names[part], int(inner)) if part < last else (names[last], part - last)
     return f'layer{layer}.{block - _FIRST_BLOCKS[layer - 1]}.{name}.{("conv", "bn")[kind]}.{tensor}'
 
 
 def check_norm(content: Mapping, path: str, mean, std) -> None:
-    """Refuse weights that were trained on images of another mean and standard deviation, where the file tells.
+    """Refuse weights that were trained with another mean and standard deviation, as far as the file tells.
 
-    torchvision's layout of MobileNetV2 does, and a file of ``classifier2mmiam.py``, in its ``meta``.
+    It does if it comes from a ``pip://`` package, has torchvision's layout of MobileNetV2, or was written by
+    ``classifier2mmiam.py``, which records them in ``meta``.
 
     Raises:
-        ValueError: with the values to set.
+        ValueError: if they differ; gives the values to set.
     """
     meta = content.get('meta')
     known = None

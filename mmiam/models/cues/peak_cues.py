@@ -1,8 +1,8 @@
-"""Cues from the peaks of a classification network (Sec. 3.1): where an object of a class is, not how far it reaches.
+"""Cues from the peaks of a classification network (Sec. 3.1): where an object of a class is, but not its extent.
 
-A cue is a registered module ``(network, images, data_samples, image_labels) -> FoundCues``. ``network`` has
-``extract_feat``, ``peak_head`` and ``cell_offset``: :class:`IAMNet`, or a :class:`FrozenClassifier`. A cue that
-reads the network's ``peak_head`` has ``needs_peak_head = True``.
+A cue is a registered module that is called as ``(network, images, data_samples, image_labels) -> FoundCues``. Here
+``network`` is an :class:`IAMNet` or a :class:`FrozenClassifier`; it has ``extract_feat``, ``peak_head`` and
+``cell_offset``. A cue that reads the network's ``peak_head`` has ``needs_peak_head = True``.
 
 Legend: B images, C classes, H x W input size, h x w size of the response map, n cues of one image.
 """
@@ -24,14 +24,14 @@ from .blobs import POINT_SIGMA, draw_gaussians
 
 
 class FoundCues(NamedTuple):
-    """What a cue gives for a batch.
+    """The cues of a batch.
 
     Attributes:
         feats (tuple[Tensor]): feature maps of the network.
         scores (Tensor | None): class scores (B, C), raw logits; None without a classifier in the network.
-        cues (list[InstanceData]): for each image ``labels``, ``class_scores``, ``peak_scores`` (n,), raw logits,
-            ``peaks`` (n, 2) as (y, x) on the response map, ``cams`` (n, H, W), the response map of each cue's class
-            registered with the image, and ``maps`` (n, H, W), non-negative: what is filled.
+        cues (list[InstanceData]): for each image ``labels`` (n,); ``class_scores`` and ``peak_scores`` (n,), raw
+            logits; ``peaks`` (n, 2) as (y, x) on the response map; ``cams`` (n, H, W), the response map of each cue's
+            class, registered with the image; and ``maps`` (n, H, W), the non-negative maps to be filled.
     """
     feats: tuple[Tensor, ...]
     scores: Tensor | None
@@ -42,7 +42,7 @@ class FoundCues(NamedTuple):
 class PeakResponseCue(BaseModule):
     """Peak Response Maps, the cue of the paper: every peak is back-propagated to the image (Eq. 1).
 
-    ``prms`` (n, H, W) sum to one, and ``maps`` are the same. Peaks whose map is zero everywhere are left out.
+    ``prms`` (n, H, W) sum to one, and ``maps`` are the same. Peaks whose map is zero everywhere are dropped.
     """
     needs_peak_head = True
 
@@ -54,8 +54,8 @@ class PeakResponseCue(BaseModule):
         Args:
             network: in eval mode.
             images (Tensor): normalized images, has shape (B, 3, H, W).
-            data_samples (list[DetDataSample], optional): not looked at.
-            image_labels (list[list[int]], optional): classes that may have peaks, an image.
+            data_samples (list[DetDataSample], optional): not used.
+            image_labels (list[list[int]], optional): for each image, the classes that may have peaks.
         """
 
         def run(inputs):
@@ -72,7 +72,7 @@ class PeakResponseCue(BaseModule):
         for cue, maps in zip(cues, prms):
             cue.prms = maps
         add_class_maps(cues, response, feats, images, network)
-        # by number: a mask would be asked for its places by every field
+        # index by numbers: with a bool mask, every field would look up its positions again
         cues = [cue[(cue.prms.sum((1, 2)) > 0).nonzero().flatten()] for cue in cues]
         for cue in cues:
             self.draw(cue, images)
@@ -85,15 +85,15 @@ class PeakResponseCue(BaseModule):
 
 @MODELS.register_module()
 class PeakGaussianCue(PeakResponseCue):
-    """A Gaussian at each peak: which object is meant; its extent is for the filling module to find.
+    """A Gaussian at each peak: it says which object is meant and leaves its extent to the filling module.
 
-    Not in the paper; our choice where it is measured to be level or better (docs/experiments.md): nothing is
-    back-propagated when the network predicts, and a click is a cue of the same kind. A filling module must be trained
-    with it. In training mode Peak Response Maps ride along as ``prms``, for they choose the pseudo ground truth.
+    Not in the paper; our choice where it measured as good or better (docs/experiments.md), because prediction then
+    needs no back-propagation, and a click is a cue of the same kind. The filling module must be trained with it. In
+    training mode Peak Response Maps are computed as well, as ``prms``, because they select the pseudo ground truth.
 
     Args:
         sigma (float): width, in units of sqrt(H W).
-        prms (bool): compute ``prms`` in inference too, for baselines that are evaluated beside.
+        prms (bool): compute ``prms`` in inference too, for baselines that are evaluated alongside.
     """
 
     def __init__(self, sigma: float = POINT_SIGMA, prms: bool = False) -> None:
@@ -106,7 +106,7 @@ class PeakGaussianCue(PeakResponseCue):
     @torch.no_grad()
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
                 image_labels: list[list[int]] | None = None) -> FoundCues:
-        """As :meth:`PeakResponseCue.forward`."""
+        """Same as :meth:`PeakResponseCue.forward`, without back-propagation unless ``prms`` are needed."""
         if self.training or self.prms:
             return super().forward(network, images, data_samples, image_labels)
         feats = network.extract_feat(images)
@@ -118,24 +118,24 @@ class PeakGaussianCue(PeakResponseCue):
         return FoundCues(feats, scores, cues)
 
     def draw(self, cue: InstanceData, images: Tensor) -> None:
-        """Set ``maps`` (n, H, W), maximum 1, of the cues of one image of the batch ``images``."""
+        """Set ``maps`` (n, H, W), with maximum 1, of the cues of one image of the batch ``images``."""
         size = tuple(images.shape[-2:])
         cue.maps = draw_gaussians(cue.places, self.sigma * (size[0] * size[1])**0.5, size).to(images.dtype)
 
 
 @MODELS.register_module()
 class ClassMapCue(BaseModule):
-    """One cue a class, its response map (CAM), without back-propagation.
+    """One cue per class, its response map (CAM), without back-propagation.
 
-    Which classes an image has is the head's decision, as for its peaks; the peak of a cue is the highest one of its
-    class. ``maps`` are the ``cams``, clamped at zero. Classes whose response is positive nowhere are left out.
+    The head decides which classes an image has, as it does for peaks; the peak of a cue is the highest of its class.
+    ``maps`` are the ``cams``, clamped at zero. Classes without any positive response are dropped.
     """
     needs_peak_head = True
 
     @torch.no_grad()
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample] | None = None,
                 image_labels: list[list[int]] | None = None) -> FoundCues:
-        """Arguments of :meth:`PeakResponseCue.forward`."""
+        """Find one cue per class; the arguments are those of :meth:`PeakResponseCue.forward`."""
         feats = network.extract_feat(images)
         response = network.peak_head(feats)
         scores, cues = network.peak_head.find_cues(response, image_labels)
@@ -148,7 +148,7 @@ class ClassMapCue(BaseModule):
 
 def add_class_maps(cues: list[InstanceData], response: Tensor, feats: tuple[Tensor, ...], images: Tensor,
                    network) -> None:
-    """Set each image's ``cams`` (n, H, W) and ``places`` (n, 2), the peaks as (y, x) in pixels of the input."""
+    """Set each image's ``cams`` (n, H, W) and ``places`` (n, 2), its peaks as (y, x) in pixels of the input."""
     cells, size = tuple(feats[-1].shape[-2:]), tuple(images.shape[-2:])
     offset = network.cell_offset(size)
     for image, cue in enumerate(cues):
@@ -157,7 +157,7 @@ def add_class_maps(cues: list[InstanceData], response: Tensor, feats: tuple[Tens
 
 
 def choose_matching_maps(cues: InstanceData) -> Tensor:
-    """What proposals are matched with: ``prms``, or without them ``maps`` brought to sum one, has shape (n, H, W)."""
+    """Return the maps to match proposals with, (n, H, W): ``prms``, or else ``maps`` scaled to sum to one."""
     if 'prms' in cues:
         return cues.prms
     maps = cues.maps
@@ -165,6 +165,6 @@ def choose_matching_maps(cues: InstanceData) -> Tensor:
 
 
 def find_first_of_each(labels: Tensor) -> Tensor:
-    """Positions at which each value occurs first, ascending: (n,) -> (m,), long."""
+    """Return the position of the first occurrence of each value, ascending: (n,) -> (m,), long."""
     earlier = (labels[:, None] == labels).tril(-1).any(1)
     return (~earlier).nonzero().flatten()

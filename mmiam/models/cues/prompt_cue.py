@@ -1,4 +1,4 @@
-"""Cues that a user gives: points and boxes.
+"""Cues given by a user: points and boxes.
 
 A prompt is a dict with ``point=(x, y)`` or ``box=(x1, y1, x2, y2)``, both in pixels of the original image (x2 and y2
 exclusive), and optionally ``label`` (int). A sample carries a list of them in ``prompts``; an empty list gives no cue.
@@ -27,13 +27,13 @@ from .peak_cues import FoundCues
 class PromptCue(BaseModule):
     """A blob of response at each prompt; no classifier, no back-propagation, one filling pass.
 
-    No part of the paper. A filling module answers prompts as well as it was trained to: with :class:`PeakGaussianCue`
-    of the same width, and with ``train_cfg.prompt_ratio`` of :class:`IAMNet`.
+    Not in the paper. How well a filling module answers prompts depends on its training: use :class:`PeakGaussianCue`
+    with the same width, and ``train_cfg.prompt_ratio`` of :class:`IAMNet`.
 
     Attributes:
         point_sigma (float): width of a point's Gaussian, in units of sqrt(h w).
-        box_sigma (float): widths of a box's Gaussian, in units of its sides; it is zero outside of the box.
-        logit (float): evidence for a prompt (raw logit): a user is not in doubt. Goes into the scores.
+        box_sigma (float): widths of a box's Gaussian, in units of its sides; it is zero outside the box.
+        logit (float): evidence for a prompt (raw logit), high because a user is not in doubt. It enters the scores.
     """
 
     point_sigma = POINT_SIGMA
@@ -42,24 +42,24 @@ class PromptCue(BaseModule):
 
     def forward(self, network, images: Tensor, data_samples: list[DetDataSample],
                 image_labels: list[list[int]] | None = None) -> FoundCues:
-        """Cues of the prompts of each sample, in their order.
+        """Turn the prompts of each sample into cues, in the same order.
 
         Args:
-            network (IAMNet): gives features and class scores.
+            network (IAMNet): provides features and class scores.
             images (Tensor): normalized images, has shape (B, 3, H, W).
             data_samples (list[DetDataSample]): with prompts, ``ori_shape`` and ``img_shape``.
-            image_labels (list[list[int]], optional): not looked at.
+            image_labels (list[list[int]], optional): not used.
 
         Raises:
             KeyError: if a sample has no prompts.
-            ValueError: for a malformed prompt, or one outside of its image; the message names the image.
+            ValueError: if a prompt is malformed or lies outside its image; the message names the image.
         """
         cues = [self.cues_of(sample, images) for sample in data_samples]
         feats, scores = network.classify(images)
         return FoundCues(feats, scores, cues)
 
     def cues_of(self, sample: DetDataSample, images: Tensor) -> InstanceData:
-        """Cues of one sample of a batch of images (B, 3, H, W), which gives size and device only.
+        """Turn the prompts of one sample into cues; ``images`` (B, 3, H, W) only determine size and device.
 
         Returns:
             InstanceData: ``labels``, ``class_scores``, ``peak_scores`` (n,), ``peaks`` (n, 2) as (y, x) in pixels of
@@ -90,10 +90,10 @@ class PromptCue(BaseModule):
 
 
 def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], list[float], list[float]]:
-    """Center (x, y), the two widths, and the box outside of which the cue is zero, in pixels of the image.
+    """Return the center (x, y), both widths, and the box outside which the cue is zero, in pixels of the image.
 
     Raises:
-        ValueError: saying what is wrong with the prompt.
+        ValueError: if the prompt is malformed or outside the image; says what is wrong with it.
     """
     if not isinstance(prompt, Mapping) or ('point' in prompt) == ('box' in prompt):
         raise ValueError(f'expected dict(point=(x, y)) or dict(box=(x1, y1, x2, y2)), got {prompt!r}')
@@ -114,7 +114,7 @@ def place_prompt(prompt: Mapping, size: Sequence[int]) -> tuple[list[float], lis
 
 
 def read_numbers(values: Any, count: int) -> list[float]:
-    """``values`` as ``count`` floats."""
+    """Convert ``values`` to ``count`` floats; raise a ValueError if they are not that many finite numbers."""
     values = list(values) if isinstance(values, Sequence) or hasattr(values, 'tolist') else [values]
     values = [value.item() if hasattr(value, 'item') else value for value in values]
     if len(values) != count or not all(isinstance(value, Real) and math.isfinite(value) for value in values):
@@ -124,7 +124,7 @@ def read_numbers(values: Any, count: int) -> list[float]:
 
 def to_input(center: list[float], sigma: list[float], box: list[float], sample: DetDataSample
              ) -> tuple[list[float], list[float], list[float]]:
-    """From pixels of the original image to pixels of the network's input: resized, and mirrored if the sample is."""
+    """Convert pixels of the original image to those of the network's input: resize, and mirror if the sample is."""
     scale = [new / old for new, old in zip(sample.img_shape[1::-1], sample.ori_shape[1::-1])]
     center = [value * factor for value, factor in zip(center, scale)]
     sigma = [value * factor for value, factor in zip(sigma, scale)]
@@ -139,14 +139,14 @@ def to_input(center: list[float], sigma: list[float], box: list[float], sample: 
 
 
 def simulate_prompts(masks: Tensor, box_ratio: float = 0.3) -> Tensor:
-    """Maps of prompts that a user might give for masks: a random point inside, or sometimes the box around.
+    """Draw prompts that a user might give for masks: a random point inside, or sometimes the bounding box.
 
     Args:
         masks (Tensor): bool, none empty, has shape (n, H, W).
-        box_ratio (float): share of boxes.
+        box_ratio (float): probability of a box.
 
     Returns:
-        Tensor: maps with maximum 1, float, has shape (n, H, W). Random choices are from torch's global generator.
+        Tensor: maps with maximum 1, float, has shape (n, H, W). Random choices come from torch's global generator.
     """
     maps = []
     for mask in masks:
