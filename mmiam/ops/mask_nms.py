@@ -42,19 +42,18 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
     return (inter / union.clamp(min=1)).float()
 
 
-def mask_nms(masks: Tensor, scores: Tensor, iou_thr: float, labels: Tensor | None = None) -> Tensor:
-    """Greedy non-maximum suppression of masks.
+def mask_nms(masks: Tensor, scores: Tensor, iou_thr: float, labels: Tensor) -> Tensor:
+    """Greedy non-maximum suppression of masks of the same class.
 
     Masks are visited by descending score (equal scores: the earlier first); one is dropped if its IoU with a mask
-    already kept exceeds ``iou_thr``. The paper does not say how duplicates are removed; threshold 0.3 is the one
-    of the public Peak Response Mapping demo, which compares across classes (``labels=None``).
+    of its class already kept exceeds ``iou_thr``. The paper does not say how duplicates are removed; threshold 0.3 is
+    the one of the public Peak Response Mapping demo, which compares across classes.
 
     Args:
         masks (Tensor): bool masks, has shape (n, H, W).
         scores (Tensor): Scores, has shape (n,).
         iou_thr (float): IoU in [0, 1] above which (strictly) the lower-scored mask is dropped.
-        labels (Tensor | None): Class indices, has shape (n,): only masks of the same class suppress each other.
-            None: class-agnostic. Defaults to None.
+        labels (Tensor): Class indices, has shape (n,).
 
     Returns:
         Tensor: Indices of the kept masks, long, by descending score, has shape (m,).
@@ -63,17 +62,14 @@ def mask_nms(masks: Tensor, scores: Tensor, iou_thr: float, labels: Tensor | Non
         ValueError: If the lengths differ or ``masks`` is not 3-dimensional.
     """
     n = len(masks)
-    if masks.dim() != 3 or scores.shape != (n,) or (labels is not None and labels.shape != (n,)):
-        raise ValueError('mask_nms needs masks (n, H, W), scores (n,) and labels (n,) or None, got '
-                         f'{tuple(masks.shape)}, {tuple(scores.shape)} and '
-                         f'{None if labels is None else tuple(labels.shape)}')
+    if masks.dim() != 3 or scores.shape != (n,) or labels.shape != (n,):
+        raise ValueError('mask_nms needs masks (n, H, W), scores (n,) and labels (n,), got '
+                         f'{tuple(masks.shape)}, {tuple(scores.shape)} and {tuple(labels.shape)}')
     order = scores.argsort(descending=True, stable=True)
     if n < 2:
         return order
     masks = masks[order]
-    overlaps = mask_iou(masks, masks) > iou_thr
-    if labels is not None:
-        overlaps &= labels[order][:, None] == labels[order][None, :]
+    overlaps = (mask_iou(masks, masks) > iou_thr) & (labels[order][:, None] == labels[order])
     overlaps = overlaps.triu_(1).cpu()  # [i, j]: i, scored higher, would drop j
     alive = torch.ones(n, dtype=torch.bool)
     for i in range(n):

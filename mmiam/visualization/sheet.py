@@ -69,15 +69,13 @@ def side_by_side(tiles: Sequence[Any], captions: Sequence[str], tile_size: int =
     return np.concatenate(parts, axis=1)
 
 
-def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str],
-               tile_size: int = 192) -> np.ndarray:
+def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str]) -> np.ndarray:
     """A sheet: one row an image, the column's name over every tile.
 
     Args:
         rows (Sequence[Sequence[ndarray]]): R rows of K tiles, RGB uint8 of any size.
         columns (Sequence[str]): K names, at least one, e.g. image, CAM, PRM, IAM, masks, ground truth.
         captions (Sequence[str]): R names, written behind the first column's name in their row.
-        tile_size (int): Side of a cell in pixels. Defaults to 192.
 
     Returns:
         ndarray: RGB, uint8. Without rows: the names of the columns alone.
@@ -91,13 +89,13 @@ def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: 
         if len(tiles) != len(columns):
             raise ValueError(f'row {index} has {len(tiles)} tiles, there are {len(columns)} columns')
     blank = np.full((1, 1, 3), PAPER, np.uint8)
-    heading = side_by_side([blank] * len(columns), columns, tile_size)[:0 if rows else CAPTION_HEIGHT]
-    return np.concatenate([heading] + [side_by_side(tiles, [f'{columns[0]} {caption}', *columns[1:]], tile_size)
+    heading = side_by_side([blank] * len(columns), columns)[:0 if rows else CAPTION_HEIGHT]
+    return np.concatenate([heading] + [side_by_side(tiles, [f'{columns[0]} {caption}', *columns[1:]])
                                        for tiles, caption in zip(rows, captions)])
 
 
 def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | Path,
-                captions: Sequence[str], tile_size: int = 192) -> None:
+                captions: Sequence[str]) -> None:
     """Draw a sheet (:func:`draw_sheet`) and write it as PNG; missing folders are made.
 
     Raises:
@@ -105,4 +103,4 @@ def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str
     """
     if not str(path).lower().endswith('.png'):
         raise ValueError(f'{path}: a sheet is written as .png')
-    write_picture(path, draw_sheet(rows, columns, captions, tile_size))
+    write_picture(path, draw_sheet(rows, columns, captions))

@@ -46,7 +46,8 @@ OPERATORS = dict(
                                      random(3, 40, 50).double().mul(60).to(device)),
     peaks=lambda device: peak_stimulation(random(2, 5, 40, 31).to(device)),
     tied_peaks=lambda device: peak_stimulation(random(2, 5, 40, 31).round().to(device)),
-    nms=lambda device: mask_nms(random(6, 300, 300).to(device) > 0, random(6, seed=1).to(device), .3),
+    nms=lambda device: mask_nms(random(6, 300, 300).to(device) > 0, random(6, seed=1).to(device), .3,
+                                torch.zeros(6, device=device)),
     region=lambda device: keep_cue_region(random(6, 40, 50).to(device) > .3,
                                           random(6, 40, 50, seed=1).to(device).abs()),
     class_maps=lambda device: class_maps_over_image(random(6, 14, 14).to(device), (14, 14), (448, 448)))

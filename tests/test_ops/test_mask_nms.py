@@ -8,12 +8,12 @@ from support import HALF
 from mmiam.ops.mask_nms import mask_iou, mask_nms
 
 
-def slow_nms(masks, scores, iou_thr, labels=None):
+def slow_nms(masks, scores, iou_thr, labels):
     kept = []
     for i in sorted(range(len(masks)), key=lambda i: (-scores[i].item(), i)):
         for j in kept:
             inter, union = (masks[i] & masks[j]).sum().item(), (masks[i] | masks[j]).sum().item()
-            if union and inter / union > iou_thr and (labels is None or labels[i] == labels[j]):
+            if union and inter / union > iou_thr and labels[i] == labels[j]:
                 break
         else:
             kept.append(i)
@@ -32,11 +32,12 @@ def test_by_hand():
     expected = torch.tensor([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
     assert torch.allclose(mask_iou(masks, masks), expected) and torch.allclose(mask_iou(masks[:1], masks), expected[:1])
     masks = strips((0, 6), (2, 8), (4, 10))  # neighbors overlap by 4 / 8, the outer two by 2 / 10
-    scores = torch.tensor([.9, .8, .7])
-    assert mask_nms(masks, scores, .3).tolist() == [0, 2]  # a dropped mask drops nothing
-    assert mask_nms(masks, scores, .5).tolist() == [0, 1, 2]  # 0.5 does not exceed 0.5
+    scores, labels = torch.tensor([.9, .8, .7]), torch.zeros(3)
+    assert mask_nms(masks, scores, .3, labels).tolist() == [0, 2]  # a dropped mask drops nothing
+    assert mask_nms(masks, scores, .5, labels).tolist() == [0, 1, 2]  # 0.5 does not exceed 0.5
     for number in (0, 1, 3):  # empty masks do not overlap, not even each other
-        kept = mask_nms(torch.zeros(number, 4, 4, dtype=torch.bool), torch.arange(number).float(), .5)
+        kept = mask_nms(torch.zeros(number, 4, 4, dtype=torch.bool), torch.arange(number).float(), .5,
+                        torch.zeros(number))
         assert kept.tolist() == list(range(number))[::-1] and kept.dtype == torch.long
 
 
@@ -51,9 +52,8 @@ def test_equals_the_loop(seed, monkeypatch):
         mask[y:y + 6, x:x + 5] = True
     masks[7] = False
     scores = torch.randint(0, 12, (30,), generator=generator) / 11  # with ties
-    labels = torch.randint(0, 3, (30,), generator=generator)
-    for own in (None, labels):
-        assert mask_nms(masks, scores, .3, own).tolist() == slow_nms(masks, scores, .3, own)
+    labels = torch.randint(0, 1 + seed // 3, (30,), generator=generator)
+    assert mask_nms(masks, scores, .3, labels).tolist() == slow_nms(masks, scores, .3, labels)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, HALF])
@@ -65,12 +65,12 @@ def test_counts_are_exact_under_autocast(dtype):
     expected = mask_iou(masks, masks)
     with torch.autocast('cpu', dtype=dtype):
         assert torch.equal(mask_iou(masks, masks), expected)
-        assert mask_nms(masks, torch.tensor([.9, .8, .7]), .3).tolist() == [0, 1, 2]
+        assert mask_nms(masks, torch.tensor([.9, .8, .7]), .3, torch.zeros(3)).tolist() == [0, 1, 2]
     assert expected[0, 1] == pytest.approx(300 / 179700) and expected[0, 2] == pytest.approx(257 / 90000)
 
 
 @pytest.mark.parametrize('call, message', [
-    (lambda masks: mask_nms(masks, torch.zeros(3), .5), 'scores'),
+    (lambda masks: mask_nms(masks, torch.zeros(3), .5, torch.zeros(2)), 'scores'),
     (lambda masks: mask_nms(masks, torch.zeros(2), .5, torch.zeros(3)), 'labels'),
     (lambda masks: mask_iou(masks, torch.zeros(2, 5, 4, dtype=torch.bool)), 'one size')])
 def test_errors(call, message):

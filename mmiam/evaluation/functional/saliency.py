@@ -62,25 +62,23 @@ def min_max(values: np.ndarray) -> np.ndarray:
     return (values - low) / (high - low)
 
 
-def f_measure(true_positives, marked, positives, beta2: float = BETA2) -> np.ndarray:
+def f_measure(true_positives, marked, positives) -> np.ndarray:
     """F_beta from counts of pixels; 0 wherever no pixel is marked rightly.
 
     Args:
         true_positives (ndarray): Marked pixels of the object.
         marked (ndarray): Marked pixels.
         positives (ndarray): Pixels of the object.
-        beta2 (float): beta squared.
 
     Returns:
         ndarray: float64, in [0, 1]. In terms of counts F = (1 + b2) TP / (marked + b2 positives).
     """
-    below = np.asarray(marked, np.float64) + beta2 * np.asarray(positives, np.float64)
-    values = (1 + beta2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
+    below = np.asarray(marked, np.float64) + BETA2 * np.asarray(positives, np.float64)
+    values = (1 + BETA2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
     return np.minimum(values, 1)  # a perfect map may round to just above
 
 
-def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
-                   valid: np.ndarray | None = None) -> SaliencyScores:
+def image_saliency(saliency: np.ndarray, mask: np.ndarray, valid: np.ndarray | None = None) -> SaliencyScores:
     """Rate one saliency map.
 
     The map is stretched to [0, 1] first. The 256 thresholds compare its values times 255, rounded down; the adaptive
@@ -89,7 +87,6 @@ def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
     Args:
         saliency (ndarray): Map, (H, W), of any range.
         mask (ndarray): Salient object, bool (H, W).
-        beta2 (float): beta squared.
         valid (ndarray, optional): bool (H, W); pixels that are not valid count nowhere (mean, counts, MAE), though they
             take part in the stretching. None: all are.
 
@@ -113,9 +110,9 @@ def image_saliency(saliency: np.ndarray, mask: np.ndarray, beta2: float = BETA2,
     hits = np.bincount(levels[mask.ravel()], minlength=NUM_THRESHOLDS)[::-1].cumsum()
     chosen = values >= min(2 * values.mean(), 1)
     positives = np.count_nonzero(mask)
-    adaptive = f_measure(np.count_nonzero(chosen & mask), np.count_nonzero(chosen), positives, beta2)
+    adaptive = f_measure(np.count_nonzero(chosen & mask), np.count_nonzero(chosen), positives)
     mae = np.abs(values - mask).mean()
-    return SaliencyScores(f_measure(hits, marked, positives, beta2), float(adaptive), float(mae))
+    return SaliencyScores(f_measure(hits, marked, positives), float(adaptive), float(mae))
 
 
 def saliency_scores(images: Sequence[SaliencyScores]) -> SaliencyScores:

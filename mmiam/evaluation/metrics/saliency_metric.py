@@ -10,7 +10,7 @@ from mmdet.registry import METRICS
 from mmiam.utils.images import to_numpy, write_picture
 from mmiam.utils.rle import decode_masks
 
-from ..functional.saliency import BETA2, SaliencyScores, image_saliency, min_max, saliency_scores
+from ..functional.saliency import SaliencyScores, image_saliency, min_max, saliency_scores
 from .image_metric import ImageMetric
 
 
@@ -23,18 +23,14 @@ class SaliencyMetric(ImageMetric):
 
     Args:
         pred_field (str): Field of the data samples that holds the map (H, W), at original size.
-        beta2 (float): beta squared.
         save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (gray, 0 to 255), the form in which
             saliency maps are exchanged and other toolboxes read them.
         **kwargs: As of :class:`ImageMetric`. Saliency data sets have no void pixels; VOC has.
     """
 
-    def __init__(self, pred_field: str = 'pred_saliency', beta2: float = BETA2, save_dir: str | None = None,
+    def __init__(self, pred_field: str = 'pred_saliency', save_dir: str | None = None,
                  **kwargs) -> None:
         super().__init__(pred_field, **kwargs)
-        if beta2 <= 0:
-            raise ValueError(f'beta2 must be positive, got {beta2}')
-        self.beta2 = beta2
         self.save_dir = save_dir
 
     def record(self, sample: Mapping) -> tuple[str, SaliencyScores | None, bool]:
@@ -54,7 +50,7 @@ class SaliencyMetric(ImageMetric):
             raise ValueError(f'{self.pred_field} has {saliency.shape} pixels, the original image has {size}')
         void_mask = sample.get('void_mask') if self.void == 'ignore' else None
         valid = None if void_mask is None else ~decode_masks([void_mask], size)[0]
-        figures = image_saliency(saliency, mask, self.beta2, valid)
+        figures = image_saliency(saliency, mask, valid)
         if self.save_dir is not None:
             write_picture(os.path.join(self.save_dir, f'{sample["img_id"]}.png'),
                           np.round(min_max(saliency) * 255).astype(np.uint8))
