@@ -30,7 +30,7 @@ def test_candidates_are_those_of_the_sampler():
     cues = InstanceData(prms=prms / prms.sum((1, 2), keepdim=True), cams=torch.from_numpy(rng.normal(size=prms.shape)))
     settings = [Setting('p', alpha, k, rule, areas, thr, *prior) for areas in ((2e-5, 0.85), (0.2, 0.6))
                 for alpha in (0.3, 2.) for k in (1, 4) for rule in ('max', 'own') for thr in (0.2, 0.7)
-                for prior in ((0., 0.), (1., 0.), (0.5, 2.))]
+                for prior in ((0., 0.), (1., 0.), (1., 2.))]
     found = dict(tool['all_candidates'](cues, proposals, settings))
     assert list(found) == settings
     for setting, candidates in found.items():

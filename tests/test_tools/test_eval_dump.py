@@ -66,16 +66,17 @@ def test_errors_are_one_sentence(call_tool, tmp_path, capsys):
 
 
 def test_f1_by_least_score(run, tmp_path):
-    """Right at .6, a second mask on the same dog at .45 (one a region: never shown), a cat that is none at .5."""
-    found = dict(labels=[1, 1, 0], scores=[.6, .45, .5])
-    columns = ([0, 1, 2], [0, 1, 2, 3], [8, 9])
-    found.update({key: [part(one)[key][0] for one in columns] for key in ('masks', 'bboxes')})
+    """Two dogs: right at .6, a second mask on the same dog at .45 (one a region: never shown), a cat on the other."""
+    def parts(*columns, **kwargs):
+        return dict(kwargs, **{key: [part(one)[key][0] for one in columns] for key in ('masks', 'bboxes')})
+
     record = dict(img_id='a', height=4, width=10, image_labels=[1], void_mask=None,
-                  ground_truth=part([0, 1], ignore_flags=[0]), predictions=found)
+                  ground_truth=parts([0, 1], [8, 9], labels=[1, 1], ignore_flags=[0, 0]),
+                  predictions=parts([0, 1, 2], [0, 1, 2, 3], [8, 9], labels=[1, 1, 0], scores=[.6, .45, .5]))
     path = tmp_path / 'iam.json'
     save_dump(str(path), [record], ('cat', 'dog'), 'pred_instances')
     lines = [line for line in run(path).splitlines() if line.startswith('| 0.')]
     rows = [[cell.strip() for cell in line.split('|')[1:5]] for line in lines]
     figures = {row[0]: row[1:] for row in rows if len(row[0]) == 4}
-    assert figures['0.40'] == figures['0.50'] == ['66.7', '50.0', '100.0']
-    assert figures['0.55'] == ['100.0', '100.0', '100.0'] and figures['0.65'] == ['0.0', '0.0', '0.0']
+    assert figures['0.40'] == figures['0.50'] == ['50.0', '50.0', '50.0']
+    assert figures['0.55'] == ['66.7', '100.0', '50.0'] and figures['0.65'] == ['0.0', '0.0', '0.0']

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from extent_figures import draw_class_bars, draw_density, draw_field
-from image_samples import batch_of, build_dataset, evenly_spread, read_truth
+from image_samples import build_dataset, evenly_spread, filled_cues, read_truth
 from rich.progress import track
 from terminaltables import AsciiTable
 
@@ -96,11 +96,7 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
         tuple: name -> (maps (n, H, W) in [0, 1], labels (n,)): CAM, one a class, and PRM divided by their maximum, IAM
         as probability, none without a filler; the data sample; feature maps.
     """
-    inputs, samples = batch_of(model, packed)
-    feats, _, cues = model.find_cues(inputs, samples)
-    if model.filler is not None:
-        cues[0].iams = model.fill(feats, cues)[0]
-    image, cue = model.to_original(inputs[0], cues[0], samples[0])
+    image, cue, sample, feats = filled_cues(model, packed)
     size, labels = tuple(image.shape[-2:]), cue.labels.cpu().numpy()
     found = {}
     for name, key in (('CAM', 'cams'), ('PRM', 'prms'), ('IAM', 'iams')):
@@ -115,7 +111,7 @@ def image_maps(model, packed: dict) -> tuple[dict[str, tuple[np.ndarray, np.ndar
         # all peaks of a class share its class response map
         chosen = np.unique(labels, return_index=True)[1] if key == 'cams' else np.arange(len(labels))
         found[name] = maps.numpy()[chosen], labels[chosen]
-    return found, samples[0], feats
+    return found, sample, feats
 
 
 @torch.no_grad()

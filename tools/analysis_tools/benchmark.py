@@ -31,12 +31,12 @@ import plain_forms
 import skimage
 import torch
 import torch.nn.functional as F
-from image_samples import batch_of, build_dataset, mask_iou, read_truth
+from image_samples import batch_of, build_dataset, filled_cues, mask_iou, read_truth
 from mmcv.transforms import Compose
 from mmdet.apis import inference_detector
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import track
 from terminaltables import AsciiTable
@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
 from mmiam.apis import PromptSession, find_images, init_model, load
-from mmiam.apis.options import given_config, make_parser, tool
+from mmiam.apis.options import device_name, given_config, make_parser, tool
 from mmiam.integrations.export import GRAPHS, WRITERS, export_model
 from mmiam.ops.conv_crf import conv_crf
 from mmiam.ops.extent_filling import extent_filling, normalize_filling_weights
@@ -396,13 +396,9 @@ def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
                    'dense CRF': lambda logits, image: dense_crf(logits - shift, image)}
     overlaps, seconds, count = {name: [] for name in refinements}, dict.fromkeys(refinements, 0.), 0
     for index in track(spread(range(len(dataset)), args.num), 'images'):
-        inputs, samples = batch_of(model, dataset[index])
-        feats, _, cues = model.find_cues(inputs, samples)
-        cues[0].iams = model.fill(feats, cues)[0]
-        image, cue = model.to_original(inputs[0], cues[0], samples[0])
-        size = tuple(image.shape[-2:])
-        logits = post.resize_maps(cue.iams, size).cpu()
-        truth, classes, _ = read_truth(samples[0])
+        image, cue, sample, _ = filled_cues(model, dataset[index])
+        logits = post.resize_maps(cue.iams, tuple(image.shape[-2:])).cpu()
+        truth, classes, _ = read_truth(sample)
         count += len(logits)
         for name, refine in refinements.items():
             masks, taken, _ = meter(refine, logits, image.cpu())
@@ -419,17 +415,14 @@ def run_crf(args: argparse.Namespace) -> tuple[dict, list]:
 def main(argv=None) -> None:
     parser = make_parser(__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    found = {}
-    for name, run in dict(ops=run_ops, stages=run_stages, prompts=run_prompts, crf=run_crf, export=run_export).items():
-        one = found[name] = commands.add_parser(name, help=run.__doc__)
+    of_model, found = ('config', 'checkpoint', '--cfg-options'), {}
+    for name, run, shared in (('ops', run_ops, ()), ('stages', run_stages, ('config', 'checkpoint?', '--cfg-options')),
+                              ('prompts', run_prompts, of_model), ('crf', run_crf, of_model),
+                              ('export', run_export, ())):
+        one = found[name] = commands.add_parser(name, help=run.__doc__, conflict_handler='resolve',
+                                                parents=[make_parser(None, *shared, '--device', '--json')])
         one.set_defaults(run=run)
-        one.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
         one.add_argument('--threads', type=int, help="of torch on the CPU; default: its own choice")
-        one.add_argument('--json', type=Path, help='write the figures to this file')
-        if name in ('stages', 'prompts', 'crf'):
-            one.add_argument('config')
-            one.add_argument('checkpoint', nargs='?' if name == 'stages' else None)
-            one.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings of the config')
         if name in ('stages', 'prompts', 'export'):
             one.add_argument('--images', required=name != 'export',
                              help='folder of images, an image, or a text file of paths')
@@ -444,6 +437,7 @@ def main(argv=None) -> None:
     found['stages'].add_argument('--repeats', type=int, default=3)
     found['stages'].add_argument('--peaks', type=int, help='exactly so many peaks an image where it has them')
     args = parser.parse_args(argv)
+    args.device = device_name(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     result, rows = args.run(args)

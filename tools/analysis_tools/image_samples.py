@@ -10,6 +10,7 @@ import numpy as np
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmiam.utils.rle import decode_masks
@@ -60,3 +61,14 @@ def batch_of(model: nn.Module, packed: dict) -> tuple[Tensor, list[DetDataSample
     """A sample of a pipeline as a batch of one: normalized images (1, 3, h, w) and data samples."""
     data = model.data_preprocessor(dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']]), False)
     return data['inputs'], data['data_samples']
+
+
+def filled_cues(model: nn.Module, packed: dict) -> tuple[Tensor, InstanceData, DetDataSample, tuple]:
+    """What a model finds on a sample before masks are made of it: image, RGB (3, H, W), and cues, with ``iams`` if the
+    model fills, at original size; the data sample; the backbone's outputs."""
+    inputs, samples = batch_of(model, packed)
+    feats, _, cues = model.find_cues(inputs, samples)
+    if model.filler is not None:
+        cues[0].iams = model.fill(feats, cues)[0]
+    image, cue = model.to_original(inputs[0], cues[0], samples[0])
+    return image, cue, samples[0], feats
