@@ -113,7 +113,7 @@ def test_size_groups_and_density():
         dict(low=.1, high=.5, number=1, mean=.2), dict(low=.5, high=1., number=2, mean=.7)]
     smooth = extent_figures.density(np.array([[0., 0., 0], [1., .5, 0], [1., .5, 0]]))  # IoU, size, class
     assert smooth[0, 0] > smooth[0, 1] > smooth[0, 3] >= 0 and smooth.mean() == pytest.approx(1)
-    assert smooth[:25, :25].sum() == pytest.approx(50 * 50 / 3)  # a third of the samples: nothing is lost at a border
+    assert smooth[:25, :25].sum() == pytest.approx(50 * 50 / 3)  # a third, the border's too
     assert np.unravel_index(smooth[25:].argmax(), (25, 50)) == (24, 25) and not smooth[:25, 25:].any()  # rows are IoU
     assert not extent_figures.density(np.zeros((0, 3))).any()
 

@@ -157,8 +157,8 @@ def test_summary_and_table():
     assert summary['std']['IAM-S5'] == figures(0.01, round(math.sqrt(2), 2), None, round(math.sqrt(2), 2))
     assert summary['margin']['mean'] == figures(2.01, 3., None, 9.)  # seeds 0 and 1: 3 and 1.017, 4 and 2, 8 and 10
     assert summary['margin']['paper'] == figures(1.6, 2., 2.9, 4.3)
-    for runs in ({'PRM': runs['PRM']}, {'PRM': {'0': [1] * 4}, 'IAM-S5': {'1': [1] * 4}}):  # no seed in common
-        assert 'margin' not in table1.summarize(runs, {})
+    for disjoint in ({'PRM': runs['PRM']}, {'PRM': {'0': [1] * 4}, 'IAM-S5': {'1': [1] * 4}}):  # no seed in common
+        assert 'margin' not in table1.summarize(disjoint, {})
     lines = [[cell.strip() for cell in line.split('|')[1:-1]]
              for line in table1.table(dict(summary, images=2)).splitlines() if line.startswith('|')]
     assert [line[0] for line in lines] == ['', 'MELM Rect', 'PRM', 'IAM-S5', 'IAM-S5 - PRM']
