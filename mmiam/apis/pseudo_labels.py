@@ -210,8 +210,7 @@ def merge_parts(parts: PartFiles, images: LabeledImages, path: str) -> dict:
                 images_sha256=hashlib.sha256('\n'.join(images.names).encode('utf-8', 'surrogatepass')).hexdigest())
     if failed:
         info['failed'] = [dict(file_name=images.names[index], error=error) for index, error in failed.items()]
-    content: dict = dict(info=info, licenses=[], images=[], annotations=[],
-                         categories=CocoResults(images.classes, images.category_ids).content['categories'])
+    content: dict = dict(info=info, licenses=[], **CocoResults(images.classes, images.category_ids).content)
     for index in range(len(images.names)):
         if index in failed:
             continue

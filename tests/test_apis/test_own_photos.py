@@ -63,7 +63,7 @@ def photos(tmp_path, monkeypatch):
 LABEL = ('label', 'photos', '--device', 'cpu', '--effort', '0.1')
 
 
-def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
+def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys, monkeypatch):
     assert main([*LABEL, '--out', 'masks.json']) == 0
     printed = capsys.readouterr().out
     for words in ('pictures:   masks/pictures', 'checkpoint: masks/model.pth', 'predict OTHER_PHOTOS --model masks'):
@@ -79,6 +79,15 @@ def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
         assert names[one['image_id']].startswith(('cat', 'dog')[one['category_id'] - 1])
     assert {one['image_id'] for one in content['annotations']} == set(names)
     assert len(list((tmp_path / 'masks/pictures').rglob('*.jpg'))) == 6
+    # a second call makes nothing anew, and labels a photo that was added
+    before = (tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(own_photos, 'init_model', None)
+        assert main([*LABEL, '--out', 'masks.json']) == 0
+    assert before == ((tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes())
+    draw(photos / 'dog/new.jpg', (40, 90, 220), 9)
+    assert main([*LABEL, '--out', 'masks.json']) == 0
+    assert len(json.loads((tmp_path / 'masks.json').read_text())['images']) == 7
     # what was learned is enough: no photos, no variables, the classes are those of the checkpoint
     photos.rename(tmp_path / 'moved')
     assert main(['predict', 'moved/dog/0.jpg', '--model', 'masks', '--device', 'cpu', '--min-score', '0']) == 0
@@ -86,30 +95,12 @@ def test_masks_pictures_and_a_model_for_other_photos(photos, tmp_path, capsys):
     assert [one['name'] for one in found['categories']] == ['cat', 'dog']
 
 
-def test_a_second_call_makes_nothing_anew_and_an_added_photo_is_labeled(photos, tmp_path, monkeypatch):
-    assert main([*LABEL, '--out', 'masks.json']) == 0
-    before = (tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes()
-    init_model = own_photos.init_model
-    monkeypatch.setattr(own_photos, 'init_model', None)  # everything is there
-    assert main([*LABEL, '--out', 'masks.json']) == 0
-    assert before == ((tmp_path / 'masks/model.pth').read_bytes(), (tmp_path / 'masks.json').read_bytes())
-    monkeypatch.setattr(own_photos, 'init_model', init_model)
-    draw(photos / 'dog/new.jpg', (40, 90, 220), 9)
-    assert main([*LABEL, '--out', 'masks.json']) == 0
-    assert len(json.loads((tmp_path / 'masks.json').read_text())['images']) == 7
-
-
-def test_a_broken_photo_is_named_and_the_rest_goes_on(photos, tmp_path, capsys):
-    (photos / 'cat/broken.jpg').write_bytes(b'no image')
-    assert main([*LABEL, '--out', 'masks.json']) == 1
-    assert 'cat/broken.jpg' in capsys.readouterr().err
-    assert len(json.loads((tmp_path / 'masks.json').read_text())['images']) == 6
-
-
-def test_tags_of_a_table(photos, tmp_path):
-    (tmp_path / 'tags.csv').write_text(
-        'file,tags\ncat/0.jpg,red\ncat/1.jpg,red\ndog/0.jpg,"blue,round"\ndog/1.jpg,blue\n')
-    assert main([*LABEL, '--tags', 'tags.csv', '--out', 'masks.json']) == 0
+def test_tags_of_a_table_and_a_broken_photo(photos, tmp_path, capsys):
+    (photos / 'cat/1.jpg').write_bytes(b'no image')
+    rows = ('file,tags', *(f'cat/{number}.jpg,red' for number in range(3)), 'dog/0.jpg,"blue,round"', 'dog/1.jpg,blue')
+    (tmp_path / 'tags.csv').write_text('\n'.join(rows))
+    assert main([*LABEL, '--tags', 'tags.csv', '--out', 'masks.json']) == 1
+    assert 'cat/1.jpg' in capsys.readouterr().err  # it is named, and the rest goes on
     content = json.loads((tmp_path / 'masks.json').read_text())
     assert [one['name'] for one in content['categories']] == ['blue', 'red', 'round'] and len(content['images']) == 4
 
