@@ -107,15 +107,13 @@ def _cvat(entries: Entries, classes: dict, out: str) -> list[str]:
         node = ElementTree.SubElement(root, 'image', id=str(index), name=stem + osp.splitext(image['file_name'])[1],
                                       width=str(image['width']), height=str(image['height']))
         for one, mask in found:
-            rows, columns = np.nonzero(mask)
-            top, left = int(rows.min()), int(columns.min())
-            part = mask[top:rows.max() + 1, left:columns.max() + 1]
-            flat = part.ravel()
+            left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+            flat = mask[top:top + height, left:left + width].ravel()
             runs = np.diff([0, *(np.flatnonzero(flat[1:] != flat[:-1]) + 1), len(flat)]).tolist()
             ElementTree.SubElement(
                 node, 'mask', label=classes[one['category_id']], source='auto', occluded='0', z_order='0',
                 rle=', '.join(map(str, [0, *runs] if flat[0] else runs)), left=str(left), top=str(top),
-                width=str(part.shape[1]), height=str(part.shape[0]))
+                width=str(width), height=str(height))
     ElementTree.indent(root)
     atomic_write(osp.join(out, 'annotations.xml'), ElementTree.tostring(root, 'utf-8', xml_declaration=True))
     return [osp.join(out, 'annotations.xml')]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 from mmengine.structures import InstanceData
 
 from mmiam.utils.images import read_image
@@ -65,16 +64,13 @@ def tag_names(value: Any) -> list[str]:
 
 
 def detections(instances: InstanceData, classes: list[str]) -> Any:
-    """``fiftyone.Detections`` of n instances with ``masks`` (n, H, W), ``labels`` and ``scores``: boxes around the
-    masks, relative to the image, and the part of the mask in the box."""
+    """``fiftyone.Detections`` of n instances with ``masks`` (n, H, W), ``bboxes`` around them, ``labels`` and
+    ``scores``: boxes relative to the image, and the part of the mask in the box."""
     import fiftyone
-    found = []
-    for mask, label, score in zip(instances.masks.numpy(), instances.labels.tolist(), instances.scores.tolist()):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not len(rows):
-            continue
-        (top, bottom), (left, right) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
-        height, width = mask.shape
+    found, (height, width) = [], instances.masks.shape[1:]
+    for mask, box, label, score in zip(instances.masks.numpy(), instances.bboxes.int().tolist(),
+                                       instances.labels.tolist(), instances.scores.tolist()):
+        left, top, right, bottom = box
         found.append(fiftyone.Detection(
             label=classes[label], confidence=score, mask=mask[top:bottom, left:right],
             bounding_box=[left / width, top / height, (right - left) / width, (bottom - top) / height]))

@@ -16,17 +16,17 @@ fo = pytest.importorskip('fiftyone', reason='fiftyone is not installed (pip inst
 
 
 def instances():
-    """Two masks of 20 x 30 pixels and an empty one, with maps."""
-    masks = torch.zeros(3, 20, 30, dtype=torch.bool)
+    """Two masks of 20 x 30 pixels, with maps."""
+    masks = torch.zeros(2, 20, 30, dtype=torch.bool)
     masks[0, 4:10, 6:18], masks[1, 19, 29] = True, True
-    maps = torch.zeros(3, 10, 15)
+    maps = torch.zeros(2, 10, 15)
     maps[0, 3, 3], maps[1, 9, 14] = 4., .5
-    return InstanceData(masks=masks, labels=torch.tensor([1, 0, 0]), scores=torch.tensor([.9, .6, .5]),
-                        prms=maps, iams=maps.clamp(max=1))
+    return InstanceData(masks=masks, labels=torch.tensor([1, 0]), scores=torch.tensor([.9, .6]), prms=maps,
+                        bboxes=torch.tensor([[6., 4., 18., 10.], [29., 19., 30., 20.]]), iams=maps.clamp(max=1))
 
 
 def test_detections_are_masks_in_relative_boxes():
-    first, second = ours.detections(instances(), ['cat', 'dog']).detections  # an empty mask is none
+    first, second = ours.detections(instances(), ['cat', 'dog']).detections
     assert isinstance(first, fo.Detection) and (first.label, second.label) == ('dog', 'cat')
     assert first.bounding_box == pytest.approx([6 / 30, 4 / 20, 12 / 30, 6 / 20])
     assert first.mask.shape == (6, 12) and first.mask.all() and first.confidence == pytest.approx(.9)
