@@ -247,13 +247,13 @@ class Backend:
 
     def clicked(self, annotator: Annotator, path: Path, context: list[dict], controls: Controls) -> list[Found]:
         """The object that key points and rectangles show; of negative ones nothing is made."""
-        prompts, label = [], None
+        prompts, label = [], ''
         for one in context:
             value, size = one['value'], (one['original_width'], one['original_height'])
             labels = value.get('keypointlabels') or value.get('rectanglelabels') or value.get('labels') or []
             if not one.get('is_positive', True):
                 continue
-            label = label or next(iter(labels), None)
+            label = label or next(iter(labels), '')
             x, y = (value[axis] * side / 100 for axis, side in zip('xy', size))
             wide, high = (value.get(side, 0) * pixels / 100 for side, pixels in zip(('width', 'height'), size))
             prompts.append(dict(box=(x, y, x + wide, y + high)) if 'rectangle' in one['type'] else dict(point=(x, y)))

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from mmiam.apis.options import sentence
 
@@ -30,6 +31,7 @@ class Handler(BaseHTTPRequestHandler):
 
     It speaks HTTP/1.0, where an answer ends the connection: so what was not read of a request is not the next one.
     """
+    server: Any
     timeout = 60  # seconds that a silent connection is waited for
 
     def get(self) -> tuple[bytes, str]:
