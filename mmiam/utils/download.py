@@ -6,12 +6,11 @@ import os
 import re
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
 import requests
+from filelock import FileLock
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+\-]*')
 _ATTEMPTS = 3  # a transfer that breaks off is begun again this often within one call
@@ -70,7 +69,7 @@ def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None,
     folder = Path(folder) if folder is not None else cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
-    with _locked(folder / f'{name}.lock'):
+    with FileLock(folder / f'{name}.lock'):  # one process of a training at a time
         if not (target.is_file() and pooch.file_hash(target).startswith(expected)):
             with tempfile.TemporaryDirectory(prefix=f'.{name}.', dir=folder) as inner:
                 part = Path(inner) / name
@@ -90,10 +89,6 @@ def _transfer(url: str, part: Path, progress: bool) -> None:
     Raises:
         OSError: with what to do.
     """
-    try:
-        import tqdm  # noqa: F401  (pooch draws its bar by it)
-    except ImportError:
-        progress = False
     download = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT, headers={'User-Agent': 'mmiam'})
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -108,16 +103,3 @@ def _transfer(url: str, part: Path, progress: bool) -> None:
         except requests.RequestException as error:
             if attempt == _ATTEMPTS:
                 raise OSError(f'{url} broke off {_ATTEMPTS} times ({error}); run the same command again') from None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time (of one training, say); without effect where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
