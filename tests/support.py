@@ -115,9 +115,9 @@ def load_tool(path):
 
 
 def run_process(*words, cwd=ROOT, path=(), timeout=300, **environment):
-    """A finished process of a Python file (or a .sh), which finds the project and what is in the folders ``path``."""
+    """A finished process of Python (or of a .sh), which finds what is in the folders ``path``, then the project."""
     program = 'bash' if str(words[0]).endswith('.sh') else sys.executable
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (ROOT, *path))), OMP_NUM_THREADS='1',
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, (*path, ROOT))), OMP_NUM_THREADS='1',
                        **environment)
     return subprocess.run([program, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True,
                           timeout=timeout)

@@ -38,10 +38,3 @@ def test_a_hostile_file_is_refused_and_removed_although_its_hash_is_right(downlo
     assert download('hostile') == 2
     assert 'is refused and nothing in it was run' in capsys.readouterr().err
     assert not (tmp_path / 'payload_ran').exists() and not (tmp_path / 'out' / 'hostile.pth').exists()
-
-
-def test_the_projects_own_index(capsys):
-    module = load_tool('tools/misc/download.py')
-    assert module.main(['--list']) == 0
-    printed = capsys.readouterr().out
-    assert 'iam_r50_voc' in printed and 'voc_table1_iam_r50' in printed
