@@ -1,4 +1,4 @@
-"""The method on one screen (Fig. 3): cue -> fill -> refine, and its training.
+"""The whole method on one screen (Fig. 3): cue -> fill -> refine, and its training.
 
 Legend: B images, I instances over all images, n instances of one image, C classes,
 H x W network input size, H0 x W0 original image size.
@@ -26,7 +26,7 @@ TEST_CFG = dict(baselines={}, return_maps=False, use_image_labels=False, refill=
 
 
 def merge_known(defaults: dict, given: dict | None, name: str) -> dict:
-    """``defaults`` overridden by ``given``, whose keys must be among them."""
+    """Override ``defaults`` by ``given``; raise a ValueError for a key that is not among the defaults."""
     unknown = sorted(set(given or {}) - set(defaults))
     if unknown:
         raise ValueError(f'{name} has no {unknown[0]!r}; its keys are {", ".join(defaults)}')
@@ -35,32 +35,32 @@ def merge_known(defaults: dict, given: dict | None, name: str) -> dict:
 
 @MODELS.register_module()
 class IAMNet(BaseDetector):
-    """Instance masks from image-level labels by Instance Activation Maps.
+    """Network that predicts instance masks, trained on image-level labels, by Instance Activation Maps.
 
     Args:
         backbone (dict): any backbone of mmdet with several outputs.
-        peak_head (dict, optional): :class:`PeakStimulationHead`. May be left out where
-            ``cue`` needs no classifier of this network; then no class scores are predicted.
+        peak_head (dict, optional): :class:`PeakStimulationHead`. It may be left out if
+            ``cue`` needs no classifier of this network; class scores are then not predicted.
         filler (dict, optional): :class:`InstanceExtentFiller`; None stops at the Peak
             Response Maps (the PRM baseline).
         sampler (dict, optional): :class:`ProposalPseudoGTSampler`, for training only.
-        post_processor (dict): maps -> masks, e.g. :class:`ConvCRFPostProc`.
-        cue (dict, optional): what gives the cues (docs/cues.md); by default :class:`PeakResponseCue`, the paper's.
-        train_cfg (dict, optional): ``max_instances`` (int) bounds the instances of a
-            batch that are filled, a random subset is taken (default 48), ``cue_batch`` (int)
-            the images that the backbone sees at a time in stage 'fill' (default 4); both bound the memory.
-            ``prompt_ratio`` (float): share of the instances that are filled from a point or a box of
-            their pseudo mask, as a user gives them, in place of their cue (default 0).
-        test_cfg (dict, optional): ``baselines`` (dict[str, dict]), post-processors whose
-            predictions ride along as ``pred_instances_<name>``; ``return_maps`` (bool)
-            keeps ``maps``, ``prms``, ``cams`` and ``iams`` (probabilities) of each instance at
-            input size; ``use_image_labels`` (bool) admits only the classes of the image; ``refill`` (float) fills
-            again from cues that have the map filled first beneath them at this height in (0, 1], and keeps the
-            surer map of each instance; 0 fills once, as in the paper.
+        post_processor (dict): turns maps into masks, e.g. :class:`ConvCRFPostProc`.
+        cue (dict, optional): source of the cues (docs/cues.md); by default :class:`PeakResponseCue`, as in the paper.
+        train_cfg (dict, optional): ``max_instances`` (int) limits how many instances of a batch are
+            filled; if there are more, a random subset is taken (default 48). ``cue_batch`` (int) is the number of
+            images that the backbone processes at a time in stage 'fill' (default 4). Both bound the memory.
+            ``prompt_ratio`` (float) is the share of the instances that are filled not from their cue but from a
+            point or a box on their pseudo mask, such as a user would give (default 0).
+        test_cfg (dict, optional): ``baselines`` (dict[str, dict]) are post-processors whose
+            predictions are added as ``pred_instances_<name>``. ``return_maps`` (bool) keeps ``maps``, ``prms``,
+            ``cams`` and ``iams`` (probabilities) of each instance at input size. ``use_image_labels`` (bool) admits
+            only the classes of the image. ``refill`` (float) fills a second time, from cues under which the
+            first filled map is laid at this height in (0, 1], and keeps the more certain map of each
+            instance; 0 fills once, as in the paper.
         data_preprocessor (dict, optional): ``DetDataPreprocessor`` with bgr_to_rgb=True.
 
     Raises:
-        ValueError: for parts that do not go together, or an unknown key of ``train_cfg`` or ``test_cfg``.
+        ValueError: if parts do not fit together, or a key of ``train_cfg`` or ``test_cfg`` is unknown.
     """
 
     def __init__(self, backbone, peak_head=None, filler=None, sampler=None, post_processor=None, cue=None,
@@ -90,15 +90,15 @@ class IAMNet(BaseDetector):
 
     # ---------------------------------------------------------------- the method
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of the backbone, from shallow to deep."""
+        """Compute the feature maps of the backbone, from shallow to deep."""
         return self.backbone(batch_inputs)
 
     def find_cues(self, images: Tensor, data_samples: list[DetDataSample], image_labels=None) -> FoundCues:
-        """1. Cue: incomplete responses, one an instance."""
+        """1. Cue: find incomplete responses, one per instance."""
         return self.cue(self, images, data_samples, image_labels)
 
     def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
-        """3. Fill: Instance Activation Maps as logits, (n, H, W) for each image."""
+        """3. Fill: compute Instance Activation Maps as logits, (n, H, W) for each image."""
         counts = [len(cue) for cue in cues]
         image_index = torch.arange(len(cues)).repeat_interleave(torch.tensor(counts))  # on the CPU: no GPU is asked
         maps = torch.cat([cue.maps for cue in cues])
@@ -109,7 +109,7 @@ class IAMNet(BaseDetector):
         return list(logits.split(counts))
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """Cue, fill, refine: ``pred_instances`` at original size and ``pred_class_scores`` (C,)."""
+        """Cue, fill and refine: set ``pred_instances`` at original size and ``pred_class_scores`` (C,)."""
         labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
         filling = self.filler is None or self.stage == 'fill'  # before, masks would mean nothing
         feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels) if filling else (
@@ -120,7 +120,7 @@ class IAMNet(BaseDetector):
 
     def fill_and_refine(self, batch_inputs: Tensor, feats: tuple[Tensor, ...], cues: list[InstanceData],
                         batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """3. and 4.: from cues to ``pred_instances``."""
+        """3. and 4.: turn cues into ``pred_instances``."""
         if self.filler is not None:
             for cue, iams in zip(cues, self.fill(feats, cues)):
                 cue.iams = iams
@@ -133,14 +133,14 @@ class IAMNet(BaseDetector):
 
     # ---------------------------------------------------------------- training
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
-        """Loss of the current stage: 'classify' or 'fill' (Sec. 3.3)."""
+        """Compute the loss of the current stage: 'classify' or 'fill' (Sec. 3.3)."""
         if self.stage == 'fill':
             return self.fill_loss(batch_inputs, batch_data_samples)
         targets = one_hot(self.image_labels(batch_data_samples), self.peak_head.num_classes).to(batch_inputs)
         return self.peak_head.loss(self.extract_feat(batch_inputs), targets)
 
     def fill_loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
-        """2. Pseudo GT, then the loss of the filled maps against it."""
+        """2. Draw pseudo ground truth, and compute the loss of the filled maps against it."""
         feats, cues = self.training_cues(batch_inputs, batch_data_samples)
         counts = [[len(options) for options in cue.candidates] for cue in cues]
         report = dict(
@@ -149,7 +149,7 @@ class IAMNet(BaseDetector):
             peaks_dropped_per_image=sum(one.count(0) for one in counts) / len(cues))
         report = {name: torch.tensor(value) for name, value in report.items()}
         cues = self.draw_instances(cues, counts)
-        if not any(map(len, cues)):  # keeps the graph, so that a process without instances stays in step with others
+        if not any(map(len, cues)):  # keep the graph, so that a process without instances stays in step with the others
             idle = [*self.fill(feats, cues), *self.filler.parameters()]
             return dict(loss_fill=sum(one.sum() for one in idle) * 0, **report)
         if self.train_cfg['prompt_ratio']:
@@ -166,7 +166,7 @@ class IAMNet(BaseDetector):
         return dict(**self.filler.loss(logits, masks), **report)
 
     def draw_instances(self, cues: list[InstanceData], counts: list[list[int]]) -> list[InstanceData]:
-        """Of the cues with candidates (``counts`` of each), a random ``max_instances`` of the batch."""
+        """Draw at most ``max_instances`` of the batch's cues that have candidates (``counts`` of each)."""
         images = [(image, i) for image, one in enumerate(counts) for i, count in enumerate(one) if count]
         chosen = torch.randperm(len(images))[:self.train_cfg['max_instances']].tolist()
         kept = [sorted(images[c][1] for c in chosen if images[c][0] == image) for image in range(len(cues))]
@@ -186,15 +186,14 @@ class IAMNet(BaseDetector):
 
     @torch.no_grad()
     def training_cues(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]):
-        """Feature maps, and cues of the image labels' classes with their candidate masks, cached ones where there are.
-        """
+        """Compute feature maps, and cues of the labeled classes with candidate masks, cached ones if possible."""
         self.check_proposals(batch_data_samples)
         labels = self.image_labels(batch_data_samples)
         cues: list = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
                       for sample in batch_data_samples]
         feats = []
-        # always in these parts, also where all cues are there: bits may depend on the number of images at a time, and a
-        # resumed run finds more of them than the first one did
+        # always in parts of this size, even if all cues are cached: the last bits of the features may depend on the
+        # batch size, and a resumed run finds more cues in the cache than the first run did
         for part in torch.arange(len(cues)).split(self.train_cfg['cue_batch']):
             new = [i for i in part.tolist() if cues[i] is None]
             if new:
@@ -212,7 +211,7 @@ class IAMNet(BaseDetector):
         return tuple(map(torch.cat, zip(*feats))), cues
 
     def set_stage(self, stage: str) -> None:
-        """'classify' trains backbone and head, 'fill' the filler on a frozen backbone."""
+        """Set what is trained: backbone and head in 'classify', the filler on a frozen backbone in 'fill'."""
         if stage not in STAGES:
             raise ValueError(f'stage must be one of {STAGES}, got {stage!r}')
         if stage == 'fill' and self.filler is None:
@@ -229,7 +228,7 @@ class IAMNet(BaseDetector):
         self.train(self.training)
 
     def train(self, mode: bool = True):
-        """Backbone and head stay in eval mode while the filler is trained."""
+        """Set the mode; backbone and head stay in eval mode while the filler is trained."""
         super().train(mode)
         if self.stage == 'fill':
             for part in self.classifier_parts():
@@ -238,29 +237,29 @@ class IAMNet(BaseDetector):
 
     # ---------------------------------------------------------------- small print
     def classifier_parts(self) -> list[torch.nn.Module]:
-        """What stage 'classify' trains: backbone and, where there is one, peak_head."""
+        """Return what stage 'classify' trains: the backbone and, if there is one, the peak_head."""
         return [part for part in (self.backbone, self.peak_head) if part is not None]
 
     def classify(self, batch_inputs: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """Feature maps, and class scores (B, C) as raw logits (None without a peak_head); no cues."""
+        """Compute feature maps, and class scores (B, C) as raw logits (None without a peak_head), but no cues."""
         feats = self.extract_feat(batch_inputs)
         return feats, None if self.peak_head is None else self.peak_head.find_cues(self.peak_head(feats))[0]
 
     def cell_offset(self, size: tuple[int, int]) -> tuple[int, int]:
-        """As of :func:`mmiam.models.backbones.cell_offset`."""
+        """See :func:`mmiam.models.backbones.cell_offset`."""
         return cell_offset(self.backbone, size)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples=None) -> Tensor:
-        """Class response maps, has shape (B, C, h, w); feature maps without a peak_head."""
+        """Compute class response maps (B, C, h, w), or feature maps if there is no peak_head."""
         feats = self.extract_feat(batch_inputs)
         return feats if self.peak_head is None else self.peak_head(feats)
 
     def to_rgb(self, images: Tensor) -> Tensor:
-        """As of :func:`mmiam.models.detectors.original_image.to_rgb`."""
+        """See :func:`mmiam.models.detectors.original_image.to_rgb`."""
         return to_rgb(images, self.data_preprocessor)
 
     def to_original(self, image: Tensor, cue: InstanceData, sample: DetDataSample) -> tuple[Tensor, InstanceData]:
-        """RGB image in [0, 255] at original size, and maps without what padding added."""
+        """Return the image in RGB, [0, 255], at original size, and the cue with its maps cropped to remove padding."""
         height, width = sample.img_shape[:2]
         cropped = cue[:]
         for name in MAPS:
@@ -269,7 +268,7 @@ class IAMNet(BaseDetector):
         return restore_image(image, sample, self.data_preprocessor, tuple(sample.ori_shape[:2])), cropped
 
     def drop_maps(self, results: InstanceData) -> InstanceData:
-        """Leave out the maps unless asked for; IAMs leave as probabilities."""
+        """Remove the maps unless ``return_maps`` asks for them; IAMs are then returned as probabilities."""
         if self.test_cfg['return_maps']:
             if 'iams' in results:
                 results.iams = results.iams.sigmoid()
@@ -280,7 +279,7 @@ class IAMNet(BaseDetector):
 
     @staticmethod
     def image_labels(data_samples: list[DetDataSample]) -> list[list[int]]:
-        """Image-level labels of each sample."""
+        """Return the image-level labels of each sample; raise a KeyError if a sample has none."""
         for sample in data_samples:
             if 'image_labels' not in sample:
                 raise KeyError(f'{sample.get("img_path", "a sample")} has no image_labels: use a data set that gives '
@@ -289,7 +288,7 @@ class IAMNet(BaseDetector):
 
     @staticmethod
     def check_proposals(data_samples: list[DetDataSample]) -> None:
-        """Raise a KeyError that says what to do for a training sample without segment proposals."""
+        """Raise a KeyError that says what to do if a training sample has no segment proposals."""
         for sample in data_samples:
             if 'segment_proposals' not in sample:
                 raise KeyError(f'{sample.get("img_path", "a sample")} has no segment proposals: add '

@@ -1,4 +1,4 @@
-"""From the network's input back to the picture.
+"""Conversion of the network's input back to the image.
 
 Legend: H x W network input size, H0 x W0 original image size.
 """
@@ -13,7 +13,7 @@ def to_rgb(images: Tensor, preprocessor: nn.Module) -> Tensor:
     """Undo the preprocessor's normalization: RGB in [0, 255], has the shape of ``images``, (..., 3, H, W)."""
     if getattr(preprocessor, '_enable_normalize', False):
         images = images * preprocessor.std + preprocessor.mean
-    # images are loaded as BGR; a preprocessor that leaves them so knows nothing of RGB
+    # images are loaded as BGR, and a preprocessor without channel conversion leaves them so
     return images if getattr(preprocessor, '_channel_conversion', True) else images.flip(-3)
 
 

@@ -1,4 +1,4 @@
-"""Any instance segmenter of mmdet, its masks refined by the post-processor of this package.
+"""Any instance segmenter of mmdet, with its masks refined by the post-processor of this package.
 
 Legend: n instances of one image, H0 x W0 size of the masks (the original image's unless ``rescale=False``).
 """
@@ -13,16 +13,16 @@ from .original_image import restore_image
 
 
 class RefinedMasks:
-    """Mixin before a detector's class: ``predict`` as there, then the masks are refined.
+    """Mixin for a detector, to be named before its class: it predicts as the detector does, then refines the masks.
 
     Args:
-        refiner (dict): a post-processor with ``foreground(logits, image)``: :class:`ConvCRFPostProc`. Of its settings
-            those of the masks count (``crf``, ``mask_thr``, ``max_side``); scores, boxes, labels and their number
-            stay the detector's.
-        certainty (float): probability that a pixel of a binary mask is on the right side, in (0.5, 1); 0.8, our
-            choice: the CRF can then turn a pixel whose neighbors of its color agree. Segmenters that give
-            probabilities do not need it: mmdet's Mask R-CNN does with ``test_cfg.rcnn.mask_thr_binary=-1``.
-        min_score (float): instances below keep their masks, for time; 0.05, mmdet's own least score.
+        refiner (dict): a post-processor with ``foreground(logits, image)``: :class:`ConvCRFPostProc`. Only its
+            settings for masks matter (``crf``, ``mask_thr``, ``max_side``); scores, boxes and labels, and so the
+            number of instances, remain the detector's.
+        certainty (float): probability that a pixel of a binary mask is labeled correctly, in (0.5, 1). 0.8 is our
+            choice: it lets the CRF flip a pixel if neighbors of its color agree. Segmenters that give
+            probabilities do not need it; mmdet's Mask R-CNN gives them with ``test_cfg.rcnn.mask_thr_binary=-1``.
+        min_score (float): instances below this score keep their masks, to save time; 0.05, mmdet's own lowest score.
         **detector: arguments of the detector.
     """
 
@@ -40,7 +40,7 @@ class RefinedMasks:
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], *args,
                 **kwargs) -> list[DetDataSample]:
-        """As of the detector; ``pred_instances.masks`` are bool (n, H0, W0)."""
+        """Predict as the detector does, with refined ``pred_instances.masks``, bool (n, H0, W0)."""
         samples = super().predict(batch_inputs, batch_data_samples, *args, **kwargs)  # type: ignore[misc]
         for image, sample in zip(batch_inputs, samples):
             instances = sample.pred_instances
@@ -50,13 +50,13 @@ class RefinedMasks:
         return samples
 
     def refine(self, masks: Tensor, scores: Tensor, image: Tensor, sample: DetDataSample) -> Tensor:
-        """Refined masks of one image, bool (n, H0, W0); a mask that would vanish stays as it was.
+        """Refine the masks of one image: bool (n, H0, W0). A mask that would vanish stays as it was.
 
         Args:
             masks (Tensor): (n, H0, W0), bool, or probabilities as uint8 (0..255) or float (0..1).
             scores (Tensor): (n, ).
             image (Tensor): the network's input, (3, H, W).
-            sample (DetDataSample): its ``img_shape``.
+            sample (DetDataSample): with ``img_shape``.
         """
         probability = self.probability(masks)
         result = probability > 0.5
@@ -68,7 +68,7 @@ class RefinedMasks:
         return result
 
     def probability(self, masks: Tensor) -> Tensor:
-        """Probability of the foreground, float (n, H0, W0)."""
+        """Convert masks to foreground probabilities, float (n, H0, W0)."""
         if masks.dtype == torch.bool:
             return masks.float() * (2 * self.certainty - 1) + (1 - self.certainty)
         return masks / 255. if masks.dtype == torch.uint8 else masks
@@ -76,18 +76,18 @@ class RefinedMasks:
 
 @MODELS.register_module()
 def RefinedDetector(base: str, **settings):
-    """A detector of class ``base`` with :class:`RefinedMasks` before it.
+    """Build a detector of class ``base`` whose masks are refined by :class:`RefinedMasks`.
 
-    A config of mmdet becomes one of this by two keys, and its checkpoints fit, for parameters keep their names::
+    Two keys are all it takes to change a config of mmdet, and its checkpoints fit, since parameters keep their names::
 
         model = dict(type='RefinedDetector', base='MaskRCNN', refiner=dict(type='ConvCRFPostProc'))
 
     Args:
-        base (str): registered name of the detector, the ``type`` of the config it comes from.
-        **settings: of :class:`RefinedMasks` and of the detector.
+        base (str): registered name of the detector, which is the ``type`` in its own config.
+        **settings: arguments of :class:`RefinedMasks` and of the detector.
 
     Raises:
-        KeyError: if there is no detector of that name.
+        KeyError: if no detector of that name is registered.
     """
     detector = MODELS.get(base)
     if detector is None:

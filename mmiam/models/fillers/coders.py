@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
-    """3x3 convolution, batch norm and ReLU that keep the size."""
+    """Build a 3x3 convolution, a batch norm and a ReLU, which keep the size."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -20,11 +20,12 @@ def conv_bn_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
 
 
 class FusedConvStack(BaseModule):
-    """A stack of few-channel layers on large maps, which memory traffic and not arithmetic makes slow.
+    """A stack of layers with few channels on large maps, limited by memory traffic rather than arithmetic.
 
-    Channels-last memory makes forward and backward 2.4 times faster on a CPU (16 channels, 320 x 320, 8 instances).
-    In inference on a CPU batch norms are folded into the convolutions and instances go one by one, so that a map
-    stays in cache: another 2 times for the encoder, 3 for the decoder. Equal to the plain stack but for rounding.
+    Channels-last memory makes the forward and backward passes 2.4 times faster on a CPU (16 channels, 320 x 320, 8
+    instances). In inference on a CPU, batch norms are folded into the convolutions and instances are processed one by
+    one, so that a map stays in cache: this makes the encoder another 2 times faster, and the decoder 3 times. The
+    result equals that of the plain stack up to rounding.
 
     Args:
         layers (Sequence[nn.Module]): the layers.
@@ -36,15 +37,15 @@ class FusedConvStack(BaseModule):
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = maps.contiguous(memory_format=torch.channels_last)
-        # On a GPU folding launches more kernels than it saves, and kept folded layers would have to notice every way
-        # in which weights change.
+        # On a GPU folding launches more kernels than it saves, and folded layers that are kept would have to notice
+        # every way in which weights can change.
         if self.training or torch.is_grad_enabled() or maps.device.type != 'cpu':
             return self.layers(maps)
         layers = self.folded()
         return torch.cat([layers(one) for one in maps.split(1)])
 
     def folded(self) -> nn.Sequential:
-        """The layers for inference: batch norms in the convolutions before them, ReLUs on what max pooling leaves."""
+        """Return the layers for inference: batch norms folded into convolutions, ReLUs moved behind max pooling."""
         layers = []
         for layer in self.layers:
             if isinstance(layer, nn.BatchNorm2d):
@@ -61,7 +62,7 @@ class CueEncoder(FusedConvStack):
 
     Args:
         channels (int): C.
-        num_stacks (int): stacks; each halves the size. The paper has two.
+        num_stacks (int): number of stacks, each of which halves the size. The paper has two.
     """
 
     def __init__(self, channels: int, num_stacks: int = 2, init_cfg=None):
@@ -72,15 +73,15 @@ class CueEncoder(FusedConvStack):
 
 
 class MapDecoder(FusedConvStack):
-    """D(., theta_d): the encoder's mirror, (I, C + X, N, N) -> one logit a pixel (I, 1, H, W).
+    """D(., theta_d): the mirror image of the encoder, (I, C + X, N, N) -> one logit per pixel (I, 1, H, W).
 
-    The last convolution gives a logit without batch norm, because both a sigmoid
-    (masks) and a ReLU (saliency, Sec. 4.3) are applied to the map later on.
+    The last convolution yields logits, without a batch norm, because both a sigmoid
+    (masks) and a ReLU (saliency, Sec. 4.3) are applied to the map later.
 
     Args:
         channels (int): C.
-        num_stacks (int): stacks; each doubles the size.
-        context_channels (int): X, channels that are read beside the filled ones.
+        num_stacks (int): number of stacks, each of which doubles the size.
+        context_channels (int): X, channels that are read alongside the filled ones.
     """
 
     def __init__(self, channels: int, num_stacks: int = 2, context_channels: int = 0, init_cfg=None):

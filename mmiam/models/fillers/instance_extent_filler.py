@@ -21,43 +21,43 @@ from .weight_pyramid import FillingWeightPyramid
 
 @MODELS.register_module()
 class InstanceExtentFiller(BaseModule):
-    """Class-agnostic filling of an incomplete response to the extent of its instance.
+    """Class-agnostic module that fills an incomplete response out to the extent of its instance.
 
     Args:
         in_channels (Sequence[int]): channels of the pyramid's levels.
-        in_indices (Sequence[int]): which of the backbone's outputs they are. Res-blocks
-            2, 3, 4 (Sec. 3.3) are read as strides 4, 8, 16: the only reading in which
+        in_indices (Sequence[int]): indices of the levels among the outputs of the backbone. Res-blocks
+            2, 3, 4 (Sec. 3.3) are taken to mean strides 4, 8, 16, the only reading in which
             the shallowest level has the encoded size.
-        channels (int): C. Not stated in the paper; 16.
-        kernel_size (int): r. Fig. 5 shows eight neighbors: 3.
+        channels (int): C. Not stated in the paper; our choice is 16.
+        kernel_size (int): r. It is 3, since Fig. 5 shows eight neighbors.
         num_steps (int, optional): number of filling steps. None means N, the side of
             the encoded map ("to ensure the access to any location on the map").
-        weight_norm (str): how Y of Eq. (3) makes the weights sum to one: 'softmax',
+        weight_norm (str): how Y in Eq. (3) makes the weights sum to one: 'softmax',
             'relu_sum' or 'abs_sum'.
         hidden_channels (int): width of the pyramid.
-        stride (int): N is the image's side over this, rounded up. 4 as in the paper. 8 fills on
-            a grid of a quarter of the cells in half of the steps.
-        num_stacks (int): stacks of encoder and decoder, each of which halves or doubles the
-            size; what they leave of ``stride``, a multiple of 2 to this power, is done by
-            pooling the cue before the encoder and enlarging the map (bilinear) behind the
-            decoder. 2, all of it, as in the paper. Our option, because stacks at full size are
-            most of the work, on a map that is smooth beside the ConvCRF that follows
-            (docs/experiments.md).
-        context_channels (int): X, features of the image that the decoder reads beside
-            the filled ones, predicted from the same levels as the filling weights. 0 as in
-            the paper, whose decoder sees the filled cue alone. Our option, because a cue
-            that spreads by weighted means has faded where a large instance ends, and with
-            a few hundred images the filling weights do not learn to carry it there
-            (docs/experiments.md).
-        center_bias (float): what the filling weight of a location itself has over those of
-            its neighbors, as a logit, before training. Not in the paper; our choice of 2,
-            because N steps of nearly equal weights blur the cue to nothing and what is
-            blurred teaches little (docs/experiments.md). 0 starts with equal weights.
+        stride (int): N is the image's side divided by this, rounded up. 4, as in the paper. With 8
+            the grid has a quarter of the cells and filling takes half the steps.
+        num_stacks (int): number of stacks in the encoder and in the decoder, each of which
+            halves or doubles the size. ``stride`` must be a multiple of 2 to this power; what
+            remains of it is covered by pooling the cue before the encoder and enlarging the
+            map (bilinear) after the decoder. With 2, as in the paper, nothing remains. Our
+            option, because stacks at full size are most of the work, for a map that is smooth
+            compared with what the ConvCRF makes of it (docs/experiments.md).
+        context_channels (int): X, number of image features that the decoder reads alongside
+            the filled ones, predicted from the same levels as the filling weights. 0, as in
+            the paper, whose decoder sees only the filled cue. Our option, because a cue
+            that spreads by weighted means has faded by the time it reaches the end of a
+            large instance, and with a few hundred images the filling weights do not learn to
+            carry it that far (docs/experiments.md).
+        center_bias (float): advantage of the filling weight of a location itself over those
+            of its neighbors, as a logit, before training. Not in the paper; our choice is 2,
+            because N steps with nearly equal weights blur the cue to nothing, and a blurred
+            map teaches little (docs/experiments.md). 0 starts with equal weights.
         loss_weight (float): weight of the loss.
         aux_loss (dict, optional): a loss of mmdet that is added to the cross entropy, on
-            logits and masks flattened to (I, H * W), e.g. ``dict(type='DiceLoss')``. None
-            as in the paper. Our option, because cross entropy answers contradictory pseudo
-            masks with a soft map of their mean and Dice with the extent of one of them.
+            logits and masks flattened to (I, H * W), e.g. ``dict(type='DiceLoss')``. None,
+            as in the paper. Our option, because contradictory pseudo masks lead cross entropy
+            to a soft map of their mean, but Dice to the extent of one of them.
     """
 
     def __init__(self,
@@ -98,28 +98,28 @@ class InstanceExtentFiller(BaseModule):
         self.decoder = MapDecoder(channels, num_stacks, context_channels)
 
     def levels(self, feats: Sequence[Tensor]) -> list[Tensor]:
-        """The pyramid's levels among the outputs of the backbone, from shallow to deep."""
+        """Pick the pyramid's levels from the outputs of the backbone, from shallow to deep."""
         return [feats[i] for i in self.in_indices]
 
     def filling_weights(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Normalized weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
+        """Compute the normalized weights Y W of Eq. (3), has shape (B, C, r * r, *size)."""
         logits = self.weight_pyramid(self.levels(feats), size)
         return normalize_filling_weights(logits.float(), self.kernel_size, self.weight_norm)
 
     def forward(self, feats: Sequence[Tensor], prms: Tensor, image_index: Tensor) -> Tensor:
-        """Instance Activation Maps as logits.
+        """Compute Instance Activation Maps as logits.
 
         Args:
             feats (Sequence[Tensor]): outputs of the backbone for B images.
             prms (Tensor): incomplete responses, has shape (I, H, W), non-negative, of
-                any scale: each is divided by its maximum before it is encoded, since
-                values of a map that sums to one vanish beside the eps of the batch norm.
-            image_index (Tensor): the image of each instance, has shape (I, ), long, best on the CPU.
+                any scale: each is divided by its maximum before encoding, because the
+                values of a map that sums to one are negligible next to the eps of the batch norm.
+            image_index (Tensor): index of each instance's image, has shape (I, ), long, best kept on the CPU.
 
         Returns:
             Tensor: logits, has shape (I, H, W).
         """
-        # a synchronized norm waits for all processes, also for one that has no instance this time
+        # a synchronized norm waits for all processes, even one that has no instance this time
         waited_for = self.training and any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in self.modules())
         if len(prms) == 0 and not waited_for:
             return prms
@@ -139,7 +139,7 @@ class InstanceExtentFiller(BaseModule):
         return logits[:, 0, :prms.shape[1], :prms.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Binary cross entropy against pseudo masks (Sec. 3.3), and the auxiliary loss.
+        """Compute the binary cross entropy against pseudo masks (Sec. 3.3), and the auxiliary loss.
 
         Args:
             logits (Tensor): has shape (I, H, W).
@@ -148,7 +148,7 @@ class InstanceExtentFiller(BaseModule):
         Returns:
             dict[str, Tensor]: ``loss_fill`` and, with ``aux_loss``, ``loss_aux``.
         """
-        logits, targets = logits.float(), targets.float()  # half floats know no share next to one
+        logits, targets = logits.float(), targets.float()  # half floats cannot resolve values close to one
         losses = dict(loss_fill=self.loss_weight * F.binary_cross_entropy_with_logits(logits, targets))
         if self.aux_loss is not None:
             losses['loss_aux'] = self.aux_loss(logits.flatten(1), targets.flatten(1))

@@ -1,4 +1,4 @@
-"""R(M, theta_r): filling weights from the feature pyramid of the backbone (Sec. 3.2).
+"""R(M, theta_r): the filling weights, predicted from the feature pyramid of the backbone (Sec. 3.2).
 
 Legend: B images, C channels of the filled features, r side of the neighborhood,
 N x N encoded size.
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 
 class FillingWeightPyramid(BaseModule):
-    """Two 1x1 convolutions a level, upsampled and added from deep to shallow.
+    """Two 1x1 convolutions per level, whose outputs are upsampled and added from deep to shallow.
 
-    A level that is finer than the encoded map on both axes is averaged to its size first: nothing finer is asked for.
+    A level that is finer than the encoded map on both axes is averaged to its size first; nothing finer is needed.
 
     Args:
         in_channels (Sequence[int]): channels of the levels, from shallow to deep.
@@ -32,7 +32,7 @@ class FillingWeightPyramid(BaseModule):
                           nn.Conv2d(hidden_channels, out_channels, 1)) for channels in in_channels)
 
     def forward(self, feats: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Unnormalized filling weights, has shape (B, C * r * r, *size)."""
+        """Compute the unnormalized filling weights, has shape (B, C * r * r, *size)."""
         fused: Any = None
         for level, feat in reversed(list(zip(self.levels, feats))):
             if feat.shape[-2] > size[0] and feat.shape[-1] > size[1]:

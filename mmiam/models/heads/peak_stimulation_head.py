@@ -1,4 +1,4 @@
-"""Classification head with peak stimulation, and the cues that it gives (Sec. 3.1).
+"""Classification head with peak stimulation, and the cues that it finds (Sec. 3.1).
 
 Legend: B images, C classes, H x W image size, h x w size of the class response
 map, P peaks.
@@ -18,7 +18,7 @@ from mmiam.ops import peak_stimulation
 
 
 def one_hot(labels: Sequence[Sequence[int]], num_classes: int) -> Tensor:
-    """Image-level labels of B images as the targets of a loss: float (B, C), 1 for present."""
+    """Turn the image-level labels of B images into the targets of a loss: float (B, C), 1 for present."""
     targets = torch.zeros(len(labels), num_classes)
     for row, present in zip(targets, labels):
         row[list(present)] = 1
@@ -27,7 +27,7 @@ def one_hot(labels: Sequence[Sequence[int]], num_classes: int) -> Tensor:
 
 @MODELS.register_module()
 class PeakStimulationHead(BaseModule):
-    """Fully convolutional classifier whose class score is the mean of its class peaks.
+    """Fully convolutional classifier that scores each class by the mean of its peaks.
 
     A 1x1 convolution turns the last feature map into class response maps
     (CAMs) M; each class is scored by the mean of the local maxima of its map
@@ -36,22 +36,22 @@ class PeakStimulationHead(BaseModule):
     Args:
         num_classes (int): C.
         in_channels (int): channels of the backbone's last feature map.
-        sub_pixel (int): factor of the bilinear enlargement (align_corners) of the
-            map before peaks are sought. Defaults to 8, the reference's training value.
-        win_size (int): odd side of the window in which a peak is the maximum.
-        peak_filter (str | float | None): peaks below this statistic of their map are
-            not peaks: 'median', 'mean', 'max', a constant, or None.
-        grad_mode (str): 'official' hands each peak the whole gradient of the class
-            score as the reference code does, 'mean' divides by the number of peaks,
-            as the forward pass has it.
-        class_thr (float): a class is predicted where its score (raw logit) reaches this.
-        peak_thr (float): peaks of at least this value (raw logit) are cues.
-        relative_peak_thr (float): ... and of at least this fraction of the highest
+        sub_pixel (int): factor by which the map is enlarged (bilinear, align_corners)
+            before peaks are sought. Defaults to 8, the reference's training value.
+        win_size (int): side of the window of which a peak is the maximum; odd.
+        peak_filter (str | float | None): maxima below this statistic of their map do
+            not count as peaks: 'median', 'mean', 'max', a constant, or None.
+        grad_mode (str): 'official' passes the whole gradient of the class score to each
+            peak, as the reference code does; 'mean' divides it by the number of peaks,
+            which is the gradient of the forward pass.
+        class_thr (float): a class is predicted if its score (raw logit) reaches this.
+        peak_thr (float): peaks of at least this value (raw logit) become cues, ...
+        relative_peak_thr (float): ... if they also reach this fraction of the highest
             peak of their class in the image. Defaults to 0 (off, as in the reference).
         keep_strongest (bool): keep the strongest peak of a predicted class even if it
-            is below ``peak_thr``, so that no predicted class is without instance.
+            is below ``peak_thr``, so that every predicted class has an instance.
             Defaults to False (as in the reference).
-        max_peaks (int): at most this many peaks an image, the highest first. Our
+        max_peaks (int): keep at most this many peaks per image, the highest ones. Our
             choice, because memory grows with each peak.
         loss_weight (float): weight of the classification loss.
     """
@@ -83,7 +83,7 @@ class PeakStimulationHead(BaseModule):
         self.classifier = nn.Conv2d(in_channels, num_classes, 1)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Class response maps, has shape (B, C, h, w), raw logits, from the last feature map."""
+        """Compute class response maps, has shape (B, C, h, w), raw logits, from the last feature map."""
         response = self.classifier(feats[-1])
         if self.sub_pixel > 1:
             size = [side * self.sub_pixel for side in response.shape[-2:]]
@@ -91,7 +91,7 @@ class PeakStimulationHead(BaseModule):
         return response
 
     def loss(self, feats: tuple[Tensor, ...], targets: Tensor) -> dict[str, Tensor]:
-        """Multi-label soft margin loss of the peak scores (Sec. 3.3).
+        """Compute the multi-label soft margin loss of the peak scores (Sec. 3.3).
 
         Args:
             feats (tuple[Tensor]): feature maps of the backbone.
@@ -110,14 +110,14 @@ class PeakStimulationHead(BaseModule):
         Args:
             response (Tensor): class response maps, has shape (B, C, h, w).
             image_labels (list[list[int]], optional): restrict the classes of each image
-                to its labels; then no class threshold applies. While training, the
+                to its labels; the class threshold then does not apply. In training the
                 labels are known (Sec. 3.2); at test time leave it out.
 
         Returns:
             tuple: class scores (B, C) as raw logits, and for each image an InstanceData
-            with ``labels`` (n,), ``class_scores`` (n,), ``peak_scores`` (n,), both raw
-            logits, ``peaks`` (n, 2) as (y, x) on the response map, in descending order
-            of peak score.
+            with ``labels`` (n,), ``class_scores`` and ``peak_scores`` (n,), raw logits,
+            and ``peaks`` (n, 2) as (y, x) on the response map, in descending order of
+            peak score.
         """
         scores, peak_mask = peak_stimulation(response.float(), **self.peak_cfg)
         if image_labels is None:
@@ -126,7 +126,7 @@ class PeakStimulationHead(BaseModule):
             wanted = one_hot(image_labels, scores.shape[1]).to(scores.device, non_blocking=True) > 0
         height = response.masked_fill(~peak_mask, -torch.inf).float()
         strongest = height.amax((2, 3), keepdim=True)
-        # relative only among positive responses: a fraction of a negative maximum lies above it
+        # relative only to positive maxima: a fraction of a negative maximum lies above it
         threshold = (self.relative_peak_thr * strongest.clamp(min=0)).clamp(min=self.peak_thr)
         if self.keep_strongest:
             threshold = torch.minimum(threshold, strongest)

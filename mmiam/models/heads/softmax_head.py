@@ -1,4 +1,4 @@
-"""Response maps and peaks of a classifier that was trained with softmax on pooled features (ImageNet).
+"""Response maps and peaks of a classifier trained with softmax on pooled features (ImageNet).
 
 Legend: B images, C classes, h x w size of the class response map, n peaks of one image.
 """
@@ -17,21 +17,24 @@ from .peak_stimulation_head import PeakStimulationHead
 
 @MODELS.register_module()
 class SoftmaxHead(PackagedWeights, PeakStimulationHead):
-    """The fully connected layer as 1 x 1 convolution, and the peaks of the most probable classes.
+    """Head that applies the fully connected layer as a 1 x 1 convolution and finds peaks of the most probable classes.
 
-    A linear layer on the mean of the features is the mean of the linear layer's map, so class scores are the means of
-    the response maps (up to the enlargement by ``sub_pixel``, whose mean weighs the border a little less) and
-    probabilities their softmax. Logits of a softmax have no zero: ``class_thr`` is not looked at.
+    Applying a linear layer to the mean of the features is the same as taking the mean of its map. Class scores are
+    therefore the means of the response maps (up to the enlargement by ``sub_pixel``, whose mean weighs the border a
+    little less), and probabilities are their softmax. Logits of a softmax have no natural zero, so ``class_thr`` is
+    ignored.
 
     Args:
-        top_k (int): an image has cues of its so many most probable classes. 1, since the classes exclude one another.
-        min_probability (float): ... and of those with at least this probability among the classes allowed.
+        top_k (int): number of most probable classes of which an image gets cues. 1, since the classes are mutually
+            exclusive.
+        min_probability (float): least probability that such a class must have, among the allowed classes.
         ignore (Sequence[int]): classes that are never predicted, e.g. ``(0, )`` for a background class.
-        targets (Tensor, optional): group of each class, (C,) long, -1 for none; may be set later. Then ``top_k`` groups
-            are chosen by the sum of their classes' probabilities, each stands for its most probable class, and classes
-            of no group are left out: a hundred breeds of dog are together more probable than one cat.
+        targets (Tensor, optional): group of each class, (C,) long, -1 for none; may be set later. With it, the
+            ``top_k`` groups with the highest sums of their classes' probabilities are chosen, and each is represented
+            by its most probable class; classes without a group are left out. A hundred breeds of dog are together more
+            probable than one cat.
         others: see :class:`PeakStimulationHead`. ``peak_thr`` defaults to minus infinity and ``relative_peak_thr`` to
-            0.5 (both our choice: the height of these peaks is not comparable between networks).
+            0.5 (both our choice, because the height of these peaks is not comparable between networks).
     """
 
     def __init__(self, *args, top_k: int = 1, min_probability: float = 0., ignore: Sequence[int] = (),
@@ -44,12 +47,12 @@ class SoftmaxHead(PackagedWeights, PeakStimulationHead):
         self.targets = targets
 
     def loss(self, feats: tuple[Tensor, ...], targets: Tensor) -> dict[str, Tensor]:
-        """There is none: the head takes the weights of a trained classifier."""
+        """Raise a RuntimeError: the head takes the weights of a trained classifier."""
         raise RuntimeError('SoftmaxHead takes the weights of a trained classifier; to train one with image-level '
                            'labels use PeakStimulationHead')
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Softmax over the classes that are not ignored, 0 for those: (B, C) -> (B, C)."""
+        """Compute the softmax over the classes that are not ignored, and 0 for those that are: (B, C) -> (B, C)."""
         scores = scores.clone()
         scores[:, list(self.ignore)] = -torch.inf
         return scores.softmax(1)
@@ -57,23 +60,23 @@ class SoftmaxHead(PackagedWeights, PeakStimulationHead):
     @torch.no_grad()
     def find_cues(self, response: Tensor, image_labels: list[list[int]] | None = None
                   ) -> tuple[Tensor, list[InstanceData]]:
-        """Peaks of the most probable classes.
+        """Find the peaks of the most probable classes.
 
         Args:
             response (Tensor): class response maps, has shape (B, C, h, w).
-            image_labels (list[list[int]], optional): classes among which those of an image are chosen; probabilities
-                are then relative to them.
+            image_labels (list[list[int]], optional): for each image, the classes to choose from; ``min_probability``
+                then applies to probabilities among these classes.
 
         Returns:
-            tuple: as of :meth:`PeakStimulationHead.find_cues`; ``class_scores`` are log-odds of the classes'
-            probabilities, so that their sigmoid is the probability.
+            tuple: the same as from :meth:`PeakStimulationHead.find_cues`, except that ``class_scores`` are log-odds:
+            their sigmoid is the probability of the class.
         """
         scores = response.float().mean((2, 3))
         probabilities = self.probabilities(scores)
         cues = []
         for index, row in enumerate(probabilities):
             labels = self.most_probable(row, None if image_labels is None else image_labels[index])
-            # the parent looks at these few maps only, for C may be a thousand; at some map where there is none
+            # give the parent these few maps only, since C may be a thousand, and any one map if there are none
             maps = response[index:index + 1, labels if len(labels) else slice(1)]
             cue = super().find_cues(maps, [range(len(labels))])[1][0]
             cue.labels = labels[cue.labels]
@@ -82,7 +85,7 @@ class SoftmaxHead(PackagedWeights, PeakStimulationHead):
         return scores, cues
 
     def most_probable(self, probabilities: Tensor, allowed: Sequence[int] | None = None) -> Tensor:
-        """Labels of the classes that an image has, the most probable first: (C,) -> (k,), long."""
+        """Choose the labels of the classes that an image has, most probable first: (C,) -> (k,), long."""
         if allowed is not None:
             mask = torch.zeros_like(probabilities)
             mask[list(allowed)] = 1
@@ -99,7 +102,7 @@ class SoftmaxHead(PackagedWeights, PeakStimulationHead):
 
 
 def group_sums(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Sums over the classes of each group: (B, C), (C,) with -1 for no group -> (B, T), T the highest group plus 1."""
+    """Sum over the classes of each group: (B, C), (C,) with -1 for no group -> (B, T), T the highest group plus 1."""
     kept = targets >= 0
     count = int(targets.max()) + 1
     return probabilities.new_zeros((len(probabilities), count)).index_add(1, targets[kept], probabilities[:, kept])
