@@ -1,13 +1,13 @@
-"""Any file of proposals is read, or refused by an error that names it: strategies that know how the formats are built.
+"""Any file of proposals is read, or refused by an error that names it: nothing run, nothing written, no crash.
 
 For a night: see tests/test_fuzzing_files.py.
 """
 import base64
 import io
 import json
-import struct
+import pickle
 import tracemalloc
-import zlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support import EDITS, edited
+from support import EDITS, Payload, edited
 
 from mmiam.proposals.io import load_proposals, proposals_from_masks
 from mmiam.utils.rle import encode_masks
@@ -49,54 +49,28 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('any')
 
 
-# -- MATLAB 5: elements of (type, size) around elements ----------------------------------------------------------------
-def element(kind, data, size=None):
-    return struct.pack('<II', kind, (len(data) if size is None else size) & 0xffffffff) + data + bytes(-len(data) % 8)
-
-
-@st.composite
-def matrices(draw, depth=0):
-    """An array of any class: numbers, text, cell, struct, or one that is not read; perhaps with a lie in it."""
-    lie = draw(st.sampled_from(['', '', '', 'sides', 'count', 'size', 'kind', 'flags']))
-    array_class = draw(st.sampled_from([6, 9, 12, 4, 5, 3] + [1, 2] * (depth < 3)))
-    sides = draw(st.lists(st.integers(0, 3), min_size=2, max_size=3))
-    count = int(np.prod(sides))
-    body = b''
-    if array_class == 2:
-        names = draw(st.lists(NAMES, min_size=1, max_size=2))
-        body = element(5, struct.pack('<i', 16)) + element(1, b''.join(n.encode().ljust(16, b'\0') for n in names))
-        count *= len(names)
-    if array_class in (1, 2):
-        body += b''.join(draw(matrices(depth + 1)) for _ in range(min(count, 4)))
-    else:
-        kind, width = draw(st.sampled_from([(9, 8), (2, 1), (5, 4), (4, 2)]))
-        number = count + (lie == 'count') * draw(st.integers(-1, 2))
-        body = element(kind, draw(st.binary(min_size=max(0, number * width), max_size=max(0, number * width))))
-    stated = [draw(COUNTS) for _ in sides] if lie == 'sides' else sides
-    flags = draw(st.integers(0, 2**16)) if lie == 'flags' else array_class
-    data = (element(6, struct.pack('<II', flags, 0)) + element(5, struct.pack(f'<{len(stated)}i', *stated))
-            + element(1, draw(NAMES).encode() if depth == 0 else b'') + body)
-    return element(draw(st.integers(0, 18)) if lie == 'kind' else 14, data, draw(COUNTS) if lie == 'size' else None)
-
-
-@given(variables=st.lists(st.tuples(matrices(), st.booleans()), min_size=1, max_size=3), size=SIZES)
-def test_matlab_5(variables, size, folder):
-    packed = [struct.pack('<II', 15, len(z)) + z if small else data
-              for data, small in variables for z in [zlib.compress(data)]]
-    (folder / 'any.mat').write_bytes(b'MATLAB 5.0'.ljust(124) + struct.pack('<H', 0x0100) + b'IM' + b''.join(packed))
-    read(folder / 'any.mat', size)
-
-
 # -- MATLAB 7.3: HDF5 --------------------------------------------------------------------------------------------------
+@pytest.fixture(scope='module')
+def h5py():
+    return pytest.importorskip('h5py')
+
+
+@pytest.fixture(scope='module')
+def other(folder, h5py):
+    with h5py.File(folder / 'other.h5', 'w') as file:
+        file['maskmat'] = MASKS[0].astype('u1')
+    return folder / 'other.h5'
+
+
 NODES = st.one_of(
     st.tuples(st.just('array'), st.lists(st.integers(0, 8), max_size=3),
               st.sampled_from(['u1', 'i4', 'f8', 'c16', 'S3'])),
     st.tuples(st.just('unwritten'), st.lists(COUNTS.filter(lambda n: n > 0), min_size=1, max_size=2), st.just('f8')),
     st.tuples(st.sampled_from(['external', 'soft', 'virtual', 'storage', 'circle', 'empty', 'type'])),
-    st.tuples(st.just('cell'), st.lists(st.integers(0, 3), max_size=5)))
+    st.tuples(st.just('cell'), st.lists(st.integers(1, 4), max_size=5)))
 
 
-def put(file, parent, name, node, h5py, other):
+def put(h5py, parent, name, node, other):
     """One entry of a file, of a kind of ``NODES``."""
     kind = node[0]
     if kind == 'array':
@@ -121,46 +95,31 @@ def put(file, parent, name, node, h5py, other):
     elif kind == 'type':
         parent[name] = np.dtype('f8')
     else:
-        targets = [file.require_dataset(f'#refs#/{i}', (1, i), 'u4') for i in range(1, 5)]
-        parent.create_dataset(name, data=np.array([[targets[i].ref for i in node[1]]], h5py.ref_dtype)
-                              if node[1] else np.zeros((1, 0), 'u8'))
-
-
-@pytest.fixture(scope='module')
-def other(folder):
-    h5py = pytest.importorskip('h5py')
-    with h5py.File(folder / 'other.h5', 'w') as file:
-        file['maskmat'] = MASKS[0].astype('u1')
-    return folder / 'other.h5'
+        targets = [parent.file.require_dataset(f'#refs#/{i}', (1, i), 'u4').ref for i in node[1]]
+        parent.create_dataset(name, data=np.array([targets], h5py.ref_dtype) if targets else np.zeros((1, 0), 'u8'))
 
 
 @given(nodes=st.dictionaries(NAMES, NODES, max_size=4), inner=st.dictionaries(NAMES, NODES, max_size=3), size=SIZES)
-def test_matlab_7(nodes, inner, size, folder, other):
-    h5py = pytest.importorskip('h5py')
+def test_matlab_7(nodes, inner, size, folder, other, h5py):
     with h5py.File(folder / 'any7.mat', 'w') as file:
-        for name, node in nodes.items():
-            put(file, file, name, node, h5py, other)
-        if inner:
-            group = file.create_group('struct')
-            for name, node in inner.items():
-                put(file, group, name, node, h5py, other)
+        for parent, content in ((file, nodes), (file.create_group('struct'), inner)):
+            for name, node in content.items():
+                put(h5py, parent, name, node, other)
     read(folder / 'any7.mat', size)
 
 
-@pytest.mark.parametrize('kind', ['external', 'soft', 'virtual', 'storage'])
+@pytest.mark.parametrize('kind', ['external', 'soft', 'virtual', 'storage', 'circle'])
 @pytest.mark.parametrize('depth', [0, 1])
-def test_nothing_leads_out_of_a_matlab_file(folder, other, kind, depth):
-    h5py = pytest.importorskip('h5py')
+def test_nothing_leads_out_of_a_matlab_file(folder, other, h5py, kind, depth):
     with h5py.File(folder / 'out.mat', 'w') as file:
         file['labels'] = MASKS[0].astype('u1')
-        put(file, file.create_group('candidates') if depth else file, 'maskmat', (kind, ), h5py, other)
-    with pytest.raises(ValueError, match="out.mat: .*(not followed|another file, which is not read)"):
+        put(h5py, file.create_group('candidates') if depth else file, 'maskmat', (kind, ), other)
+    with pytest.raises(ValueError, match='out.mat: .*(not followed|another file, which is not read|in a circle)'):
         load_proposals(folder / 'out.mat')
 
 
-def test_a_small_file_cannot_fill_the_memory(folder):
+def test_a_small_file_cannot_fill_the_memory(folder, h5py):
     """Arrays that nothing backs, and one array named a thousand times."""
-    h5py = pytest.importorskip('h5py')
     with h5py.File(folder / 'a.mat', 'w') as file:
         file.create_dataset('maskmat', (4000, 4000), 'f8', chunks=(64, 64))
     with h5py.File(folder / 'b.mat', 'w') as file:
@@ -172,7 +131,7 @@ def test_a_small_file_cannot_fill_the_memory(folder):
             load_proposals(folder / name)
 
 
-# -- json: runs of the PRM demo and of COCO ----------------------------------------------------------------------------
+# -- json: runs of the PRM demo and of COCO, and anything --------------------------------------------------------------
 RUNS = st.lists(st.tuples(st.one_of(st.integers(0, 50), st.just(2**32 - 1)),
                           st.one_of(st.integers(0, 50), st.just(2**31))), max_size=5)
 SHAPES = st.one_of(st.just(list(SIZE)), st.lists(COUNTS, min_size=1, max_size=3), st.just([10**30, 10**400]))
@@ -184,19 +143,7 @@ TEXT = st.one_of(st.sampled_from([rle['counts'] for rle in encode_masks(MASKS)])
 SCORE = st.one_of(st.floats(), st.integers(), st.none(), st.just(1e308))
 RLE = st.fixed_dictionaries(dict(size=SHAPES, counts=st.one_of(TEXT, st.lists(COUNTS, max_size=5))),
                             optional=dict(score=SCORE, predicted_iou=SCORE, stability_score=SCORE))
-ENTRIES = st.lists(st.one_of(PRM, RLE, st.builds(lambda rle, score: dict(segmentation=rle, score=score), RLE, SCORE)),
-                   max_size=4)
-
-
-@given(entries=st.one_of(ENTRIES, st.lists(PRM, max_size=4), st.lists(RLE, max_size=4)), image=st.one_of(
-    st.none(), SHAPES), size=SIZES)
-def test_runs(entries, image, size, folder):
-    content = entries if image is None else dict(
-        annotations=entries, image=dict(zip(('height', 'width', 'id'), image)))
-    (folder / 'any.json').write_text(json.dumps(content))
-    read(folder / 'any.json', size)
-
-
+ENTRIES = st.one_of(PRM, RLE, st.builds(lambda rle, score: dict(segmentation=rle, score=score), RLE, SCORE))
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-3, 20), st.integers(), st.floats(), st.text(max_size=6)),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(
@@ -204,8 +151,11 @@ VALUES = st.recursive(
         max_size=5)), max_leaves=20)
 
 
-@given(content=VALUES, size=SIZES)
-def test_any_json(content, size, folder):
+@given(content=st.one_of(
+    st.lists(PRM, max_size=4), st.lists(RLE, max_size=4), st.lists(ENTRIES, max_size=4), st.builds(
+        lambda entries, sides: dict(annotations=entries, image=dict(zip(('height', 'width', 'id'), sides))),
+        st.lists(ENTRIES, max_size=4), SHAPES), VALUES), size=SIZES)
+def test_json(content, size, folder):
     (folder / 'any.json').write_text(json.dumps(content))
     read(folder / 'any.json', size)
 
@@ -222,20 +172,20 @@ def test_any_arrays(arrays, folder):
     read(folder / 'any.npz')
 
 
-# -- damage to valid files of every format -----------------------------------------------------------------------------
+# -- damage to valid files of every format, and pickles ----------------------------------------------------------------
 def samples():
     cell = np.empty((3, 1), object)
     cell[:, 0] = [np.array([ids], np.uint32) for ids in ([1], [2, 5], [3, 1, 2])]
     cob = dict(superpixels=np.array([[1, 1, 2, 2, 5], [1, 3, 3, 2, 5]], np.uint16), labels=cell, scores=np.ones((3, 1)))
-    made = {}
-    for name, options in (('cob.mat', {}), ('packed.mat', dict(do_compression=True))):
-        scipy.io.savemat(file := io.BytesIO(), cob, **options)
-        made[name] = file.getvalue()
-    scipy.io.savemat(file := io.BytesIO(), dict(maskmat=MASKS[0].astype(np.uint8)), format='4')
-    np.savez_compressed(plain := io.BytesIO(), masks=MASKS, scores=np.arange(3.))
-    Image.fromarray(MASKS[0]).save(png := io.BytesIO(), 'PNG')
-    return {**made, 'old.mat': file.getvalue(), 'plain.npz': plain.getvalue(), '1.png': png.getvalue(),
-            'rle.json': json.dumps(encode_masks(MASKS)).encode()}
+    made = {name: io.BytesIO() for name in ('cob.mat', 'struct.mat', 'packed.mat', 'old.mat', 'plain.npz', '1.png')}
+    scipy.io.savemat(made['cob.mat'], cob)
+    scipy.io.savemat(made['struct.mat'], dict(candidates=cob, text='letters'))
+    scipy.io.savemat(made['packed.mat'], cob, do_compression=True)
+    scipy.io.savemat(made['old.mat'], dict(maskmat=MASKS[0].astype(np.uint8)), format='4')
+    np.savez_compressed(made['plain.npz'], masks=MASKS, scores=np.arange(3.))
+    Image.fromarray(MASKS[0]).save(made['1.png'], 'PNG')
+    made['rle.json'] = io.BytesIO(json.dumps(encode_masks(MASKS)).encode())
+    return {name: file.getvalue() for name, file in made.items()}
 
 
 SAMPLES = samples()
@@ -245,9 +195,37 @@ SAMPLES = samples()
 def test_damage(name, edits, folder):
     place = folder / 'damaged'
     place.mkdir(exist_ok=True)
-    if name == 'own.npz' and name not in SAMPLES:
+    if name not in SAMPLES:
         proposals_from_masks(MASKS, scores=np.array([.9, .5, .1])).save(folder / name)
         SAMPLES[name] = (folder / name).read_bytes()
     path = place / name
     path.write_bytes(edited(SAMPLES[name], edits))
     read(place if name == '1.png' else path)
+
+
+@pytest.mark.parametrize('kind, suffix', [('npz', '.npz'), ('npy in npz', '.npz'), ('pickle', '.npz'),
+                                          ('mat 7.3', '.mat'), ('pickle', '.mat'), ('pickle', '.json')])
+def test_payloads_do_not_run(kind, suffix, tmp_path, trap, request):
+    path, data = tmp_path / f'hostile{suffix}', pickle.dumps(Payload(trap))
+    if kind == 'npz':
+        np.savez(path, masks=np.array([Payload(trap)], dtype=object))
+    elif kind == 'npy in npz':
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('masks.npy', data)
+    elif kind == 'mat 7.3':
+        with request.getfixturevalue('h5py').File(path, 'w') as file:
+            file['maskmat'] = np.void(data)
+    else:
+        path.write_bytes(data)
+    with pytest.raises(ValueError, match='hostile'):
+        load_proposals(path)
+
+
+def test_members_of_an_archive_stay_inside_it(tmp_path):
+    (tmp_path / 'inner').mkdir()
+    np.save(array := io.BytesIO(), MASKS)
+    with zipfile.ZipFile(tmp_path / 'inner/a.npz', 'w') as archive:
+        for name in ('masks.npy', '../outside.npy', str(tmp_path / 'absolute.npy')):
+            archive.writestr(name, array.getvalue())
+    np.testing.assert_array_equal(load_proposals(tmp_path / 'inner/a.npz').masks(), MASKS)
+    assert [path.name for path in tmp_path.rglob('*')] == ['inner', 'a.npz']
