@@ -41,7 +41,7 @@ def test_by_hand():
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 12), st.integers(0, 10**6), st.sampled_from([1, 3, 5]),
        st.floats(0, 2))
 def test_equals_slow_reference(height, width, labels, seed, side, alpha):
-    proposals, _, _ = random_proposals(seed, (height, width), (labels, 3), (4, 3))
+    proposals, _ = random_proposals(seed, (height, width), (labels, 3), (4, 3))
     prms = random_maps(2, (height, width), seed)
     for found, expected in zip(match_proposals(prms, proposals, alpha, side),
                                slow_scores(prms.numpy(), proposals.masks(), alpha, side)):
@@ -50,24 +50,16 @@ def test_equals_slow_reference(height, width, labels, seed, side, alpha):
     np.testing.assert_allclose(match_proposals(prms, proposals)[0].numpy(), default, atol=1e-12)
 
 
-def test_float32_maps_stay_within_1e_6_and_keep_their_type():
-    proposals, _, _ = random_proposals(size=(40, 40))
-    prms = random_maps(2, proposals.size)
-    exact, _ = match_proposals(prms, proposals)
-    scores, mass = match_proposals(prms.float(), proposals)
-    assert scores.dtype == mass.dtype == torch.float32
-    assert (scores.double() - exact).abs().max() < 1e-6
-
-
-def test_cache_follows_geometry():
-    proposals, _, _ = random_proposals(labels=(5, 12))
+def test_types_cache_and_geometry():
+    proposals, _ = random_proposals(labels=(5, 12))
     prms = random_maps(1, proposals.size)
     first, _ = match_proposals(prms, proposals)
     assert proposals.cache and not proposals.flip().cache
-    again, _ = match_proposals(prms, proposals)
-    flipped, _ = match_proposals(prms.flip(2), proposals.flip())
-    assert torch.equal(first, again)
-    torch.testing.assert_close(first, flipped)
+    assert torch.equal(first, match_proposals(prms, proposals)[0])
+    torch.testing.assert_close(first, match_proposals(prms.flip(2), proposals.flip())[0])
+    scores, mass = match_proposals(prms.float(), proposals)
+    assert scores.dtype == mass.dtype == torch.float32
+    assert (scores.double() - first).abs().max() < 1e-6
 
 
 def test_many_ragged_masks_of_many_levels():
@@ -85,39 +77,34 @@ def test_many_ragged_masks_of_many_levels():
 
 
 def test_nothing_to_match():
-    proposals, _, _ = random_proposals()
+    proposals, _ = random_proposals()
     assert match_proposals(torch.zeros(0, 13, 17), proposals)[0].shape == (0, 11)
     assert match_proposals(torch.zeros(2, 13, 17), SegmentProposals.empty((13, 17)))[1].shape == (2, 0)
     assert not match_proposals(torch.zeros(2, 13, 17), proposals)[0].any()
+    assert proposal_iou(np.ones((2, 3, 4), bool), SegmentProposals.empty((3, 4))).shape == (2, 0)
     for shape in [(13, 17), (1, 17, 13)]:
         with pytest.raises(ValueError, match='prms must be'):
             match_proposals(torch.zeros(shape), proposals)
+        with pytest.raises(ValueError, match=r'masks must be \(P, 13, 17\)'):
+            proposal_iou(torch.zeros(shape, dtype=torch.bool), proposals)
 
 
 @pytest.mark.parametrize('size', [(9, 7), (1, 1), (16, 5)])
 @pytest.mark.parametrize('void_share', [None, .2])
 def test_proposal_iou_equals_expanded_masks(size, void_share):
-    proposals, _, _ = random_proposals(size=size)
+    proposals, _ = random_proposals(size=size)
     rng = np.random.default_rng(1)
     wanted = rng.random((4, *size)) > 0.5
     wanted[0] = False
     void = None if void_share is None else rng.random(size) < void_share
     valid = np.ones(size, bool) if void is None else ~void
     found = proposal_iou(wanted, proposals, void)
-    for i, one in enumerate(wanted):
-        for j, mask in enumerate(proposals.masks()):
-            union = ((one | mask) & valid).sum()
-            assert found[i, j] == pytest.approx((one & mask & valid).sum() / union if union else 0.)
-
-
-def test_proposal_iou_names_the_wrong_size():
-    proposals, _, _ = random_proposals(size=(9, 7))
-    with pytest.raises(ValueError, match=r'masks must be \(P, 9, 7\)'):
-        proposal_iou(torch.zeros(1, 7, 9, dtype=torch.bool), proposals)
+    one, other = (wanted & valid)[:, None], (proposals.masks() & valid)[None]
+    np.testing.assert_allclose(found, (one & other).sum((2, 3)) / np.maximum((one | other).sum((2, 3)), 1))
 
 
 def test_prior_scores_of_the_ranking():
-    proposals, _, _ = random_proposals(size=(9, 7))
+    proposals, _ = random_proposals(size=(9, 7))
     scores = prior_scores(proposals, rank_weight=2.)
     assert scores.shape == (1, len(proposals)) and scores[0, 0] == 0 and scores[0, -1] == pytest.approx(-2.)
     assert (np.diff(scores[0]) < 0).all()

@@ -2,10 +2,11 @@ import copy
 
 import numpy as np
 import pytest
-from test_proposal_tools import tool
+from support import load_tool
 
 from mmiam.proposals.generators.merging import MergeTree, RegionStats, adjacency, merge_regions, region_stats
 
+compare = load_tool('tools/proposals/compare_generators.py')
 ROW = np.array([[0, 0, 1, 1, 1, 2, 3]])
 
 
@@ -78,13 +79,13 @@ def test_trees_of_higra_are_binary_and_join_weak_edges_first(criterion):
     label_map = np.array([[0, 0, 1, 1, 2, 2, 3, 3]])
     edges = np.array([[0, .1, .1, .9, .9, .2, .2, 0]])
     stats = RegionStats(np.full(4, 2.), *[None] * 3)
-    tree = tool('compare_generators').ByHigra().tree(stats, adjacency(label_map, edges), criterion)
+    tree = compare.ByHigra().tree(stats, adjacency(label_map, edges), criterion)
     assert [sorted(c) for c in tree.children.tolist()][-1] == [4, 5]
     assert sorted(map(sorted, tree.children[:2].tolist())) == [[0, 1], [2, 3]]
     assert tree.membership()[-1].all() and (np.diff(tree.height) >= 0).all()
 
 
 def test_regions_of_many_children_become_binary():
-    tree = tool('compare_generators').binary_tree(4, np.array([4, 4, 4, 5, 5, 5]), np.array([0, 0, 0, 0, .5, .8]))
+    tree = compare.binary_tree(4, np.array([4, 4, 4, 5, 5, 5]), np.array([0, 0, 0, 0, .5, .8]))
     assert tree.children.tolist() == [[0, 1], [4, 2], [3, 5]]
     assert tree.height.tolist() == [0, 0, 0, 0, .5, .5, .8]
