@@ -18,14 +18,12 @@ class ClassResponse(nn.Module):
     def __init__(self, backbone, channels):
         super().__init__()
         self.backbone, self.head = backbone, nn.Conv2d(channels, 6, 1)
-        generator = torch.Generator().manual_seed(0)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                size = (module.num_features,)
-                module.running_mean.copy_(torch.randn(size, generator=generator) * .2)
-                module.running_var.copy_(torch.rand(size, generator=generator) + .5)
-                module.weight.data = torch.randn(size, generator=generator)
-                module.bias.data = torch.randn(size, generator=generator) * .2
+                module.running_mean.normal_(0, .2)
+                module.running_var.uniform_(.5, 1.5)
+                module.weight.data.normal_()
+                module.bias.data.normal_(0, .2)
         self.eval()
 
     def forward(self, images):
