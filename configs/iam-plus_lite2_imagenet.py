@@ -1,5 +1,5 @@
-# The published model `imagenet`: cues of the 1,000 ImageNet classes by the classifier that comes with the backbone's
-# package, the class-agnostic filling module of `voc20` (Sec. 4.3 as something to use).
+# The published model `imagenet`: cues for the 1,000 ImageNet classes from the classifier that comes with the backbone's
+# package, and the class-agnostic filling module of `voc20` (the experiment of Sec. 4.3, made into something usable).
 _base_ = './iam-plus_lite2_voc.py'
 model = dict(
     peak_head=dict(

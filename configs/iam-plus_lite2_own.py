@@ -1,5 +1,5 @@
-# One's own tagged images on EfficientNet-Lite2, 320 x 320: what `mmiam label` trains, on stored features
-# (docs/own_data.md); tools/train.py trains it too. Classes as in iam-plus_mbv2_own.py.
+# Your own tagged images with EfficientNet-Lite2, 320 x 320: the model that `mmiam label` trains on stored features
+# (docs/own_data.md); tools/train.py can train it too. Classes are set as in iam-plus_mbv2_own.py.
 _base_ = [
     './_base_/models/iam-plus_lite2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py', './_base_/tiles.py'

@@ -1,5 +1,5 @@
-# The published model `voc20`: EfficientNet-Lite2, 320 x 320, the twenty classes of VOC. Backbone outputs are stored
-# once, and head and filling module trained on them: tools/train_frozen.py (model-zoo.md has the whole command).
+# The published model `voc20`: EfficientNet-Lite2, 320 x 320, the twenty classes of VOC. tools/train_frozen.py stores
+# the outputs of the backbone once and trains head and filling module on them (model-zoo.md has the whole command).
 _base_ = [
     './_base_/models/iam-plus_lite2.py', './_base_/datasets/voc_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py', './_base_/tiles.py'

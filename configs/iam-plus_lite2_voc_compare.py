@@ -1,7 +1,7 @@
-# One run of tools/test.py that evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks of `voc20`.
+# Evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks of `voc20`, in one run of tools/test.py.
 _base_ = './iam-plus_lite2_voc.py'
 model = dict(
-    cue=dict(prms=True),  # for the PRM row alone
+    cue=dict(prms=True),  # needed only by the PRM row
     test_cfg=dict(baselines=dict(cam=dict(type='ClassMapThreshold'), prm=dict(type='ProposalRetrieval'))))
 test_dataloader = dict(
     dataset=dict(

@@ -1,5 +1,6 @@
-# One's own tagged images on MobileNetV2, 320 x 320 (docs/own_data.md). The classes are those of OWN_CLASSES
-# ('cat,dog'), else those found in the tags; without either the config reads, and the data set says what is missing.
+# Your own tagged images with MobileNetV2, 320 x 320 (docs/own_data.md). The classes are those of OWN_CLASSES
+# ('cat,dog'), or else those found in the tags. Without either, the config can still be read, and the data set reports
+# what is missing.
 _base_ = [
     './_base_/models/iam-plus_mbv2.py', './_base_/datasets/own_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py'
@@ -19,7 +20,7 @@ if classes:
     val_dataloader = dict(dataset=dict(metainfo=dict(classes=classes)))
     test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
-# the second hook refuses a model whose number of classes is not that of the data
+# the second hook refuses a model whose number of classes differs from that of the data
 custom_hooks = [
     dict(type='TrainingStageHook', fill_begin=fill_begin, select_begin=select_begin),
     dict(type='NumClassCheckHook')

@@ -1,7 +1,7 @@
-# Localization on real images at hand: the images of VOC val with a single object, against its box; CAM, PRM and IAM of
-# the highest peak by the same rule: the largest connected region of the map at or above its mean, which was better for
-# IAM on training images (docs/experiments.md), while the other maps lose or gain next to nothing. Rows named _all are
-# by the paper's rule: all such pixels.
+# Localization on real images: VOC val images with a single object, evaluated against its box. CAM, PRM and IAM of the
+# highest peak follow the same rule: the box of the largest connected region in which the map reaches its mean. On
+# training images this was better for IAM (docs/experiments.md) and made next to no difference for the other maps. Rows
+# named _all follow the paper's rule and take all such pixels.
 _base_ = './iam-plus_mbv2_voc.py'
 model = dict(
     peak_head=dict(class_thr=-1e9, keep_strongest=True, max_peaks=1),

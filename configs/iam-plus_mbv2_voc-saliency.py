@@ -1,4 +1,5 @@
-# Saliency on VOC val against the union of its instance masks: IAM, PRM and CAM as saliency maps of the same peaks.
+# Saliency on VOC val, evaluated against the union of the instance masks: IAM, PRM and CAM of the same peaks as
+# saliency maps.
 _base_ = './iam-plus_mbv2_voc.py'
 model = dict(
     post_processor=dict(_delete_=True, type='SaliencyMap', map_key='iams'),
@@ -6,7 +7,7 @@ model = dict(
         baselines=dict(
             cam=dict(type='SaliencyMap', map_key='cams', field='pred_saliency_cam'),
             prm=dict(type='SaliencyMap', map_key='prms', field='pred_saliency_prm'),
-            # not in the paper: flat inside the object, doubtful instances less salient (docs/saliency.md)
+            # not in the paper: maps flat inside objects, and doubtful instances less salient (docs/saliency.md)
             iam_sigmoid=dict(
                 type='SaliencyMap', activation='sigmoid', by_score=True, class_evidence='peak', temperature=8.,
                 field='pred_saliency_sigmoid'))))
@@ -18,7 +19,7 @@ test_pipeline = [
     dict(type='PackWeakInputs')
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-# void pixels, the borders of objects above all, are neither object nor background
+# void pixels, which are mostly the borders of objects, are neither object nor background
 test_evaluator = [
     dict(type='SaliencyMetric', prefix='CAM', pred_field='pred_saliency_cam', void='ignore'),
     dict(type='SaliencyMetric', prefix='PRM', pred_field='pred_saliency_prm', void='ignore'),

@@ -1,5 +1,5 @@
-# As the saliency experiment of Sec. 4.3: cues from an ImageNet classifier (1,001 classes, 0 is the background) that
-# knows nothing of VOC; the filling weights from the backbone trained on VOC.
+# Like the saliency experiment of Sec. 4.3: cues come from an ImageNet classifier (1,001 classes, 0 is the background)
+# that knows nothing of VOC, and filling weights from the backbone trained on VOC.
 _base_ = './iam-plus_mbv2_voc-saliency.py'
 import os  # noqa: E402
 

@@ -1,5 +1,6 @@
-# Unseen categories (Sec. 4.3): cats and horses, of which the network of iam-plus_mbv2_voc-seen.py saw no image. Cues
-# come from an ImageNet classifier, the filling weights from the trained network; CAM, PRM and IAM from the same peaks.
+# Unseen categories (Sec. 4.3): cats and horses, of which the network of iam-plus_mbv2_voc-seen.py has seen no image.
+# Cues come from an ImageNet classifier, and filling weights from the trained network. CAM, PRM and IAM are evaluated
+# from the same peaks.
 _base_ = './iam-plus_mbv2_voc_compare.py'
 import os  # noqa: E402
 

@@ -1,5 +1,5 @@
-# Not the paper (iam_mbv2_voc.py), but what serves best with MobileNetV2 and is small enough for a CPU: 320 x 320, the
-# shallow layers frozen, and what we added to the method (docs/experiments.md).
+# Not the paper (that is iam_mbv2_voc.py), but what works best with MobileNetV2 and is small enough for a CPU:
+# 320 x 320, shallow layers frozen, and our additions to the method (docs/experiments.md).
 _base_ = [
     './_base_/models/iam-plus_mbv2.py', './_base_/datasets/voc_weak.py', './_base_/schedules/two_stage_40e.py',
     './_base_/default_runtime.py'
@@ -34,8 +34,8 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=fill_begin)
 custom_hooks = [dict(type='TrainingStageHook', fill_begin=fill_begin, select_begin=select_begin)]
-# AdamW, because it gets further than SGD in six epochs on a few hundred images; the backbone hardly moves, because a
-# faster one forgets what it knows (docs/experiments.md). The paper's SGD is in iam_r50_voc.py.
+# AdamW, because it gets further than SGD in six epochs on a few hundred images. The backbone hardly moves, because with
+# a higher rate it forgets what it knows (docs/experiments.md). The paper's SGD is in iam_r50_voc.py.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-4),
     paramwise_cfg=dict(

@@ -1,4 +1,4 @@
-# One run of tools/test.py that evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks.
+# Evaluates CAM, PRM (proposal retrieval) and IAM from the same peaks, in one run of tools/test.py.
 _base_ = './iam-plus_mbv2_voc.py'
 model = dict(
     test_cfg=dict(

@@ -1,7 +1,7 @@
-# Not the paper: iam_r50_voc.py with what was learned on real images with MobileNetV2 (docs/experiments.md; not tried on
-# ResNet-50): better choice of pseudo ground truth, at first by the class response, later by agreement with the module's
-# own maps; a decoder that sees the image; Dice beside cross entropy; a wider ConvCRF, of which the region of the cue is
-# kept.
+# Not the paper: iam_r50_voc.py with what was learned from real images with MobileNetV2 (docs/experiments.md; not tried
+# with ResNet-50). Pseudo ground truth is chosen better, first by the class response and later by agreement with the
+# filling module's own maps; the decoder sees the image; Dice is added to cross entropy; and the ConvCRF is wider, and
+# only the region of its foreground that holds the cue is kept.
 _base_ = './iam_r50_voc.py'
 model = dict(
     sampler=dict(alpha=0.4, area_range=(0.01, 0.6), rank_weight=1., class_map_weight=2., min_score=1.1,

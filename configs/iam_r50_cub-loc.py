@@ -1,8 +1,8 @@
 # Localization of birds on CUB-200-2011 by a model trained on VOC (Sec. 4.3, Table 3):
 #     CUB_CLASSES=predictions.csv python tools/test.py configs/iam_r50_cub-loc.py work_dirs/iam_r50_voc/epoch_40.pth
-# An image's instance is that of its highest peak, whatever the class; the class is that of a file of another network's
-# predictions, csv or json. Without CUB_CLASSES the boxes alone are judged (gt_known_err). A classifier at hand says the
-# class too: post_processor.classifier=dict(type='FrozenClassifier', ...) and CUB_CLASSES=instance.
+# The instance of an image is that of its highest peak, whatever its class. The class comes from a CSV or JSON file with
+# another network's predictions. Without CUB_CLASSES only the boxes are evaluated (gt_known_err). A classifier can also
+# predict the class: post_processor.classifier=dict(type='FrozenClassifier', ...) and CUB_CLASSES=instance.
 _base_ = './iam_r50_voc.py'
 import os  # noqa: E402
 

@@ -1,5 +1,5 @@
-# Table 4: salient objects of ECSSD by a network trained on VOC 2012 (iam_r50_voc.py), which is not trained again.
-# The cues come from a ResNet-50 of ImageNet's 1,000 classes; filling weights from the backbone trained on VOC.
+# Table 4: salient objects of ECSSD, found by a network trained on VOC 2012 (iam_r50_voc.py) and not trained further.
+# Cues come from a ResNet-50 with ImageNet's 1,000 classes, and filling weights from the backbone trained on VOC.
 _base_ = './iam_r50_voc.py'
 import os  # noqa: E402
 

@@ -1,5 +1,5 @@
-# Table 4: salient objects of MSRA-B, images and masks in one folder. The 2,000 test images of a list:
-# --cfg-options test_dataloader.dataset.ann_file=test.txt
+# Table 4: salient objects of MSRA-B, with images and masks in one folder. To evaluate only the 2,000 test images in a
+# list: --cfg-options test_dataloader.dataset.ann_file=test.txt
 _base_ = './iam_r50_saliency_ecssd.py'
 import os  # noqa: E402
 

@@ -1,4 +1,4 @@
-# Table 4: salient objects of THUR15K, a folder a class; 6,233 of its 15,000 images have a mask.
+# Table 4: salient objects of THUR15K, with one folder per class; 6,233 of its 15,000 images have a mask.
 _base_ = './iam_r50_saliency_ecssd.py'
 import os  # noqa: E402
 

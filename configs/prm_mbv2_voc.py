@@ -1,5 +1,5 @@
-# The PRM baseline (Zhou et al., CVPR 2018): the classifier alone, stage 1 of iam-plus_mbv2_voc.py, masks by proposal
-# retrieval at test time. Trained without proposals.
+# The PRM baseline (Zhou et al., CVPR 2018): only the classifier, which is stage 1 of iam-plus_mbv2_voc.py and is
+# trained without proposals. At test time, masks come from proposal retrieval.
 _base_ = './iam-plus_mbv2_voc.py'
 model = dict(filler=None, sampler=None, post_processor=dict(_delete_=True, type='ProposalRetrieval'))
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# Test-time augmentation by tiles: the whole image and four windows of 0.6 of its sides (docs/experiments.md).
+# Test-time augmentation by tiles: the whole image and four windows with 0.6 of its sides (docs/experiments.md).
 tta_model = dict(type='MaskTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

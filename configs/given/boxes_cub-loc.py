@@ -1,6 +1,6 @@
-# Table 3, methods other than ours (GoogLeNet-GAP, ACoL, SPG): one box an image from a file, on CUB-200-2011:
+# Table 3, methods other than ours (GoogLeNet-GAP, ACoL, SPG): one box per image from a file, on CUB-200-2011:
 #     CUB_BOXES=boxes.json CUB_CLASSES=predictions.csv python tools/test.py configs/given/boxes_cub-loc.py
-# The form of the files: docs/cues.md.
+# docs/cues.md describes the format of the files.
 _base_ = './_base_/no_network.py'
 import os  # noqa: E402
 

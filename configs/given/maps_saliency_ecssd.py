@@ -1,4 +1,4 @@
-# Table 4, methods other than ours: their maps of ECSSD as pictures, <image id>.png, gray, one folder a method:
+# Table 4, methods other than ours: their maps of ECSSD as gray images <image id>.png, in one folder per method:
 #     SALIENCY_MAPS=maps/DSS/ECSSD python tools/test.py configs/given/maps_saliency_ecssd.py
 _base_ = './_base_/no_network.py'
 import os  # noqa: E402

@@ -1,4 +1,4 @@
-# Table 4, methods other than ours, on THUR15K (maps in a folder a class, <class>/<number>.png): see
+# Table 4, methods other than ours, on THUR15K (maps in one folder per class, <class>/<number>.png): see
 # maps_saliency_ecssd.py.
 _base_ = './maps_saliency_ecssd.py'
 import os  # noqa: E402

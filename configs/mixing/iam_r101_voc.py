@@ -1,4 +1,4 @@
-# Another depth of ResNet with the channels of ResNet-50: only the weights are others.
+# Another depth of ResNet, with the channels of ResNet-50: only the weights differ.
 _base_ = '../iam_r50_voc.py'
 import os  # noqa: E402
 

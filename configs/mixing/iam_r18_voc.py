@@ -1,4 +1,4 @@
-# Another depth of ResNet: weights, and the channels of res-blocks 2 to 5.
+# Another depth of ResNet: the weights and the channels of res-blocks 2 to 5 differ.
 _base_ = '../iam_r50_voc.py'
 import os  # noqa: E402
 

@@ -1,5 +1,5 @@
-# The backbone of one of mmdet's own configs, a transformer. Attention has no rule of peak back-propagation: its plain
-# gradient is used, and a warning says so once. Not tuned: the thresholds of the peaks are those of ResNet-50.
+# A transformer, the backbone of one of mmdet's own configs. Peak back-propagation has no rule for attention, so its
+# plain gradient is used, which a warning says once. Not tuned: the thresholds of the peaks are those for ResNet-50.
 _base_ = '../iam_r50_voc.py'
 import os  # noqa: E402
 

@@ -1,11 +1,11 @@
-# mmdet's CondInst on pseudo labels, from ImageNet weights; needs the full mmcv.
+# mmdet's CondInst, trained on pseudo labels from ImageNet weights; needs the full mmcv.
 _base_ = ['mmdet::condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py', './_base_/voc_pseudo.py']
 import os  # noqa: E402
 
 model = dict(
     backbone=dict(init_cfg=dict(checkpoint=os.environ.get('MMIAM_R50_WEIGHTS') or 'torchvision://resnet50')),
     bbox_head=dict(num_classes=20))
-# the masks are run-length encodings, not polygons
+# masks come as run-length encodings, not polygons
 train_pipeline = [
     _base_.train_pipeline[0], dict(type='LoadAnnotations', with_bbox=True, with_mask=True), *_base_.train_pipeline[2:]
 ]
@@ -15,7 +15,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, **_base_.true_evaluator)
 test_evaluator = val_evaluator
-# a tenth of the schedule for COCO's 118,000 images: 14 epochs of the 10,582 of train_aug in batches of 16
+# a tenth of the schedule for COCO's 118,000 images: 14 epochs of the 10,582 images of train_aug in batches of 16
 train_cfg = dict(max_iters=9000, val_interval=3000)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),

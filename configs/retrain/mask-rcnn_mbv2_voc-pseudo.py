@@ -1,14 +1,14 @@
-# Mask R-CNN at a size that two CPU cores carry: MobileNetV2, a small FPN and small heads, 320 pixels; needs the full
-# mmcv.
+# Mask R-CNN at a size that two CPU cores can train: MobileNetV2, a small FPN and small heads, 320 pixels; needs the
+# full mmcv.
 _base_ = './mask-rcnn_r50_voc-pseudo.py'
 import os  # noqa: E402
 
 channels = 96
 size = (320, 320)
 max_epochs = 12
-roi_extractor = dict(out_channels=channels, finest_scale=28)  # half of what serves images of 800 pixels
+roi_extractor = dict(out_channels=channels, finest_scale=28)  # half of what suits images of 800 pixels
 model = dict(
-    # the public 8-bit MobileNetV2 that the weights come from takes RGB scaled to [-1, 1]
+    # the weights come from the public 8-bit MobileNetV2, which takes RGB scaled to [-1, 1]
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
     backbone=dict(
         _delete_=True,
@@ -50,7 +50,7 @@ val_dataloader = dict(
     ]))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-# AdamW, as in iam-plus_mbv2_voc.py: the heads start from nothing and have a few thousand steps
+# AdamW, as in iam-plus_mbv2_voc.py: the heads start from scratch and have a few thousand steps
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}, norm_decay_mult=0.),

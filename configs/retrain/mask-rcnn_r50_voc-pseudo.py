@@ -1,4 +1,4 @@
-# mmdet's Mask R-CNN on pseudo labels, from ImageNet weights; needs the full mmcv.
+# mmdet's Mask R-CNN, trained on pseudo labels from ImageNet weights; needs the full mmcv.
 _base_ = ['mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py', './_base_/voc_pseudo.py']
 import os  # noqa: E402
 

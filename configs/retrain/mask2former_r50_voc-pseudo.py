@@ -1,4 +1,4 @@
-# mmdet's Mask2Former on pseudo labels, from ImageNet weights; mmcv-lite trains it too, the full mmcv faster.
+# mmdet's Mask2Former, trained on pseudo labels from ImageNet weights; works with mmcv-lite, but faster with full mmcv.
 _base_ = ['mmdet::mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', './_base_/voc_pseudo.py']
 import os  # noqa: E402
 
@@ -14,7 +14,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(_delete_=True, **_base_.true_evaluator)
 test_evaluator = val_evaluator
-# 50 epochs as there, of the 10,582 images of train_aug in batches of 16
+# 50 epochs as in mmdet's config, of the 10,582 images of train_aug in batches of 16
 train_cfg = dict(max_iters=33000, val_interval=3000, dynamic_intervals=None)
 param_scheduler = dict(end=33000, milestones=[29300, 31800])
 default_hooks = dict(checkpoint=dict(interval=3000))

@@ -26,8 +26,8 @@ model = dict(
     test_cfg=dict(
         nms_pre=1000, min_bbox_size=0, score_thr=0.01, nms=dict(type='nms', iou_threshold=0.6), max_per_img=50,
         mask_thr_binary=0.5))
-# mmdet's head takes the factor of the height for the width and the other way round when it enlarges masks, so that a
-# whole number of pixels may be missing at the border: with room beyond it there are enough
+# when it enlarges masks, mmdet's head confuses the scale factors of height and width, so that some pixels may be
+# missing at the border; with padding there are enough
 val_dataloader = dict(
     dataset=dict(pipeline=[
         dict(type='LoadImageFromFile'),

@@ -1,4 +1,4 @@
-# Boxes of the ground truth (tight boxes of the evaluated masks); all of them are correct, so none is suppressed.
+# Ground-truth boxes (tight boxes around the evaluated masks); all of them are correct, so none is suppressed.
 _base_ = './_base_/no_network.py'
 boxes = dict(type='GroundTruthBoxes')
 model = dict(

@@ -1,4 +1,4 @@
-# Table 1 from a checkpoint of iam-plus_mbv2_voc.py, whatever its k: CAM, PRM and IAM from the same peaks in one pass.
+# Table 1 from a checkpoint of iam-plus_mbv2_voc.py with any k: CAM, PRM and IAM from the same peaks in one pass.
 _base_ = ['../iam-plus_mbv2_voc.py', './_base_/rows.py']
 model = dict(test_cfg=dict(baselines={{_base_.peak_rows}}))
 test_dataloader = dict(

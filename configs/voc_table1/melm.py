@@ -1,4 +1,4 @@
-# MELM (Wan et al., CVPR 2018): its detections come from a file (docs/table1.md); they went through its own NMS.
+# MELM (Wan et al., CVPR 2018): its detections come from a file (docs/table1.md) and have been through its own NMS.
 _base_ = './_base_/no_network.py'
 import os  # noqa: E402
 

@@ -1,15 +1,15 @@
-"""``mmcv-lite`` in place of full ``mmcv``.
+"""Support for ``mmcv-lite`` in place of the full ``mmcv``.
 
 ``mmdet.models`` imports ``mmcv.ops``, which loads the compiled module ``mmcv._ext``. ``mmcv-lite`` carries the Python
-side of ``mmcv.ops`` but not ``_ext``. mmiam calls no compiled operator, so a stand-in for ``_ext`` makes the whole of
-mmdet importable; an operator that is called after all says so in one sentence.
+side of ``mmcv.ops`` but not ``_ext``. mmiam calls no compiled operator, so a stand-in for ``_ext`` makes all of mmdet
+importable. If an operator is called after all, it raises an error that says so in one sentence.
 
-The stand-in is there only while a module of mmdet is being imported. Everybody else finds mmcv as it is: ``import
-mmcv.ops`` fails on ``mmcv-lite`` and ``mmcv_full_available()`` is false, so nothing takes the light package for the
+The stand-in exists only while a module of mmdet is being imported. All other code finds mmcv as it is: ``import
+mmcv.ops`` fails on ``mmcv-lite`` and ``mmcv_full_available()`` is false, so nothing mistakes the light package for the
 full one. A real ``_ext`` is never shadowed.
 
-``light_stack.pth`` runs this file when Python starts (so that mmdet may be imported before mmiam): it imports nothing
-then, and the finder looks at nothing but names that begin with ``mmdet``.
+``light_stack.pth`` runs this file when Python starts, so that mmdet may be imported before mmiam. To cost next to
+nothing, it imports nothing at that point, and the finder reacts only to names that begin with ``mmdet``.
 """
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIGHT_STACK_MESSAGE = ('the operator "{name}" needs the compiled mmcv, and this 
 
 
 def is_light() -> bool:
-    """True where mmcv is installed without its compiled operators."""
+    """Return whether mmcv is installed without its compiled operators."""
     import importlib.util
     extension = sys.modules.get('mmcv._ext')
     if extension is not None:
@@ -33,7 +33,7 @@ def is_light() -> bool:
 
 
 def make_stand_in():
-    """A module ``mmcv._ext`` whose public attributes are functions that raise NotImplementedError."""
+    """Make a module ``mmcv._ext`` whose public attributes are functions that raise NotImplementedError."""
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
@@ -51,16 +51,16 @@ def make_stand_in():
             return missing
 
     module = MissingExtension('mmcv._ext')
-    module.__spec__ = ModuleSpec('mmcv._ext', loader=None)  # no loader: what mmcv_full_available() looks at
+    module.__spec__ = ModuleSpec('mmcv._ext', loader=None)  # mmcv_full_available() checks for a loader
     return module
 
 
 class LightStackFinder:
-    """Finder of ``sys.meta_path``: modules of mmdet run with ``mmcv.ops`` in reach, on the light stack only."""
+    """Finder for ``sys.meta_path`` that makes ``mmcv.ops`` visible to modules of mmdet, on the light stack only."""
 
     def __init__(self):
-        self.depth = 0  # of mmdet modules that import each other
-        self.kept = {}  # mmcv.ops and what it consists of, between two imports
+        self.depth = 0  # of nested imports of mmdet modules
+        self.kept = {}  # mmcv.ops and its submodules, kept between two imports
 
     def find_spec(self, name, path=None, target=None):
         if name.partition('.')[0] != 'mmdet':
@@ -74,12 +74,12 @@ class LightStackFinder:
             return None
         if spec.loader is not None:
             run = spec.loader.exec_module
-            # on the loader that was found, not in a loader of our own: inspect and pkgutil ask it for source and data
+            # patch the loader that was found: inspect and pkgutil ask it for source and data, so ours would not do
             spec.loader.exec_module = lambda module: self.run(run, module)
         return spec
 
     def run(self, run, module):
-        """Execute a module of mmdet; the outermost of several shows the operators and hides them again."""
+        """Execute a module of mmdet; the outermost of nested imports shows the operators and hides them again."""
         if self.depth == 0:
             self.show()
         self.depth += 1
@@ -107,6 +107,6 @@ class LightStackFinder:
 
 
 def install_light_stack() -> None:
-    """Put the finder first in ``sys.meta_path``, once (the start of Python may have done it)."""
+    """Put the finder first in ``sys.meta_path``, unless it is there already (from the start of Python)."""
     if not any(type(finder).__name__ == LightStackFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.insert(0, LightStackFinder())

@@ -1,4 +1,4 @@
-"""One clear message for a stack that does not fit, with the command that mends it."""
+"""One clear message for a software stack that does not fit, with the command that fixes it."""
 from __future__ import annotations
 
 from importlib import metadata
@@ -6,7 +6,7 @@ from importlib import metadata
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-#: distribution -> (accepted versions, command that installs a fitting one)
+#: distribution -> (accepted versions, command that installs one of them)
 SUPPORTED = {
     'torch': ('>=2.0', 'pip install "torch>=2.0"'),
     'mmengine': ('>=0.10.3,<1.0', 'pip install "mmengine>=0.10.3,<1.0"'),
@@ -19,7 +19,7 @@ SUPPORTED = {
 
 
 def installed_version(name: str) -> str | None:
-    """Version of an installed distribution; ``mmcv`` is also found as ``mmcv-lite``."""
+    """Return the version of an installed distribution, or None; ``mmcv`` is also found as ``mmcv-lite``."""
     for distribution in (name, 'mmcv-lite') if name == 'mmcv' else (name, ):
         try:
             return metadata.version(distribution)
@@ -29,7 +29,7 @@ def installed_version(name: str) -> str | None:
 
 
 def environment_problems() -> list[str]:
-    """Every requirement that is missing or out of range, one sentence each, with its remedy."""
+    """List every requirement that is missing or out of range, one sentence each, with its remedy."""
     problems = []
     for name, (wanted, remedy) in SUPPORTED.items():
         found = installed_version(name)
@@ -45,7 +45,7 @@ def environment_problems() -> list[str]:
 
 
 def check_versions() -> None:
-    """Raise one ImportError that lists every problem of the stack.
+    """Check the installed packages, and raise one ImportError that lists every problem.
 
     Raises:
         ImportError: if a required package is missing or out of range.

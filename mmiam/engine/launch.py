@@ -1,7 +1,7 @@
-"""Several processes on machines without CUDA.
+"""Runs in several processes on machines without CUDA.
 
-mmengine's launchers select a CUDA device first, which a build of torch without CUDA refuses. Here the group is opened
-before the runner looks for one, and talks by gloo.
+mmengine's launchers select a CUDA device first, which a build of torch without CUDA refuses. Here the process group is
+opened before the runner looks for one, and communicates by gloo.
 """
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _START = dict(pytorch='tools/dist_train.sh or tools/dist_test.sh', slurm='tools/
 
 
 def open_cpu_group(cfg: Config) -> bool:
-    """Open the process group by gloo if the launcher is set and there is no CUDA device.
+    """Open the process group with gloo if the launcher is set and there is no CUDA device.
 
     Args:
-        cfg (Config): with ``launcher``; its ``env_cfg.dist_cfg`` and ``model_wrapper_cfg`` are set for the CPU.
+        cfg (Config): config with ``launcher``; its ``env_cfg.dist_cfg`` and ``model_wrapper_cfg`` are set for the CPU.
 
     Returns:
         bool: whether a group was opened.
 
     Raises:
-        ValueError: if the launcher's environment variables are not there.
+        ValueError: if environment variables of the launcher are missing, or the first host of a Slurm job is unknown.
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none' or torch.cuda.is_available():
@@ -45,16 +45,17 @@ def open_cpu_group(cfg: Config) -> bool:
     cfg.merge_from_dict(dict(env_cfg=dict(dist_cfg=dict(backend='gloo'))))
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel', find_unused_parameters=cfg.get('find_unused_parameters', False))
-    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)  # a model in main memory has none
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)  # a model in CPU memory has none
     torch.distributed.init_process_group('gloo')
     return True
 
 
 def close_cpu_group() -> None:
-    """End this process, successfully, when every process of the group has come to its end; the last call of a tool.
+    """End this process successfully once all processes of the group have finished; the last call of a tool.
 
-    Not by returning: the threads of gloo, taken down by the interpreter's own exit, abort now and then ("terminate
-    called without an active exception", torch 2.13), and the launcher then reports finished work as failed.
+    The process is not ended by returning: the threads of gloo sometimes abort when the interpreter shuts down
+    ("terminate called without an active exception", torch 2.13), and the launcher then reports finished work as
+    failed.
     """
     torch.distributed.barrier()
     logging.shutdown()
@@ -64,7 +65,7 @@ def close_cpu_group() -> None:
 
 
 def _find_first_slurm_host() -> str:
-    """The host of task 0, as ``scontrol`` expands it from the list of nodes."""
+    """Find the host of task 0, which ``scontrol`` expands from the list of nodes."""
     import subprocess
     try:
         done = subprocess.run(['scontrol', 'show', 'hostnames', os.environ.get('SLURM_NODELIST', '')],

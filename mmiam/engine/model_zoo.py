@@ -1,8 +1,8 @@
-"""The model index: what each config is, what it measured, and where its weights are.
+"""The model index: what each config is, what results it gave, and where its weights are.
 
-``model-index.yml`` imports the ``metafile.yml`` files (the model-index schema of OpenMMLab). A model with weights has
-``Weights`` (an address, or the path of a file in the package) and ``Metadata.SHA256``; one without ``Weights`` has none
-published.
+``model-index.yml`` imports the ``metafile.yml`` files (in the model-index schema of OpenMMLab). A model with published
+weights has ``Weights`` (an address, or the path of a file in the package) and ``Metadata.SHA256``; one whose weights
+are not published has no ``Weights``.
 """
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def find_index() -> Path:
-    """The index of the checkout, or of the installed package (``mmiam/.mim``).
+    """Find the index of the checkout, or else that of the installed package (``mmiam/.mim``).
 
     Raises:
-        FileNotFoundError: if there is neither.
+        FileNotFoundError: if there is none.
     """
     for folder in (_PACKAGE.parent, _PACKAGE / '.mim'):
         if (folder / 'model-index.yml').is_file():
@@ -31,17 +31,17 @@ def find_index() -> Path:
 
 
 def load_models(index: str | Path | None = None) -> dict[str, dict]:
-    """All models of an index by name.
+    """Load all models of an index by name.
 
     Args:
-        index (str | Path, optional): a ``model-index.yml``; :func:`find_index` by default.
+        index (str | Path, optional): a ``model-index.yml``; by default that of :func:`find_index`.
 
     Returns:
         dict[str, dict]: name -> entry of the metafile, with ``Config`` relative to the index's folder.
 
     Raises:
         FileNotFoundError: if the index or a metafile in it is missing.
-        ValueError: if a file is not of the schema, leads out of the index's folder, or a name stands twice.
+        ValueError: if a file violates the schema or points outside the index's folder, or a name occurs twice.
     """
     index = Path(index) if index is not None else find_index()
     models: dict[str, dict] = {}
@@ -60,20 +60,22 @@ def load_models(index: str | Path | None = None) -> dict[str, dict]:
 
 def fetch_weights(name: str, folder: str | Path | None = None, index: str | Path | None = None,
                   progress: bool = True) -> str:
-    """A local copy of the weights of a model.
+    """Fetch the weights of a model and return the path of the local file.
 
     Args:
-        name (str): of a model of the index.
-        folder (str | Path, optional): where to; the cache folder by default.
-        index (str | Path, optional): a ``model-index.yml``; :func:`find_index` by default.
-        progress (bool): show a bar.
+        name (str): name of a model in the index.
+        folder (str | Path, optional): folder for the file. By default, downloads go to the cache folder, and weights in
+            the package stay where they are.
+        index (str | Path, optional): a ``model-index.yml``; by default that of :func:`find_index`.
+        progress (bool): show a progress bar.
 
     Returns:
         str: path of the file.
 
     Raises:
-        ValueError: if there is no such model or it has no weights, or their sha256 is wrong or not stated.
-        OSError: as of :func:`mmiam.utils.download.fetch`.
+        ValueError: if there is no such model, it has no weights, or their sha256 is wrong or not stated.
+        FileNotFoundError: if the package lacks the file of weights.
+        OSError: see :func:`mmiam.utils.download.fetch`.
     """
     models = load_models(index)
     if name not in models:
@@ -91,7 +93,7 @@ def fetch_weights(name: str, folder: str | Path | None = None, index: str | Path
 
 
 def _packaged(relative: str, sha256: str, folder: str | Path | None) -> str:
-    """The file of weights that the package holds, or a copy of it in ``folder``."""
+    """Return the path of weights in the package, or of a copy of them in ``folder``."""
     path = _inside(_PACKAGE.parent, relative, Path('model-index.yml'))
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing: install mmiam again')
@@ -104,7 +106,7 @@ def _packaged(relative: str, sha256: str, folder: str | Path | None) -> str:
 
 
 def _entries(path: Path, key: str) -> list:
-    """The list under ``key`` of a yaml file; yaml's safe loader builds plain values only."""
+    """Read the list under ``key`` of a YAML file; YAML's safe loader builds plain values only."""
     try:
         with open(path, encoding='utf-8') as file:
             content = yaml.safe_load(file)
@@ -119,7 +121,7 @@ def _entries(path: Path, key: str) -> list:
 
 
 def _inside(folder: Path, relative, source: Path) -> Path:
-    """``folder / relative``, which must not lie elsewhere."""
+    """Return ``folder / relative``; raise a ValueError if that lies outside ``folder``."""
     if not isinstance(relative, str) or Path(relative).is_absolute() or '..' in Path(relative).parts:
         raise ValueError(f'{source}: {relative!r} must be a path below {folder}')
     return folder / relative

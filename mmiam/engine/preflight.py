@@ -1,4 +1,4 @@
-"""Check what a config names before any long work starts."""
+"""Checks of the files and values that a config names, before any long work starts."""
 from __future__ import annotations
 
 import math
@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmiam.models.cues.classifier_weights import check_norm
 from mmiam.utils.checkpoints import check_finite, read_checkpoint, state_dict_of
 
-#: what to do about a missing file, by the config key that names it
+#: config key that names a file -> what to do if the file is missing
 REMEDIES = {
     'checkpoint': 'put the weights there, or set another path (README.md, "Weights"); '
                   'model.backbone.init_cfg=None trains from random weights',
@@ -28,7 +28,7 @@ REMEDIES = {
 
 
 def find_named_files(node, key: str = '') -> Iterator[tuple[str, str, str]]:
-    """(full key, last key, path) of every local file or folder of a config that is read."""
+    """Find every local file or folder that a config reads, as (full key, last key, path)."""
     if isinstance(node, dict):
         for name, value in node.items():
             full = f'{key}.{name}' if key else name
@@ -42,16 +42,16 @@ def find_named_files(node, key: str = '') -> Iterator[tuple[str, str, str]]:
 
 
 def check_config_files(cfg: Config, training: bool) -> None:
-    """Raise one error that lists every missing file or folder with its key and remedy.
+    """Check the files that a config names; raise one error that lists all that are missing, with key and remedy.
 
     Args:
         cfg (Config): the whole config.
-        training (bool): whether the training data and pretrained weights are needed.
+        training (bool): whether training data and pretrained weights are needed.
 
     Raises:
         FileNotFoundError: if a weight file, data root or proposal folder is missing.
-        ValueError: if a checkpoint is damaged, would run something when it is loaded, has weights that are not finite,
-            or was trained on images of another mean and standard deviation.
+        ValueError: if a checkpoint is damaged, would run code when loaded, has weights that are not finite, or was
+            trained on images with another mean and standard deviation.
     """
     parts = ['test_dataloader'] if not training else ['model', 'train_dataloader', 'val_dataloader']
     problems, checkpoints = [], {}
@@ -75,7 +75,7 @@ def check_config_files(cfg: Config, training: bool) -> None:
 
 
 def check_numbers(node, key: str = 'the config') -> None:
-    """Raise a ValueError for a setting that is NaN: every comparison with it is false, so nothing would be found."""
+    """Raise a ValueError if a setting is NaN: every comparison with it is false, so nothing would be found."""
     if isinstance(node, float) and math.isnan(node):
         raise ValueError(f'{key} is NaN')
     for name, value in node.items() if isinstance(node, dict) else enumerate(
@@ -84,13 +84,13 @@ def check_numbers(node, key: str = 'the config') -> None:
 
 
 def latest_checkpoint(work_dir: str) -> str | None:
-    """The checkpoint that a run in a work dir goes on from: the newest whole one; None if there is none.
+    """Find the checkpoint from which a run in a work dir resumes: the newest intact one, or None if there is none.
 
-    ``last_checkpoint`` names it, with the folder in which it was written: a work dir may have been moved or copied
-    since, or the run killed between a file's opening and its last byte.
+    ``last_checkpoint`` names it, but with the folder in which it was written, and the work dir may have been moved or
+    copied since. The file may also be incomplete, if the run was killed while writing it.
 
     Raises:
-        ValueError: if there are checkpoints and none is whole.
+        ValueError: if there are checkpoints but none is intact.
     """
     names = [path.name for path in Path(work_dir).glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', path.name)]
     names.sort(key=lambda name: (int(re.findall(r'\d+', name)[-1]), name), reverse=True)
@@ -116,12 +116,12 @@ def latest_checkpoint(work_dir: str) -> str | None:
 
 
 def check_own_initializers(model: torch.nn.Module) -> None:
-    """Refuse pretrained weights of another network where a backbone reads them by itself (Swin, PVT).
+    """Refuse pretrained weights of another network for backbones that read weights by themselves (Swin, PVT).
 
-    Their names are changed on the way in, so the shapes of matrices are compared, as often as they occur.
+    These backbones rename weights while reading them, so the comparison counts the shapes of matrices instead of names.
 
     Raises:
-        ValueError: if fewer than half of the backbone's are in the file.
+        ValueError: if fewer than half of the backbone's matrices have a counterpart in the file.
     """
     for module in model.modules():
         config = getattr(module, 'init_cfg', None)
@@ -138,10 +138,10 @@ def check_own_initializers(model: torch.nn.Module) -> None:
 
 
 def check_proposals(dataset) -> None:
-    """Refuse a training data set with images without proposals, before the first epoch.
+    """Refuse a training data set in which images lack proposals, before the first epoch.
 
     Raises:
-        FileNotFoundError: with the number of them and the first.
+        FileNotFoundError: if proposals are missing; gives their number and names the first.
     """
     if hasattr(dataset, 'datasets'):
         for one in dataset.datasets:

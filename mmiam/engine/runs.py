@@ -1,4 +1,4 @@
-"""What guards the runs of ``tools/train.py`` and ``tools/test.py``."""
+"""Safeguards for the runs of ``tools/train.py`` and ``tools/test.py``."""
 from __future__ import annotations
 
 import os
@@ -18,7 +18,7 @@ _GUARDS = dict(safe_checkpoint='SafeCheckpointHook', epoch_seed='EpochSeedHook',
 
 
 def add_guards(cfg: Config) -> None:
-    """Give a config that has its own ``default_hooks`` the hooks that check weights, seeds and numbers."""
+    """Add the hooks that check weights, seeds and numbers to a config, even if it has its own ``default_hooks``."""
     hooks = cfg.setdefault('default_hooks', {})
     for name, kind in _GUARDS.items():
         hooks.setdefault(name, dict(type=kind))
@@ -26,14 +26,14 @@ def add_guards(cfg: Config) -> None:
 
 @contextmanager
 def lock_work_dir(work_dir: str, first: bool = True) -> Iterator[None]:
-    """Keep other trainings out of a run's work dir, where the file system has locks; they end with the process.
+    """Keep other training runs out of a work dir, if the file system supports locks; a lock ends with its process.
 
     Args:
-        work_dir (str): made if it does not exist.
-        first (bool): whether this process, of several of one training, is the one that locks.
+        work_dir (str): created if it does not exist.
+        first (bool): whether this process is the one that locks, among the processes of one training run.
 
     Raises:
-        ValueError: if another training has the work dir.
+        ValueError: if another training run is using the work dir.
     """
     try:
         import fcntl
@@ -59,12 +59,13 @@ def lock_work_dir(work_dir: str, first: bool = True) -> Iterator[None]:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The runner of a config, without log lines that nobody acts on: each parameter's rate, deprecations within others.
+    """Build the runner of a config.
 
-    Where there is a GPU, loaders put batches into page-locked memory unless told otherwise.
+    It omits log lines that nobody acts on: the learning rate of each parameter, and deprecations inside other packages.
+    If there is a GPU, data loaders put batches into page-locked memory unless the config says otherwise.
 
     Raises:
-        ValueError: naming the config whose keys do not fit what they are for.
+        ValueError: if keys of the config do not fit what they configure; names the config.
     """
     for module in ('mmengine', 'torch', 'mmdet', 'mmcv'):
         for category in (DeprecationWarning, FutureWarning):

@@ -1,7 +1,7 @@
-"""Checkpoints are read by torch's safe loader alone, whoever reads them, and only into the model that they fit.
+"""Safe reading of checkpoints: only by torch's safe loader, whoever reads them, and only into a model that they fit.
 
-The safe loader is torch's default only since 2.6, ``torch.hub`` passes False to it to this day, and an environment
-variable switches it off: here it is said explicitly.
+The safe loader has been torch's default only since 2.6, ``torch.hub`` still passes ``weights_only=False``, and an
+environment variable can switch it off. Here it is therefore requested explicitly.
 """
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SWITCHES = ('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 
 
 def load_from_safe(filename: str, map_location=None) -> dict:
-    """Loader for mmengine, whose log takes what follows `load_from_` for a name."""
+    """Read a checkpoint for mmengine, whose log shows the part of this name after `load_from_`."""
     return read_checkpoint(filename, map_location)
 
 
 class FittingInit(PretrainedInit):
-    """``init_cfg=dict(type='Pretrained', ...)`` that refuses weights of another network, and reads further layouts."""
+    """``init_cfg=dict(type='Pretrained', ...)`` that refuses weights of another network and reads more layouts."""
 
     def __call__(self, module: nn.Module) -> None:
         print_log(f'load model from: {self.checkpoint}', logger='current')
@@ -47,9 +47,9 @@ class FittingInit(PretrainedInit):
 
 
 def use_safe_loader() -> None:
-    """Have mmengine and torch read every checkpoint of this process, and of those it starts, safely.
+    """Make mmengine and torch read every checkpoint of this process and its child processes safely.
 
-    The tools call it; ``import mmiam`` does not, so that it changes nothing in projects that it is mixed into.
+    The tools call this function; ``import mmiam`` does not, so that the import changes nothing in other projects.
     """
     if os.environ.pop(_SWITCHES[0], None) is not None:
         warnings.warn(f'{_SWITCHES[0]} is ignored: checkpoints are read by the safe loader', stacklevel=2)
@@ -60,7 +60,7 @@ def use_safe_loader() -> None:
 
 @contextmanager
 def safe_loader() -> Iterator[None]:
-    """:func:`use_safe_loader` within a block; afterwards everything is as it was."""
+    """Apply :func:`use_safe_loader` within a block, and restore everything afterwards."""
     switches = {name: os.environ.get(name) for name in _SWITCHES}
     schemes = CheckpointLoader._schemes.copy()
     initializer = WEIGHT_INITIALIZERS.get('Pretrained')

@@ -1,4 +1,4 @@
-"""Test-time augmentation for instance masks, which mmdet's ``DetTTAModel`` refuses.
+"""Test-time augmentation for instance masks, which mmdet's ``DetTTAModel`` does not support.
 
 Legend: n instances of one view, H0 x W0 original image size.
 """
@@ -16,24 +16,24 @@ from mmengine.structures import InstanceData
 from mmiam.ops.mask_nms import mask_nms
 
 _AXES = dict(horizontal=(2, ), vertical=(1, ), diagonal=(1, 2))
-_EDGE = 3  # pixels from a window's side within which a mask counts as cut by it
+_EDGE = 3  # a mask within so many pixels of a window's side counts as cut by it
 
 
 @MODELS.register_module()
 class MaskTTAModel(BaseTTAModel):
-    """Instances of several views of an image: mirrored, resized, or windows of it (:class:`CropTile`).
+    """Model that merges the instances of several views of an image: mirrored, resized or cut out (:class:`CropTile`).
 
-    For any segmenter of mmdet that predicts at original size. Windows show small objects larger. A mask that a side
-    within the image cuts is left out, because another window or the whole image has it complete: so an object over a
-    seam is one mask. Of masks of a class that overlap the best one stays. Not in the paper; our choice
-    (docs/experiments.md has what it gives).
+    It works with any segmenter of mmdet that predicts at original size. Windows show small objects larger. A mask
+    that is cut by a side of a window inside the image is dropped, because another window or the whole image shows it
+    completely; an object across a seam is thus one mask. Of overlapping masks of a class, the best is kept. Not in the
+    paper; our choice (see docs/experiments.md for what it gains).
 
     Args:
         module (dict | nn.Module): the segmenter.
-        data_preprocessor (dict, optional): as of ``BaseTTAModel``.
-        iou_thr (float): IoU from which on two masks of a class are one object's.
-        tile_weight (float): factor of scores in a window, which shows less of what tells a class.
-        max_per_img (int): instances kept of an image, the best ones.
+        data_preprocessor (dict, optional): see ``BaseTTAModel``.
+        iou_thr (float): IoU above which two masks of a class are taken for the same object.
+        tile_weight (float): factor for scores in a window, which shows less of the context that tells a class.
+        max_per_img (int): number of instances kept per image, the best ones.
     """
 
     def __init__(self, module, data_preprocessor=None, iou_thr: float = 0.5, tile_weight: float = 0.8,
@@ -44,7 +44,7 @@ class MaskTTAModel(BaseTTAModel):
         self.max_per_img = max_per_img
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list[DetDataSample]:
-        """The views' predictions of each image as one: its first view's sample, with all instances that are kept."""
+        """Merge the predictions for the views of each image into the sample of its first view."""
         merged = []
         for views in data_samples_list:
             instances = InstanceData.cat([self.whole(view) for view in views])
@@ -57,7 +57,7 @@ class MaskTTAModel(BaseTTAModel):
         return merged
 
     def whole(self, view: DetDataSample) -> InstanceData:
-        """``masks`` (n, H0, W0), ``bboxes``, ``labels`` and ``scores`` of a view in the frame of the whole image."""
+        """Map the instances of a view to the frame of the whole image, with ``masks`` (n, H0, W0) bool."""
         found = view.pred_instances
         masks, scores = torch.as_tensor(found.masks, device=found.scores.device).bool(), found.scores
         bboxes = found.bboxes

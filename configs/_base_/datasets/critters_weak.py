@@ -1,4 +1,4 @@
-# The procedural data set of tools/misc/make_critters.py: classes show on the head alone.
+# The procedural data set of tools/misc/make_critters.py, whose classes differ in the head alone.
 _base_ = './voc_weak.py'
 import os  # noqa: E402
 

@@ -1,9 +1,9 @@
-# One's own images with tags alone. Environment variables, or the keys below by --cfg-options:
+# Your own images with nothing but tags. Set these environment variables, or the keys in parentheses by --cfg-options:
 #   OWN_IMAGES     image folder (img_root)
-#   OWN_LABELS     .csv or COCO .json of tags (ann_file); unset: 'folders', one folder a class in OWN_IMAGES
-#   OWN_VAL_LABELS tags of held-out images; unset: those of OWN_LABELS
-#   OWN_PROPOSALS  what tools/proposals/generate.py made (proposal_root)
-_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+#   OWN_LABELS     .csv or COCO .json with tags (ann_file); if unset, 'folders': one folder per class in OWN_IMAGES
+#   OWN_VAL_LABELS tags of held-out images; if unset, those of OWN_LABELS
+#   OWN_PROPOSALS  output of tools/proposals/generate.py (proposal_root)
+_base_ = []  # must come before the import, or mmengine takes the file for a lazy config
 import os  # noqa: E402
 
 dataset_type = 'WeakLabelDataset'
@@ -40,6 +40,6 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type, img_root=img_root, ann_file=val_ann_file, test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# there are no masks to compare with: the classifier is what can be measured
+# there are no masks to compare with, so only the classifier can be measured
 val_evaluator = [dict(type='ImageLabelMetric')]
 test_evaluator = val_evaluator

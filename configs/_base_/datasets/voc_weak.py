@@ -1,5 +1,5 @@
-# VOC 2012 seen through image-level labels; masks are read at test time only.
-_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+# VOC 2012 with image-level labels; masks are read at test time only.
+_base_ = []  # must come before the import, or mmengine takes the file for a lazy config
 import os  # noqa: E402
 
 dataset_type = 'VOCInstanceDataset'

@@ -1,5 +1,5 @@
-# Not the paper: EfficientNet-Lite2, whose ImageNet weights come with a pip package and are not trained; Gaussians at
-# the peaks in place of Peak Response Maps, and what else we added to the method (docs/experiments.md).
+# Not the paper: EfficientNet-Lite2 with frozen ImageNet weights from a pip package, Gaussians at the peaks in place of
+# Peak Response Maps, and our other additions to the method (docs/experiments.md).
 model = dict(
     type='IAMNet',
     data_preprocessor=dict(

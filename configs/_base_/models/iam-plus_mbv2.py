@@ -1,4 +1,4 @@
-# What departs from the paper; each was chosen by what it gave (docs/experiments.md).
+# Everything that departs from the paper; each setting was chosen by measurement (docs/experiments.md).
 _base_ = './iam_mbv2.py'
 model = dict(
     backbone=dict(frozen_stages=4),

@@ -1,5 +1,5 @@
-# Sec. 3.3 of the paper; docs/design.md lists what it does not state and where this departs from it.
-_base_ = []  # named before the import: mmengine takes the file for a lazy config otherwise
+# Sec. 3.3 of the paper; docs/design.md lists what the paper does not state and where this config departs from it.
+_base_ = []  # must come before the import, or mmengine takes the file for a lazy config
 import os  # noqa: E402
 
 model = dict(

@@ -1,5 +1,5 @@
-# Sec. 3.3: the classifier at 0.01, then the filling module at 0.1. Epochs, decay and warm-up are not stated in the
-# paper; 20 epochs without decay are those of the PRM reference.
+# Sec. 3.3: the classifier with a learning rate of 0.01, then the filling module with 0.1. The paper does not state
+# epochs, decay and warm-up; 20 epochs without decay for the classifier follow the PRM reference.
 fill_begin = 20
 max_epochs = 40
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)

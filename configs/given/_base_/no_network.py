@@ -1,4 +1,4 @@
-# Images at original size and no network: another method's files are judged. Nothing to train, no checkpoint.
+# Images at original size and no network: this evaluates another method's files, without training or checkpoint.
 _base_ = '../../_base_/default_runtime.py'
 model = dict(type='PrecomputedPredictions', data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True))
 test_cfg = dict(type='TestLoop')

@@ -1,6 +1,6 @@
-# What the configs of this folder share: exported pseudo labels to train on, VOC's own masks to measure with.
-#   VOC_ROOT       VOC 2012
-#   PSEUDO_LABELS  what tools/export_pseudo_labels.py wrote
+# What the configs of this folder share: they train on exported pseudo labels and are evaluated on VOC's own masks.
+#   VOC_ROOT       folder of VOC 2012
+#   PSEUDO_LABELS  output of tools/export_pseudo_labels.py
 _base_ = []
 import os  # noqa: E402
 

@@ -1,4 +1,4 @@
-# Images at original size and no network: the boxes are given. Nothing to train.
+# Images at original size and no network: boxes are given, so there is nothing to train.
 _base_ = ['../../_base_/datasets/voc_weak.py', '../../_base_/default_runtime.py']
 model = dict(type='PrecomputedPredictions', data_preprocessor=dict(type='DetDataPreprocessor', bgr_to_rgb=True))
 train_dataloader = None

@@ -1,6 +1,6 @@
-# What several passes of Table 1 share. A box becomes a mask by three strategies (BoxToMask), each a row.
-# CAM (Zhou et al., CVPR 2016): boxes of the regions above 20 % of the maximum of a class response map. The maps are
-# those of the peak-stimulated classifier that PRM and IAM start from, as in the paper's Fig. 2.
+# What several passes of Table 1 share. Three strategies turn a box into a mask (BoxToMask); each gives a row.
+# CAM (Zhou et al., CVPR 2016): boxes around the regions above 20 % of the maximum of a class response map. The maps are
+# those of the peak-stimulated classifier from which PRM and IAM start, as in the paper's Fig. 2.
 cam_boxes = dict(type='ClassMapBoxes', rule='max', ratio=0.2)
 peak_rows = dict(
     prm=dict(type='ProposalRetrieval'),
@@ -14,8 +14,8 @@ peak_metrics = [
     dict(type='VOCInstanceMetric', prefix='PRM', pred_field='pred_instances_prm'),
     dict(type='VOCInstanceMetric', prefix='IAM'),
 ]
-# SPN (Zhu et al., ICCV 2017): boxes of the regions above the mean of a class response map, the rule of the public code
-# (github.com/yeezhu/SPN.pytorch).
+# SPN (Zhu et al., ICCV 2017): boxes around the regions above the mean of a class response map, following the public
+# code (github.com/yeezhu/SPN.pytorch).
 spn_boxes = dict(type='ClassMapBoxes', rule='mean', ratio=1.)
 spn_rows = dict(
     ellipse=dict(type='BoxToMask', mask='ellipse', boxes=spn_boxes, nms_iou=0.3),

@@ -1,4 +1,4 @@
-"""Step 1: outputs of the frozen backbone, stored once."""
+"""Step 1: run the frozen backbone, and store its outputs once and for all."""
 from __future__ import annotations
 
 import os
@@ -25,11 +25,12 @@ from ..safe_loading import safe_loader
 
 
 def build_plain_dataset(cfg: Config, proposals: bool = True):
-    """The training data set without its random mirror images, with or without segment proposals.
+    """Build the training data set without random mirroring, with or without segment proposals.
+
+    If it is wrapped in another (RepeatDataset, ClassBalancedDataset), each image counts once.
 
     Raises:
-        ValueError: if it is made of several (ConcatDataset). Of one in another (RepeatDataset, ClassBalancedDataset)
-            each image counts once.
+        ValueError: if it consists of several data sets (ConcatDataset).
     """
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     left_out = ('RandomFlip', ) if proposals else ('RandomFlip', 'LoadSegmentProposals', 'AlignSegmentProposals')
@@ -42,7 +43,7 @@ def build_plain_dataset(cfg: Config, proposals: bool = True):
 
 
 def load_model(cfg: Config, weights: str | None = None) -> nn.Module:
-    """The config's model, its backbone by ``init_cfg``, its filling module from a checkpoint if one is given."""
+    """Build the config's model: the backbone's weights come from ``init_cfg``, those of the filler from ``weights``."""
     init_default_scope(cfg.get('default_scope') or 'mmdet')
     model = MODELS.build(cfg.model)
     model._dump_init_info = lambda: None  # mmengine would log every parameter
@@ -57,10 +58,10 @@ def load_model(cfg: Config, weights: str | None = None) -> nn.Module:
 
 
 class FeatureStore:
-    """Outputs of the frozen backbone for both views of N images, half floats, one memory-mapped file a level.
+    """Outputs of the frozen backbone for both views of N images, as half floats in one memory-mapped file per level.
 
     Args:
-        folder (str): made by :func:`store_features`.
+        folder (str): folder made by :func:`store_features`.
     """
 
     def __init__(self, folder: str) -> None:
@@ -70,7 +71,7 @@ class FeatureStore:
         self.done = np.load(osp.join(folder, 'done.npy'), mmap_mode='r+')
 
     def read(self, images: Sequence[int], views: Sequence[int], level: int, device='cpu') -> Tensor:
-        """(len(images), channels, h, w), float."""
+        """Read stored features of one level: float (len(images), channels, h, w)."""
         stored = self.levels[level]
         return torch.from_numpy(np.stack([stored[i, v] for i, v in zip(images, views)])).to(device).float()
 
@@ -80,18 +81,18 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
     """Run the backbone once over both views of each image; what is stored already is kept.
 
     Args:
-        model (IAMNet): of :func:`load_model`.
-        dataset: of :func:`build_plain_dataset`.
-        root (str): folder for stores; that of these images, settings and weights has a name of its own, so runs may
-            share it.
-        indices (Iterable[int], optional): the images of this process.
-        settings (str): whatever else the features depend on.
+        model (IAMNet): model from :func:`load_model`.
+        dataset: data set from :func:`build_plain_dataset`.
+        root (str): folder for stores. Several runs may share it, since the store is named after its images, settings
+            and weights.
+        indices (Iterable[int], optional): images that this process handles, all by default.
+        settings (str): anything else that the features depend on.
 
     Returns:
         tuple[FeatureStore, dict[str, str]]: the store, and path and error of each image that cannot be read.
 
     Raises:
-        ValueError: if the pipeline gives images of different sizes.
+        ValueError: if the pipeline yields images of different sizes, or no image can be read.
     """
     levels = sorted({*model.filler.in_indices, len(model.backbone.out_indices) - 1})
     paths = [dataset.image_path(i) for i in range(len(dataset))]
@@ -125,7 +126,7 @@ def store_features(model: nn.Module, dataset, root: str, indices: Iterable[int] 
 
 @torch.no_grad()
 def _features(model: nn.Module, images: Tensor, levels: Sequence[int]) -> dict[int, Tensor]:
-    """Some outputs; those finer than the encoded map averaged to its size, as the filling module does first."""
+    """Compute some outputs, with those finer than the encoded map averaged to its size, as the filling module does."""
     feats = model.extract_feat(images)
     side = [-(-size // model.filler.stride) for size in images.shape[-2:]]
     small = {level: all(a > b for a, b in zip(feats[level].shape[-2:], side)) for level in levels[:-1]}
@@ -133,14 +134,14 @@ def _features(model: nn.Module, images: Tensor, levels: Sequence[int]) -> dict[i
 
 
 def _make_store(folder: str, shapes: dict[int, tuple[int, ...]]) -> None:
-    """Files of zeros, all there at once; another process may be quicker."""
+    """Create files of zeros, all at the same moment; another process may be faster, and its files are then kept."""
     os.makedirs(osp.dirname(folder), exist_ok=True)
     temporary = tempfile.mkdtemp(dir=osp.dirname(folder))
     try:
         for level, shape in shapes.items():
             path = osp.join(temporary, f'{level}.npy')
             np.lib.format.open_memmap(path, 'w+', np.float16, shape)
-            if hasattr(os, 'posix_fallocate'):  # where a mapped file finds no room, the system ends the process
+            if hasattr(os, 'posix_fallocate'):  # a mapped file that finds no room kills the process
                 with open(path, 'r+b') as file:
                     os.posix_fallocate(file.fileno(), 0, osp.getsize(path))
         np.save(osp.join(temporary, 'done.npy'), np.zeros(next(iter(shapes.values()))[0], bool))

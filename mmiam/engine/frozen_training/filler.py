@@ -1,4 +1,4 @@
-"""Step 4: the filling module, trained on stored features and mined pseudo masks."""
+"""Step 4: train the filling module on stored features and mined pseudo masks."""
 from __future__ import annotations
 
 import math
@@ -22,21 +22,22 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
                  state_file: str | None = None, key: str = '') -> float:
     """Train the filling module by its own loss on mined pseudo masks.
 
-    ``max_instances`` and ``prompt_ratio`` are those of the model's ``train_cfg``, the share of instances that teach is
-    the sampler's ``trusted_fraction``.
+    ``max_instances`` and ``prompt_ratio`` come from the model's ``train_cfg``, and the share of instances trained on
+    from the sampler's ``trusted_fraction``.
 
     Args:
-        model (IAMNet): its ``filler`` is trained in place.
-        store (FeatureStore): of the same images as ``mined``.
-        mined (dict[int, Instances]): of :func:`read_mined`, not empty.
-        recipe (Recipe): ``fill_steps`` and so on.
-        seed (int): of all random choices; each step has its own, so a resumed run equals one without interruption.
-        state_file (str, optional): where the state is saved every 100 steps; a state found there with the same
+        model (IAMNet): model whose ``filler`` is trained in place.
+        store (FeatureStore): features of the same images as ``mined``.
+        mined (dict[int, Instances]): result of :func:`read_mined`, not empty.
+        recipe (Recipe): provides ``fill_steps``, learning rate and so on.
+        seed (int): seed of all random choices; each step derives its own from it, so a resumed run equals one that was
+            never interrupted.
+        state_file (str, optional): file in which the state is saved every 100 steps; a state found there with the same
             ``key`` is resumed.
         key (str): identifies the run.
 
     Returns:
-        float: mean loss of the last tenth of the steps of this call; NaN if none was left.
+        float: mean loss over the last tenth of all steps, as far as this call made them; NaN if none were left.
     """
     filler = model.filler
     optimizer = torch.optim.AdamW(filler.parameters(), lr=recipe.fill_lr, weight_decay=recipe.weight_decay)
@@ -46,7 +47,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
         optimizer.load_state_dict(state['optimizer'])
     images, losses, warm = list(mined), [], max(1, min(100, recipe.fill_steps // 10))
     odds = weigh_images([mined[i].labels.tolist() for i in images], recipe.balance)
-    pooling, filler.pooling = filler.pooling, 1  # the maps are on the grid already
+    pooling, filler.pooling = filler.pooling, 1  # the maps have the size of the grid already
     filler.train()
     try:
         for step in range(state.get('step', 0), recipe.fill_steps):
@@ -69,7 +70,7 @@ def train_filler(model: nn.Module, store: FeatureStore, mined: dict[int, Instanc
 
 def _compute_loss(model: nn.Module, store: FeatureStore, mined: dict[int, Instances], images: list[int],
                   odds: np.ndarray, seed: tuple[int, int], selecting: bool) -> Tensor:
-    """Loss of one random batch."""
+    """Compute the loss of one random batch."""
     rng, device = np.random.default_rng(seed), next(model.filler.parameters()).device
     chosen = [images[i] for i in rng.choice(len(images), min(BATCH, len(images)), p=odds, replace=False)]
     views = rng.integers(0, 2, len(chosen))

@@ -1,4 +1,4 @@
-"""Step 2: the classifier's head, trained on stored features."""
+"""Step 2: train the classifier's head on stored features."""
 from __future__ import annotations
 
 import copy
@@ -17,7 +17,7 @@ from .recipe import BATCH, Recipe, optimize, weigh_images
 
 
 def read_packaged_classifier(model: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """Weights (K, D) and biases (K,) of the ImageNet classifier that comes with the backbone, if one does."""
+    """Read weights (K, D) and biases (K,) of the ImageNet classifier that comes with the backbone, or return None."""
     if not getattr(model.backbone, 'own_weights', False):
         return None
     packaged = CheckpointLoader.load_checkpoint(model.backbone.init_cfg['checkpoint'], map_location='cpu')
@@ -26,16 +26,16 @@ def read_packaged_classifier(model: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 def start_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], images: Sequence[int],
                classifier: tuple[Tensor, Tensor]) -> None:
-    """Set a head's weights to the ImageNet classes that are likelier in images of a label than in the others.
+    """Set a head's weights to the ImageNet classes that are more probable in images with a label than in the others.
 
-    Told by a dozen images, a class is its background as well as its object; the evidence of the ImageNet classes lies
-    on objects, whatever they are. Our choice (docs/own_data.md has what it gives).
+    A dozen images cannot tell the object of a class from its background, but the evidence of ImageNet classes lies on
+    objects, whatever they are. Our choice (see docs/own_data.md for what it gains).
 
     Args:
-        head (PeakStimulationHead): of C classes.
-        store (FeatureStore): whose last level the classifier reads.
-        labels (Sequence[Sequence[int]]): image-level labels of all N.
-        images (Sequence[int]): those to look at.
+        head (PeakStimulationHead): head with C classes.
+        store (FeatureStore): features, whose last level the classifier reads.
+        labels (Sequence[Sequence[int]]): image-level labels of all N images.
+        images (Sequence[int]): images to look at.
         classifier (tuple[Tensor, Tensor]): weights (K, D) and biases (K,) of the ImageNet classifier.
     """
     weight, bias = classifier
@@ -55,12 +55,12 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
 
     Args:
         head (PeakStimulationHead): trained in place.
-        store (FeatureStore): of N images.
-        labels (Sequence[Sequence[int]]): image-level labels of all N.
-        recipe (Recipe): ``head_steps`` and so on.
-        seed (int): of the order of the images.
-        images (Sequence[int], optional): which to train on; all that could be read by default.
-        classifier (tuple[Tensor, Tensor], optional): to start from, see :func:`start_head`.
+        store (FeatureStore): features of N images.
+        labels (Sequence[Sequence[int]]): image-level labels of all N images.
+        recipe (Recipe): provides ``head_steps``, learning rate and so on.
+        seed (int): seed for drawing images and views.
+        images (Sequence[int], optional): images to train on; by default all that could be read.
+        classifier (tuple[Tensor, Tensor], optional): classifier to start from, see :func:`start_head`.
 
     Returns:
         float: mean loss of the last tenth of the steps.
@@ -86,13 +86,13 @@ def train_head(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[i
 def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequence[int]], recipe: Recipe,
                    seed: int = 0, classifier: tuple[Tensor, Tensor] | None = None
                    ) -> tuple[np.ndarray, np.ndarray]:
-    """Class scores of images by heads that were not trained on them.
+    """Compute class scores of images by heads that were not trained on them (3 folds).
 
     Returns:
-        tuple[ndarray, ndarray]: indices (m,) of the images that could be read, and their scores (m, C), raw logits.
+        tuple[ndarray, ndarray]: indices (m,) of the images that could be read, and their scores (m, C) as raw logits.
     """
     images, folds = np.flatnonzero(store.done), 3
-    order = np.argsort([str(sorted(labels[i])) for i in images], kind='stable')  # each fold gets some of each class
+    order = np.argsort([str(sorted(labels[i])) for i in images], kind='stable')  # spreads each class over the folds
     fold = np.empty(len(images), int)
     fold[order] = np.arange(len(images)) % folds
     scores = np.zeros((len(images), head.num_classes))
@@ -106,7 +106,7 @@ def cross_validate(head: nn.Module, store: FeatureStore, labels: Sequence[Sequen
 
 @torch.no_grad()
 def class_scores(head: nn.Module, store: FeatureStore, images: Sequence[int]) -> np.ndarray:
-    """Class scores of stored images, raw logits, (m, C)."""
+    """Compute class scores of the unmirrored views of stored images, raw logits (m, C)."""
     device, level = next(head.parameters()).device, max(store.levels)
     parts = [images[i:i + BATCH] for i in range(0, len(images), BATCH)]
     scores = [head.find_cues(head((store.read(part, [0] * len(part), level, device), )))[0] for part in parts]

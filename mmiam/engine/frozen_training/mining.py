@@ -1,4 +1,4 @@
-"""Step 3: cues of the images' labels and their candidate masks, on the grid of the filling module."""
+"""Step 3: find cues for the images' labels and their candidate masks, on the grid of the filling module."""
 from __future__ import annotations
 
 import os.path as osp
@@ -22,13 +22,13 @@ from .recipe import Recipe
 
 @dataclass
 class Instances:
-    """Cues of one image that have candidate masks, on the grid of the filling module.
+    """Those cues of one image that have candidate masks, on the grid of the filling module.
 
     Attributes:
-        labels (ndarray): long, (n,).
-        maps (ndarray): what is filled, maximum 1, half floats (n, g, g).
-        masks (list[ndarray]): for each its candidates, best first, uint8 (k, g, g): covered share of each cell times
-            255.
+        labels (ndarray): class labels, long (n,).
+        maps (ndarray): maps to be filled, with maximum 1, half floats (n, g, g).
+        masks (list[ndarray]): for each cue its k candidates, best first, uint8 (k, g, g): the covered share of each
+            cell times 255.
     """
     labels: np.ndarray
     maps: np.ndarray
@@ -37,14 +37,14 @@ class Instances:
 
 def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], settings: str = ''
                ) -> tuple[str, dict[str, str]]:
-    """Find cues of each image's labels and their candidate masks; one file an image, what is there is kept.
+    """Find cues for each image's labels and their candidate masks, one file per image; existing files are kept.
 
     Args:
-        model (IAMNet): of :func:`load_model`, with a trained head.
-        dataset: of :func:`build_plain_dataset`, with segment proposals.
-        root (str): as of :func:`store_features`; the folder is named after weights and settings.
-        indices (Iterable[int]): the images of this process.
-        settings (str): whatever else cues and candidates depend on.
+        model (IAMNet): model from :func:`load_model`, with a trained head.
+        dataset: data set from :func:`build_plain_dataset`, with segment proposals.
+        root (str): where the folder is made; its name depends on weights and settings.
+        indices (Iterable[int]): images that this process handles.
+        settings (str): anything else that cues and candidates depend on.
 
     Returns:
         tuple[str, dict[str, str]]: the folder, and path and error of each image that failed.
@@ -66,7 +66,7 @@ def mine_views(model: nn.Module, dataset, root: str, indices: Iterable[int], set
 
 @torch.no_grad()
 def _mine_image(model: nn.Module, batch: dict) -> dict[str, np.ndarray]:
-    """Cues of one image that have candidates, as they are stored: arrays over cues, or over all their candidates."""
+    """Find the cues of one image that have candidates, in the form stored: arrays over cues or over all candidates."""
     sample, = batch['data_samples']
     cue, = model.training_cues(batch['inputs'], [sample])[1]
     found = [place for place, options in enumerate(cue.candidates) if len(options)]
@@ -80,7 +80,7 @@ def _mine_image(model: nn.Module, batch: dict) -> dict[str, np.ndarray]:
                   counts=np.array([len(cue.candidates[place]) for place in found], np.int64))
     for name in ('prms', 'cams') if 'prms' in cue else ('maps', ):
         maps = _to_grid(cue.get(name)[found], model.filler.pooling)
-        if name != 'cams':  # those of sum one would be too small for half floats
+        if name != 'cams':  # the values of maps of sum one are too small for half floats
             maps = maps / maps.amax((1, 2), keepdim=True)
         arrays[name] = maps.half().cpu().numpy()
     if 'prms' in cue:
@@ -89,9 +89,9 @@ def _mine_image(model: nn.Module, batch: dict) -> dict[str, np.ndarray]:
 
 
 def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe, cue: nn.Module) -> dict[int, Instances]:
-    """What :func:`mine_views` found, by image; images without any pseudo mask are left out.
+    """Read what :func:`mine_views` found, by image; images without any pseudo mask are left out.
 
-    A ``cue`` at peaks draws its maps anew, so that cues may be compared on the same pseudo masks.
+    A ``cue`` at peaks draws its maps anew, so that different cues can be compared on the same pseudo masks.
     """
     stored = {i: read_arrays(_mined_file(folder, i)) for i in range(count) if osp.isfile(_mined_file(folder, i))}
     starts = {i: np.cumsum(arrays['counts'])[:-1] for i, arrays in stored.items()}
@@ -111,7 +111,7 @@ def read_mined(folder: str, count: int, num_classes: int, recipe: Recipe, cue: n
 
 
 def _draw(cue: nn.Module, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Maps on the grid, (n, g, g)."""
+    """Draw the maps of one image on the grid, or take the stored ones: (n, g, g)."""
     if 'maps' in arrays:
         return arrays['maps']
     peaks = InstanceData(**{name: torch.from_numpy(arrays[name]).float() for name in ('places', 'prms', 'cams')})
@@ -124,5 +124,5 @@ def _mined_file(folder: str, index: int) -> str:
 
 
 def _to_grid(maps: Tensor, pooling: int) -> Tensor:
-    """(n, H, W) -> (n, g, g)."""
+    """Average maps over the cells of the grid: (n, H, W) -> (n, g, g)."""
     return F.avg_pool2d(maps[:, None], pooling, ceil_mode=True)[:, 0] if len(maps) else maps

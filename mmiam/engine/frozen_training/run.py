@@ -1,4 +1,4 @@
-"""A whole run: head and filling module of a config, from images to a checkpoint."""
+"""A whole run: train head and filling module of a config, from images to a checkpoint."""
 from __future__ import annotations
 
 import os.path as osp
@@ -25,14 +25,14 @@ from .recipe import Recipe, load_state, save
 
 @dataclass
 class Outcome:
-    """What :func:`train_frozen` did.
+    """The result of :func:`train_frozen`.
 
     Attributes:
-        checkpoint (str | None): its file; None where a shard left the rest to the others.
-        failed (dict[str, str]): path and error of images that could not be read.
-        ap (ClassificationAP | None): of the classes, on images that the judging head had not seen.
-        pseudo_masks (ndarray | None): instances with a pseudo mask by class, (C,).
-        filler_trained (bool): whether there were enough of them.
+        checkpoint (str | None): its file; None if a shard left the rest to a run without shards.
+        failed (dict[str, str]): path and error of each image that could not be read.
+        ap (ClassificationAP | None): average precision of the classes, on images that the judging head had not seen.
+        pseudo_masks (ndarray | None): number of instances with a pseudo mask for each class, (C,).
+        filler_trained (bool): whether there were enough of them to train the filling module.
     """
     checkpoint: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
@@ -44,23 +44,23 @@ class Outcome:
 def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed: int = 0, weights: str | None = None,
                  device: str = 'cpu', features: str | None = None, shard: str | None = None, least_masks: int = 1,
                  mined_in: str | None = None, judge: bool = False) -> Outcome:
-    """Train head and filling module of a config; everything made before in ``work_dir`` is used.
+    """Train head and filling module of a config; whatever a previous run made in ``work_dir`` is reused.
 
     Args:
-        cfg (Config): of an IAMNet; the images are those of ``train_dataloader.dataset``.
-        work_dir (str): for states, log and ``model.pth``: head and filling module (the backbone too where its weights
-            do not come from an address), class names, recipe and seed, plain tensors.
-        recipe (Recipe, optional): by default :meth:`Recipe.for_images`.
-        seed (int): of the weights and of all random choices.
-        weights (str, optional): checkpoint whose filling module is the start.
-        device (str): of the network.
+        cfg (Config): config of an IAMNet; the images are those of ``train_dataloader.dataset``.
+        work_dir (str): folder for states, log and ``model.pth``, which contains head and filling module (and the
+            backbone, unless its weights come from an address), class names, recipe and seed, as plain tensors.
+        recipe (Recipe, optional): by default that of :meth:`Recipe.for_images`.
+        seed (int): seed of the weights and of all random choices.
+        weights (str, optional): checkpoint whose filling module training starts from.
+        device (str): device of the network.
         features (str, optional): folder of the stored features, which several runs may share.
-        shard (str, optional): 'i/n': store the features of this share of the images, find their pseudo masks where the
-            head is trained, and leave the rest to a run without it.
+        shard (str, optional): 'i/n': store the features of this share of the images, find their pseudo masks if the
+            head is trained already, and leave the rest to a run without ``shard``.
+        least_masks (int): with fewer pseudo masks, the filling module is not trained.
         mined_in (str, optional): folder of pseudo masks that another run has made (``mined-...`` in its
             ``work_dir``); by default they are made with this run's head.
         judge (bool): cross-validate the head first, for ``Outcome.ap``.
-        least_masks (int): with fewer pseudo masks the filling module stays as it is.
     """
     torch.manual_seed(seed)
     model = load_model(cfg, weights).to(device)
@@ -73,7 +73,7 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
     recipe = recipe or Recipe.for_images(len(dataset))
     share = take_shard(list(range(len(dataset))), shard)
 
-    # the same weights give other features at other strides
+    # the same weights give different features at different strides
     network = repr([cfg.model.backbone.to_dict(), cfg.model.data_preprocessor.to_dict()])
     store, failed = store_features(model, bare, features or osp.join(work_dir, 'features'), share, network)
     outcome = Outcome(failed=failed)
@@ -117,10 +117,10 @@ def train_frozen(cfg: Config, work_dir: str, recipe: Recipe | None = None, seed:
 
 
 def _make_head(model: nn.Module, store: FeatureStore, labels: list, recipe: Recipe, seed: int, judge: bool) -> dict:
-    """Weights of a trained head, and the cross-validated scores of the images where they are asked for."""
+    """Train the head, and if asked to, compute cross-validated scores of the images."""
     classifier = read_packaged_classifier(model) if recipe.start_from_classifier else None
     images, scores = np.zeros(0, int), np.zeros(0)
-    if judge:  # first: its heads start from the same weights
+    if judge:  # first, so that its heads start from the same weights
         images, scores = cross_validate(model.peak_head, store, labels, recipe, seed, classifier=classifier)
     loss = train_head(model.peak_head, store, labels, recipe, seed, classifier=classifier)
     print_log(f'head: {recipe.head_steps} steps, loss {loss:.4f}', logger='current')
@@ -128,12 +128,12 @@ def _make_head(model: nn.Module, store: FeatureStore, labels: list, recipe: Reci
 
 
 def own_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict without the parts whose ``init_cfg`` names weights at an address (``pip://...``)."""
+    """Return the state dict without the parts whose ``init_cfg`` names weights at an address (``pip://...``)."""
     fetched = packages(model)
     return {name: value.cpu() for name, value in model.state_dict().items() if name.split('.')[0] not in fetched}
 
 
 def packages(model: nn.Module) -> dict[str, str]:
-    """Part of the model -> address of its weights, where its ``init_cfg`` names one."""
+    """Map each part of the model whose ``init_cfg`` names an address of weights to that address."""
     return {name: part.init_cfg['checkpoint'] for name, part in model.named_children()
             if '://' in str(getattr(part, 'init_cfg', ''))}

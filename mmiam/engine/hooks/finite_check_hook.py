@@ -1,4 +1,4 @@
-"""Stop a run at values that are not finite, before they are saved or counted."""
+"""Stopping a run at values that are not finite, before they are saved or counted."""
 from __future__ import annotations
 
 import math
@@ -12,10 +12,10 @@ from mmengine.hooks import Hook
 
 @HOOKS.register_module()
 class FiniteCheckHook(Hook):
-    """Stop training at the first loss, and a test at the first prediction, that is infinite or NaN.
+    """Hook that stops training at the first loss that is infinite or NaN, and a test at the first score that is NaN.
 
     Raises:
-        FloatingPointError: naming the loss or the image, and what to change.
+        FloatingPointError: at such a value; names the loss or the image, and what to change.
     """
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -38,9 +38,9 @@ class FiniteCheckHook(Hook):
 
 
 def check_predictions(samples: Iterable[DetDataSample]) -> None:
-    """Raise a FloatingPointError that names the image whose scores are NaN.
+    """Raise a FloatingPointError if scores are NaN; it names the image.
 
-    Masks and labels follow from comparisons, and each comparison with such a number is false: the result looks like
+    Masks and labels result from comparisons, and every comparison with NaN is false, so the result would look like
     that of an image in which nothing was found.
     """
     for sample in samples or ():

@@ -1,4 +1,4 @@
-"""Checkpoints that torch's safe loader accepts, of the model that loads them.
+"""Checkpoints that torch's safe loader accepts, and that fit the model that loads them.
 
 mmengine writes history buffers, numpy scalars and deques into its epoch checkpoints;
 ``torch.load(weights_only=True)``, the default since torch 2.6, refuses them, on load
@@ -35,35 +35,35 @@ from .training_stage_hook import TrainingStageHook, unwrap_model
 
 @register_backend('whole')
 class WholeFiles(LocalBackend):
-    """Files appear whole or not at all; mmengine's own begins by emptying the one that is there."""
+    """Backend whose files appear whole or not at all; mmengine's own first empties the file that is there."""
 
     def put(self, obj: bytes, filepath) -> None:
-        """Write as :func:`atomic_write` does."""
+        """Write a file the way :func:`atomic_write` does."""
         atomic_write(filepath, obj)
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Write plain checkpoints without broken numbers, each whole or not at all; load only what fits model and data.
+    """Hook that writes plain, finite checkpoints, each whole or not at all, and loads only what fits model and data.
 
-    What must fit: everything at a test and when a run goes on; the classifier where ``load_from`` brings it for the
-    filling stage alone; otherwise, where a training starts from other weights, half of the backbone.
-    Class scores are brought into the order of the data set's classes.
+    In a test and in a resumed run, everything must fit. If ``load_from`` provides the classifier for the filling stage
+    alone, the classifier must fit. Otherwise, when training starts from other weights, the backbone must fit.
+    Class scores are reordered to match the classes of the data set.
     """
 
     priority = 'VERY_LOW'
 
     def before_run(self, runner) -> None:
-        """Have checkpoints on local disks written whole or not at all."""
+        """Make sure that checkpoints on local disks are written whole or not at all."""
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and hook.backend_args is None and hook.file_client_args is None:
                 hook.backend_args = dict(backend='whole')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Refuse weights that are not finite; make the rest plain.
+        """Refuse weights that are not finite, and convert everything else to plain types.
 
         Raises:
-            FloatingPointError: naming the first of such weights; nothing is written.
+            FloatingPointError: if a weight is not finite; names the first one, and nothing is written.
         """
         try:
             check_finite(checkpoint['state_dict'], 'not saved')
@@ -74,10 +74,10 @@ class SafeCheckpointHook(Hook):
                 checkpoint[key] = to_plain(checkpoint[key])
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Check the weights, and give the message hub its buffers back.
+        """Check the weights, and restore the buffers of the message hub.
 
         Raises:
-            ValueError: for weights or classes that do not fit, see :func:`check_fit` and :func:`match_classes`.
+            ValueError: if weights or classes do not fit, see :func:`check_fit` and :func:`match_classes`.
         """
         self.check(runner, checkpoint)
         hub = checkpoint.get('message_hub')
@@ -90,7 +90,7 @@ class SafeCheckpointHook(Hook):
 
     @staticmethod
     def check(runner, checkpoint: dict) -> None:
-        """Compare a checkpoint with model and data set; the order of its classes is changed in place."""
+        """Compare a checkpoint with model and data set, and reorder its classes in place if need be."""
         path = str(runner._load_from or 'the checkpoint')
         model = unwrap_model(runner)
         training = isinstance(runner._train_loop, BaseLoop)
@@ -128,12 +128,12 @@ class SafeCheckpointHook(Hook):
 
 
 def to_plain(value):
-    """The same content in types that the safe loader knows.
+    """Convert a value to types that the safe loader knows.
 
     Raises:
-        TypeError: for an object that has no plain form, with its type.
+        TypeError: if an object has no plain form; names its type.
     """
-    if isinstance(value, np.generic):  # first: a numpy float64 is a Python float too
+    if isinstance(value, np.generic):  # must come first: a numpy float64 is a Python float too
         return value.item()
     if value is None or isinstance(value, (bool, int, float, str, bytes, torch.Tensor)):
         return value

@@ -1,4 +1,4 @@
-"""Classifier first, filling module second, in one run (Sec. 3.3)."""
+"""Training of the classifier first and the filling module second, in one run (Sec. 3.3)."""
 from __future__ import annotations
 
 from mmdet.registry import HOOKS
@@ -12,28 +12,28 @@ from mmiam.utils.checkpoints import reads_own_head
 
 
 def unwrap_model(runner) -> nn.Module:
-    """A runner's model, out of what distributes it or asks it several times."""
+    """Return a runner's model, without the wrappers for distributed training and test-time augmentation."""
     wrapped = is_model_wrapper(runner.model) or isinstance(runner.model, BaseTTAModel)
     return runner.model.module if wrapped else runner.model
 
 
 @HOOKS.register_module()
 class TrainingStageHook(Hook):
-    """Switch :class:`IAMNet` from stage 'classify' to stage 'fill'.
+    """Hook that switches :class:`IAMNet` from stage 'classify' to stage 'fill'.
 
-    The stage follows from the epoch alone, so a resumed run is in the right one.
+    The stage depends only on the epoch, so a resumed run is in the right one.
 
     Args:
-        fill_begin (int): first epoch (from 0) of the filling stage. 0 trains the filling
-            module on a classifier given by ``load_from``.
-        select_begin (int, optional): first epoch (from 0) of self-selection: pseudo masks are chosen by their
-            agreement with the filling module's own maps, see :class:`ProposalPseudoGTSampler`.
+        fill_begin (int): first epoch (counted from 0) of the filling stage. With 0, the filling
+            module is trained on a classifier given by ``load_from``.
+        select_begin (int, optional): first epoch (counted from 0) of self-selection, in which pseudo masks are chosen
+            by their agreement with the filling module's own maps, see :class:`ProposalPseudoGTSampler`.
             None, as in the paper, draws them at random throughout.
         cache_cues (bool): keep the cues of the frozen classifier and their
             candidate proposals in ``<work_dir>/cue_cache`` instead of computing them in each epoch. They are
-            taken as independent of everything but image, size and flip, so switch it
-            off with other random augmentation.
-        cache_gb (float): size that the cache may grow to, of all processes together.
+            assumed to depend only on image, size and flip, so switch the cache off if there is other
+            random augmentation.
+        cache_gb (float): size that the cache may grow to, for all processes together.
     """
 
     priority = 'VERY_HIGH'
@@ -49,7 +49,7 @@ class TrainingStageHook(Hook):
         self.cache_gb = cache_gb
 
     def before_train(self, runner) -> None:
-        """Refuse the filling stage on a classifier that nobody trained."""
+        """Refuse a wrong number of classes, and the filling stage on an untrained classifier."""
         model = unwrap_model(runner)
         own_classifier = model.peak_head is not None and reads_own_head(model)
         outputs = getattr(model.peak_head, 'num_classes', None)
@@ -69,7 +69,7 @@ class TrainingStageHook(Hook):
             runner.logger.info(f'Training stage "{stage}" (epoch {runner.epoch + 1} of {runner.max_epochs}; '
                                f'the filling module is trained from epoch {self.fill_begin + 1} on)')
             self._announced = stage
-        if runner.epoch == self.fill_begin:  # else the log averages the losses of both stages
+        if runner.epoch == self.fill_begin:  # otherwise the log averages the losses of both stages
             history = runner.message_hub.log_scalars
             for name in [name for name in history if name.startswith('train/') and 'loss' in name]:
                 del history[name]

@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system."""
+"""Returning freed memory to the system."""
 from __future__ import annotations
 
 import ctypes
@@ -9,15 +9,15 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class TrimMemoryHook(Hook):
-    """Have glibc give freed heap memory back every few training steps.
+    """Hook that makes glibc return freed heap memory every few training steps.
 
-    glibc keeps freed blocks of up to 32 MiB in its heap. Maps of changing numbers of instances leave it full of holes:
-    the resident memory of stage 2 on a CPU grew to 12 GiB within a few epochs. Giving every freed block back at once
-    (its ``mallopt``) spent 54 % of the processor time in the system, this hook 44 % in its first minute (one run
-    each). Other C libraries are left alone.
+    glibc keeps freed blocks of up to 32 MiB in its heap. Maps for changing numbers of instances leave it full of holes:
+    the resident memory of stage 2 on a CPU grew to 12 GiB within a few epochs. Returning every freed block immediately
+    (with glibc's ``mallopt``) spent 54 % of the processor time in the system; this hook spent 44 % in its first minute
+    (one run each). Other C libraries are left alone.
 
     Args:
-        interval (int): training steps between two trims.
+        interval (int): number of training steps between two trims.
     """
 
     priority = 'VERY_LOW'
@@ -31,7 +31,7 @@ class TrimMemoryHook(Hook):
 
     @staticmethod
     def trim() -> bool:
-        """Give freed memory back; whether the C library did."""
+        """Return freed memory to the system, and say whether the C library did so."""
         try:
             return bool(ctypes.CDLL(None).malloc_trim(0))
         except (OSError, AttributeError, TypeError):  # not glibc

@@ -86,7 +86,7 @@ class IAMNet(BaseDetector):
                              'needs none: ClassifierCue, PromptCue')
         self.stage = 'fill' if filler else 'classify'
         self.cue_cache: CueCache | None = None
-        self._frozen: list[torch.nn.Parameter] = []  # what stage 'fill' froze, for stage 'classify' to train again
+        self._frozen: list[torch.nn.Parameter] = []  # frozen by stage 'fill', to be trained again in stage 'classify'
 
     # ---------------------------------------------------------------- the method
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
@@ -100,7 +100,7 @@ class IAMNet(BaseDetector):
     def fill(self, feats: tuple[Tensor, ...], cues: list[InstanceData]) -> list[Tensor]:
         """3. Fill: compute Instance Activation Maps as logits, (n, H, W) for each image."""
         counts = [len(cue) for cue in cues]
-        image_index = torch.arange(len(cues)).repeat_interleave(torch.tensor(counts))  # on the CPU: no GPU is asked
+        image_index = torch.arange(len(cues)).repeat_interleave(torch.tensor(counts))  # on the CPU, to wait for no GPU
         maps = torch.cat([cue.maps for cue in cues])
         logits = self.filler(feats, maps, image_index)
         if self.test_cfg['refill'] and not self.training:
@@ -111,7 +111,7 @@ class IAMNet(BaseDetector):
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """Cue, fill and refine: set ``pred_instances`` at original size and ``pred_class_scores`` (C,)."""
         labels = self.image_labels(batch_data_samples) if self.test_cfg['use_image_labels'] else None
-        filling = self.filler is None or self.stage == 'fill'  # before, masks would mean nothing
+        filling = self.filler is None or self.stage == 'fill'  # masks mean nothing until then
         feats, scores, cues = self.find_cues(batch_inputs, batch_data_samples, labels) if filling else (
             *self.classify(batch_inputs), [])
         for score, sample in zip(scores if scores is not None else (), batch_data_samples):
@@ -181,7 +181,7 @@ class IAMNet(BaseDetector):
                 for i in chosen:  # a prompt stands for one mask: the others would contradict it
                     cue.candidates[i] = cue.candidates[i][:1]
                 masks = sample.segment_proposals.masks([int(cue.candidates[i][0]) for i in chosen])
-                cue.maps = cue.maps.clone()  # those of the paper's cue are its Peak Response Maps
+                cue.maps = cue.maps.clone()  # a copy, since the paper's cue shares this tensor with prms
                 cue.maps[chosen] = simulate_prompts(torch.as_tensor(masks, device=cue.maps.device)).to(cue.maps)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What every post-processor does at the end: scores, duplicate removal, COCO form.
+"""What all post-processors share: scores, removal of duplicates, and the form of their results.
 
 Legend: n instances of one image, H0 x W0 original image size, h x w network input size.
 """
@@ -18,16 +18,16 @@ from mmiam.proposals import SegmentProposals
 
 
 class BasePostProcessor(BaseModule, metaclass=ABCMeta):
-    """Turns the cues (and maps) of one image into masks, boxes, labels and scores.
+    """Base class of modules that turn the cues (and maps) of one image into masks, boxes, labels and scores.
 
     Args:
-        nms_iou (float | None): masks that overlap a better one by more than this IoU
-            of the same class are dropped; None keeps all. Not stated in the paper; 0.3
-            is the PRM reference's value, which compares masks of different classes too.
-        class_evidence (str): which raw logit stands for the class in the score:
+        nms_iou (float | None): a mask whose IoU with a better one of the same class
+            exceeds this is dropped; None keeps all. Not stated in the paper; 0.3 is the
+            value of the PRM reference, which also compares masks of different classes.
+        class_evidence (str): the raw logit that represents the class in the score:
             'class' (aggregated over peaks) or 'peak' (the instance's own peak).
         temperature (float): divides that logit before the sigmoid. Defaults to 1. With
-            the undivided peak gradient logits grow to tens, where a sigmoid is flat.
+            the undivided peak gradient, logits grow to tens, where a sigmoid is flat.
     """
 
     needs_iam = False
@@ -48,36 +48,36 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
     @abstractmethod
     def forward(self, cues: InstanceData, image: Tensor, data_sample: DetDataSample) -> InstanceData:
-        """Masks of one image.
+        """Compute the masks of one image.
 
         Args:
             cues (InstanceData): ``labels`` (n,), ``class_scores`` (n,), ``peak_scores``
-                (n,), ``maps`` and, of some cues, ``prms`` (n, h, w), ``cams`` (n, h', w')
-                and, where a filler ran, ``iams`` (n, h, w) as logits.
+                (n,), ``maps`` and, for some kinds of cue, ``prms`` (n, h, w), ``cams``
+                (n, h', w') and, if a filler ran, ``iams`` (n, h, w) as logits.
             image (Tensor): the image in RGB, [0, 255], has shape (3, H0, W0).
             data_sample (DetDataSample): metainfo, and ``segment_proposals`` if loaded.
 
         Returns:
             InstanceData: the surviving cues in descending order of score, with ``masks``
             (m, H0, W0) bool, ``bboxes`` (m, 4) as (x1, y1, x2, y2) in pixels of the
-            original image, ``scores`` (m,) in [0, 1].
+            original image, and ``scores`` (m,) in [0, 1].
         """
 
     def no_instances(self, cues: InstanceData, image: Tensor) -> InstanceData:
-        """The result for an image (3, H0, W0) in which nothing is found."""
+        """Return the result for an image (3, H0, W0) in which nothing was found."""
         return self.finalize(cues[:0], image.new_zeros((0, *image.shape[-2:]), dtype=torch.bool), image.new_zeros(0))
 
     def class_probability(self, cues: InstanceData) -> Tensor:
-        """Evidence for the class of each cue, in [0, 1], has shape (n, )."""
+        """Compute the evidence for the class of each cue, in [0, 1], has shape (n, )."""
         logits = cues.class_scores if self.class_evidence == 'class' else cues.peak_scores
         return (logits / self.temperature).sigmoid()
 
     @staticmethod
     def proposals_of(sample: DetDataSample, size: tuple[int, int]) -> SegmentProposals:
-        """The segment proposals of a sample.
+        """Return the segment proposals of a sample.
 
         Raises:
-            ValueError: if there are none, or they are not of the image's size (H0, W0).
+            ValueError: if there are none, or their size is not that of the image, (H0, W0).
         """
         proposals, name = sample.get('segment_proposals'), sample.get('img_path', 'this image')
         if proposals is None:
@@ -89,7 +89,7 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
         return proposals
 
     def finalize(self, cues: InstanceData, masks: Tensor, scores: Tensor) -> InstanceData:
-        """Drop empty masks and duplicates, add boxes.
+        """Drop empty masks and duplicates, sort the rest by score, and add boxes.
 
         Args:
             cues (InstanceData): n cues.
@@ -109,8 +109,8 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
     @staticmethod
     def tight_boxes(masks: Tensor) -> Tensor:
-        """Boxes (x1, y1, x2, y2) around masks of which none is empty: bool (n, H0, W0) -> long (n, 4)."""
-        # mmdet's mask2bbox asks for the pixels of one mask after the other, and on a GPU waits for each answer
+        """Compute the boxes (x1, y1, x2, y2) around non-empty masks: bool (n, H0, W0) -> long (n, 4)."""
+        # mmdet's mask2bbox looks up the pixels of one mask after another, and on a GPU waits for each result
         sides = [masks.any(axis).byte() for axis in (1, 2)]  # columns, rows
         first = [side.argmax(1) for side in sides]
         last = [side.shape[1] - side.flip(1).argmax(1) for side in sides]
@@ -118,13 +118,13 @@ class BasePostProcessor(BaseModule, metaclass=ABCMeta):
 
     @staticmethod
     def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bilinear (n, h, w) -> (n, *size)."""
+        """Resize maps bilinearly: (n, h, w) -> (n, *size)."""
         if len(maps) == 0:
             return maps.new_zeros((0, *size))
         return F.interpolate(maps[:, None].float(), size=tuple(size), mode='bilinear', align_corners=False)[:, 0]
 
     @staticmethod
     def mean_inside(maps: Tensor, masks: Tensor) -> Tensor:
-        """Mean of each map inside its mask, 0 for an empty mask, has shape (n, )."""
+        """Compute the mean of each map inside its mask, 0 if the mask is empty, has shape (n, )."""
         inside = masks.to(maps.dtype)
         return (maps * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=torch.finfo(maps.dtype).tiny)

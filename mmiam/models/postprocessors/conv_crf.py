@@ -24,25 +24,25 @@ from .regions import keep_cue_region
 
 @MODELS.register_module()
 class ConvCRFPostProc(BasePostProcessor):
-    """Sharpen each Instance Activation Map with a ConvCRF and take its foreground.
+    """Post-processor that sharpens each Instance Activation Map with a ConvCRF and takes its foreground.
 
-    Score of an instance: class probability times the mean activation inside its mask
-    (not stated in the paper; our choice, because it falls where the map is unsure).
+    The score of an instance is the class probability times the mean activation inside its
+    mask (not stated in the paper; our choice, because it drops where the map is uncertain).
 
     Args:
         crf (dict | None): arguments of :func:`mmiam.ops.conv_crf` (kernel_size, blur,
             num_iters, pos_sigma, pos_compat, col_sigma, col_compat, weight, mode).
-            None leaves the CRF out: foreground is the sigmoid at ``mask_thr``.
-        mask_thr (float): probability at which a pixel is foreground; it also shifts the
-            unary term of the CRF, whose two labels tie at this probability. 0.5 is the
-            plain sigmoid.
-        max_side (int | None): the CRF runs at the original size of the image, but never
-            at a longer side than this; the result is enlarged. Our choice, because time
-            and memory of a 12-megapixel photograph are not bounded otherwise.
-        region (str): ``'all'`` of the foreground, as in the paper, or the connected region (8
-            neighbors) that holds most of the ``'cue'``. Our option, because a decoder that
-            sees the image (``context_channels``) marks other objects too, which the cue has
-            not reached (docs/experiments.md).
+            None skips the CRF: the foreground is where the sigmoid exceeds ``mask_thr``.
+        mask_thr (float): probability above which a pixel is foreground. It also shifts the
+            unary term of the CRF, so that its two labels tie at this probability. 0.5 is
+            the plain sigmoid.
+        max_side (int | None): the CRF runs at the original size of the image, but with its
+            longer side limited to this; the result is enlarged. Our choice, because time
+            and memory would otherwise be unbounded for a 12-megapixel photograph.
+        region (str): what is kept of the foreground: ``'all'``, as in the paper, or ``'cue'``,
+            the connected region (8 neighbors) that holds most of the cue. Our option, because
+            a decoder that sees the image (``context_channels``) also marks other objects,
+            which the cue has not reached (docs/experiments.md).
         others: see :class:`BasePostProcessor`.
     """
 
@@ -73,7 +73,7 @@ class ConvCRFPostProc(BasePostProcessor):
         return self.finalize(cues, masks, scores)
 
     def foreground(self, logits: Tensor, image: Tensor) -> Tensor:
-        """Foreground of each map.
+        """Compute the foreground of each map.
 
         Args:
             logits (Tensor): has shape (n, H0, W0).

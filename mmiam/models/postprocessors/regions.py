@@ -14,15 +14,15 @@ _EIGHT = np.ones((3, 3), int)
 
 
 def keep_cue_region(masks: Tensor, cues: Tensor) -> Tensor:
-    """The region of each mask that holds most of its cue; the largest region, if the cue is one everywhere.
+    """Keep the region of each mask that holds most of its cue; with a cue of ones, this is the largest region.
 
-    Exact on any device, up to rounding where two regions hold the same. On a CPU scipy labels one mask at a time,
-    within its box; elsewhere all masks are labeled where they are (:func:`label_regions`), because moving them and
-    the maps to the CPU and back takes longer than the rest of the post-processing.
+    The result is exact on any device, up to rounding where two regions hold equal shares. On a CPU, scipy labels one
+    mask at a time, within its box; elsewhere all masks are labeled on their device (:func:`label_regions`), because
+    moving them and the maps to the CPU and back would take longer than the rest of the post-processing.
 
     Args:
         masks (Tensor): bool, has shape (n, H, W).
-        cues (Tensor): maps of at least 0, has shape (n, H, W).
+        cues (Tensor): non-negative maps, has shape (n, H, W).
 
     Returns:
         Tensor: bool, has shape (n, H, W). A mask that its cue does not touch stays as it is.
@@ -35,33 +35,34 @@ def keep_cue_region(masks: Tensor, cues: Tensor) -> Tensor:
 
 
 def label_regions(masks: Tensor) -> Tensor:
-    """Label the connected regions of all masks at once: bool (n, H, W) -> long (n, H, W), 0 outside of a mask.
+    """Label the connected regions of all masks at once: bool (n, H, W) -> long (n, H, W), 0 outside the masks.
 
-    A label is the number of its region's last pixel, counted from 1 in row-major order over all masks. Each pixel
-    starts with its own number. In a round the pixel with that number, the head of those that have it, takes the largest
-    label next to any of them, and then each pixel what the head of its head has. If pixels alone took what is around,
-    a label would go on by a pixel a round once it met another: 389 rounds for blobs of 512 x 512, 7 like this.
+    The label of a region is the number of its last pixel, counted from 1 in row-major order over all masks. Each pixel
+    starts with its own number as its label. The pixel whose number is a label is called the head of all pixels with
+    that label. In each round, every head takes the largest label adjacent to any of its pixels, and then every pixel
+    takes the label of its head's head. If each pixel only took the largest label around it, labels would advance by
+    one pixel per round: 389 rounds for blobs of 512 x 512 pixels, against 7 this way.
     """
     labels = torch.arange(1, masks.numel() + 1, device=masks.device).view(masks.shape) * masks
     outside = torch.zeros(1, dtype=torch.long, device=masks.device)
     changed, turn = True, 0
-    while changed:  # in words that TorchScript and its ONNX exporter know too
+    while changed:  # written so that TorchScript and its ONNX exporter can handle it
         around = F.max_pool2d(labels.double().unsqueeze(1), 3, 1, 1).squeeze(1).long() * masks
         flat = labels.view(-1)
         heads = torch.cat([outside, flat]).scatter_reduce(0, flat, around.view(-1), 'amax')
         heads = heads.gather(0, heads)
         spread = heads.gather(0, heads)[1:].view(masks.shape).long()
         turn += 1
-        # asked now and then: an answer is waited for, a round more changes nothing
+        # checked now and then only: a GPU has to be waited for, and extra rounds change nothing
         changed = turn % 5 != 0 or bool((spread != labels).any())
         labels = spread
     return labels
 
 
 def _keep_regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
-    """As :func:`keep_cue_region`, on any device."""
+    """Do the same as :func:`keep_cue_region`, for all masks at once on any device."""
     labels = label_regions(masks)
-    # index_add, unlike scatter_add, is deterministic on CUDA where that is asked for
+    # index_add, unlike scatter_add, is deterministic on CUDA if that is requested
     mass = cues.new_zeros(labels.numel() + 1).index_add_(0, labels.flatten(), cues.flatten())[1:].view_as(cues)
     highest, best = mass.flatten(1).max(1)
     best = best + 1 + masks.shape[1] * masks.shape[2] * torch.arange(len(masks), device=masks.device)
@@ -69,7 +70,7 @@ def _keep_regions_of_all(masks: Tensor, cues: Tensor) -> Tensor:
 
 
 def _keep_region_in_box(mask: np.ndarray, cue: np.ndarray) -> np.ndarray:
-    """As :func:`keep_cue_region`, one mask (H, W), of which only the box around it is looked at."""
+    """Do the same as :func:`keep_cue_region` for one mask (H, W), looking only inside its bounding box."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     if not len(rows):
         return mask

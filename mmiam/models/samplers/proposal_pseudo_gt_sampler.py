@@ -1,7 +1,7 @@
 """Pseudo ground truth from noisy segment proposals (Sec. 3.2, "Collecting pseudo supervision").
 
-Legend: n Peak Response Maps of one image, J proposals, k candidates a map, H x W size of the
-maps.
+Legend: n Peak Response Maps of one image, J proposals, k candidates per map, H x W size of
+the maps.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PseudoGT(NamedTuple):
     Attributes:
         masks (Tensor): bool, has shape (n, H, W).
         agreement (Tensor | None): soft Dice coefficient of each mask with the Instance
-            Activation Map that chose it, in [0, 1], has shape (n, ); None for masks drawn at random.
+            Activation Map that selected it, in [0, 1], has shape (n, ); None for masks drawn at random.
     """
     masks: Tensor
     agreement: Tensor | None = None
@@ -33,32 +33,32 @@ class PseudoGT(NamedTuple):
 
 @TASK_UTILS.register_module()
 class ProposalPseudoGTSampler:
-    """Score proposals against each map, keep the top k, draw one at random each time.
+    """Sampler that scores proposals against each map, keeps the top k, and draws one at random each time.
 
     Args:
         num_candidates (int): k; the paper compares 1, 5 and 9 (Table 1).
         alpha (float): weight of the extent term of the matching score.
         contour_size (int): side of the morphological gradient that gives the contour.
-        overlap_thr (float): candidates whose overlap with the maps is lower are
+        overlap_thr (float): candidates that overlap less than this with the maps are
             discarded; 0.2 in the paper.
         overlap_rule (str): 'max' takes the largest mass over all maps of the image
             (the formula of the paper), 'own' the mass of the candidate's own map.
         area_range (tuple[float]): proposals outside these fractions of the image are
-            no candidates (the PRM reference's values).
-        min_score (float | None): candidates that score lower are discarded, so that a map
+            not candidates (values of the PRM reference).
+        min_score (float | None): candidates with a lower score are discarded, so that a map
             without a good one teaches nothing; None, as in the paper, keeps them.
-        dedupe_iou (float | None): candidates of one map that overlap more than this
+        dedupe_iou (float | None): candidates of one map that overlap by more than this
             count once.
         rank_weight, class_map_weight (float): see
-            :func:`mmiam.proposals.prior_scores`; 0, as in the paper, is the match alone.
-        trusted_fraction (float): share of a batch's instances, those in best agreement, that
-            are trained on while ``self_selecting``. Not in the paper; our option, because the
-            filling module's maps tell wrong pseudo masks from right ones better than the match
-            does (docs/experiments.md). What a network fits with a large loss is likely to
-            be wrongly labeled: Han et al., Co-teaching, NeurIPS 2018.
+            :func:`mmiam.proposals.prior_scores`; with 0, as in the paper, only the match counts.
+        trusted_fraction (float): share of a batch's instances, those with the best agreement,
+            that are trained on while ``self_selecting``. Not in the paper; our option, because
+            the filling module's maps distinguish right from wrong pseudo masks better than the
+            match does (docs/experiments.md). What a network fits only with a large loss is
+            likely to be mislabeled: Han et al., Co-teaching, NeurIPS 2018.
 
-    While ``self_selecting``, which :class:`TrainingStageHook` sets from its epoch ``select_begin`` on, each map takes
-    the candidate that agrees best with the current Instance Activation Map instead of a random one.
+    While ``self_selecting`` is set, which :class:`TrainingStageHook` does from its epoch ``select_begin`` on, each map
+    takes the candidate that agrees best with the current Instance Activation Map instead of a random one.
     """
 
     def __init__(self,
@@ -86,20 +86,20 @@ class ProposalPseudoGTSampler:
             min_score=min_score)
 
     def candidate_fingerprint(self) -> dict:
-        """Every setting that :meth:`candidates` depends on, as plain values."""
+        """Return every setting that :meth:`candidates` depends on, as plain values."""
         return dict(alpha=self.alpha, contour_size=self.contour_size, dedupe_iou=self.dedupe_iou, **self.prior,
                     **self.selection)
 
     def candidates(self, cues: InstanceData, proposals: SegmentProposals) -> list[np.ndarray]:
-        """Indices of the candidates of each cue, best first.
+        """Choose the candidates of each cue, as indices of proposals, best first.
 
         Args:
-            cues (InstanceData): n cues with ``prms`` (n, H, W), else ``maps``; ``cams`` (n, H, W), raw logits, are
-                needed by ``class_map_weight`` alone.
-            proposals (SegmentProposals): of the same size (H, W).
+            cues (InstanceData): n cues with ``prms`` (n, H, W), or else ``maps``; ``cams`` (n, H, W), raw logits, are
+                only needed for ``class_map_weight``.
+            proposals (SegmentProposals): proposals of the same size (H, W).
 
         Raises:
-            ValueError: if the sizes differ, or ``class_map_weight`` has no maps.
+            ValueError: if the sizes differ, or ``class_map_weight`` is set and there are no ``cams``.
         """
         scores, mass = self.score(cues, proposals)
         dedupe: dict = {} if self.dedupe_iou is None else dict(dedupe_iou=self.dedupe_iou, proposals=proposals)
@@ -107,11 +107,11 @@ class ProposalPseudoGTSampler:
         return select_candidates(scores, mass, areas, **self.selection, **dedupe)
 
     def score(self, cues: InstanceData, proposals: SegmentProposals) -> tuple[Tensor, Tensor]:
-        """Scores of J proposals for n cues, and the mass of each cue's map inside each of them, (n, J) both.
+        """Score J proposals for n cues, and measure the mass of each cue's map inside each of them, both (n, J).
 
         Arguments and errors are those of :meth:`candidates`.
         """
-        prms, cams = choose_matching_maps(cues).cpu(), cues.get('cams')  # where they are matched and chosen from
+        prms, cams = choose_matching_maps(cues).cpu(), cues.get('cams')  # the CPU is where they are matched and chosen
         if tuple(proposals.size) != tuple(prms.shape[-2:]):
             raise ValueError(
                 f'proposals are {tuple(proposals.size)}, the response maps {tuple(prms.shape[-2:])} (height, width). '
@@ -123,16 +123,19 @@ class ProposalPseudoGTSampler:
 
     def draw(self, candidates: list[np.ndarray], proposals: SegmentProposals, device: torch.device,
              iams: Tensor | None = None) -> PseudoGT:
-        """Take one candidate for each map: a random one, or while ``self_selecting`` the one in best agreement.
+        """Draw one candidate for each map: a random one, or while ``self_selecting`` the one with the best agreement.
+
+        Random choices are uniform and come from torch's global generator.
 
         Args:
-            candidates (list[ndarray]): of :meth:`candidates`, n of them, none empty.
-            proposals (SegmentProposals): of size (H, W).
-            device (torch.device): of the masks.
-            iams (Tensor, optional): Instance Activation Maps as logits, has shape (n, H, W); needed while
-                ``self_selecting`` alone.
+            candidates (list[ndarray]): n arrays from :meth:`candidates`, none empty.
+            proposals (SegmentProposals): proposals of size (H, W).
+            device (torch.device): device of the masks.
+            iams (Tensor, optional): Instance Activation Maps as logits, has shape (n, H, W); only needed while
+                ``self_selecting``.
 
-        Random choices are uniform, from torch's global generator.
+        Raises:
+            ValueError: if ``iams`` are needed and not given.
         """
         if self.self_selecting:
             if iams is None:
@@ -143,20 +146,19 @@ class ProposalPseudoGTSampler:
         return PseudoGT(torch.from_numpy(proposals.masks(drawn)).to(device, non_blocking=True))
 
     def trusted(self, agreement: Tensor) -> Tensor:
-        """Instances of a batch to train on: the ``trusted_fraction`` in best agreement, (n, ) -> (m, ) long, ascending.
-        """
+        """Choose instances to train on, the ``trusted_fraction`` in best agreement: (n, ) -> (m, ) long, sorted."""
         return agreement.topk(math.ceil(self.trusted_fraction * len(agreement))).indices.sort().values
 
 
 def choose_most_agreeing(options: Iterable[Tensor], probabilities: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of n maps in [0, 1] the one of its masks that agrees with it best, and how well.
+    """Choose, for each of n maps in [0, 1], the mask that agrees best with it, and say how well it does.
 
     Args:
-        options (Iterable[Tensor]): n stacks of masks, (k, H, W); the numbers of masks differ.
+        options (Iterable[Tensor]): n stacks of masks, (k, H, W); k may differ between them.
         probabilities (Tensor): has shape (n, H, W).
 
     Returns:
-        tuple[Tensor, Tensor]: masks (n, H, W), and their soft Dice coefficients, has shape (n, ).
+        tuple[Tensor, Tensor]: masks (n, H, W), and their soft Dice coefficients (n, ).
     """
     chosen, agreement = [], []
     for masks, probability in zip(options, probabilities):
@@ -169,7 +171,7 @@ def choose_most_agreeing(options: Iterable[Tensor], probabilities: Tensor) -> tu
 
 
 def soft_dice(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """Dice coefficient 2 <p, S> / (<p, p> + <S, S>) of maps in [0, 1] and masks, (n, H, W) both, has shape (n, )."""
+    """Compute the Dice coefficients 2 <p, S> / (<p, p> + <S, S>) of maps in [0, 1] and masks, both (n, H, W): (n, )."""
     masks = masks.to(probabilities.dtype)
     inside = (probabilities * masks).sum((1, 2))
     total = (probabilities**2).sum((1, 2)) + masks.sum((1, 2))
