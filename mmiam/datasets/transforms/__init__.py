@@ -1,6 +1,5 @@
 from .formatting import PackWeakInputs
-from .instances import LoadVOCInstances
-from .saliency import InstancesToSaliencyMask, LoadSaliencyMask
+from .ground_truth import InstancesToSaliencyMask, LoadSaliencyMask, LoadVOCInstances
 from .segment_proposals import AlignSegmentProposals, LoadSegmentProposals
 from .tiles import CropTile
 

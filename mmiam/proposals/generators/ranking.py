@@ -17,13 +17,8 @@ def objectness(cues: dict[str, np.ndarray], weights: dict[str, float] = CUE_WEIG
     """Weighted sum of the cues, each replaced by its rank within the image: (n,) floats in [0, 1]."""
     total = np.zeros(len(next(iter(cues.values()))))
     for name, weight in weights.items():
-        total += weight * _relative_rank(cues[name])
+        total += weight * (rankdata(cues[name]) / max(len(total), 1))  # equal values share the mean of their ranks
     return total / sum(weights.values())
-
-
-def _relative_rank(values: np.ndarray) -> np.ndarray:
-    """Rank from 1/n (lowest) to 1; equal values share the mean of their ranks."""
-    return rankdata(values) / max(len(values), 1)
 
 
 def diverse_order(scores: np.ndarray, iou: np.ndarray, limit: int, duplicate_iou: float = 0.95,

@@ -111,7 +111,8 @@ class SelectiveMerging:
     def _pool(self, image: np.ndarray) -> tuple[SegmentProposals, dict[str, np.ndarray], np.ndarray]:
         """All regions of all trees: proposals without rank, their cues and the index of their tree, (n,) each."""
         edges, texture = edge_strength(image), texture_bins(image)
-        colors = {space: color_bins(convert_color(image, space)) for space in self._color_spaces()}
+        spaces = {space for level in self.levels for space, _ in level.trees}
+        colors = {space: color_bins(convert_color(image, space)) for space in spaces}
         maps, tables, cues, tree_index = [], [], [], []
         for level in self.levels:
             label_map = self.superpixels(image, level)
@@ -158,6 +159,3 @@ class SelectiveMerging:
         ranked = pool.select(order)
         ranked.scores = values
         return ranked
-
-    def _color_spaces(self) -> set[str]:
-        return {space for level in self.levels for space, _ in level.trees}

@@ -1,12 +1,45 @@
-"""Ground truth of salient object detection, for evaluation."""
+"""Ground truth for evaluation: instances, and salient objects."""
 from __future__ import annotations
 
 from mmdet.registry import TRANSFORMS
 
 from mmiam.utils.rle import decode_masks, encode_masks
 
-from ..mask_files import load_saliency_mask
+from ..mask_files import load_saliency_mask, load_voc_instances
 from .base import PlainTransform
+
+
+@TRANSFORMS.register_module()
+class LoadVOCInstances(PlainTransform):
+    """Read VOC's two mask files of an image, for evaluation.
+
+    A sample without mask paths passes unchanged: training samples (which name no mask file) and single images
+    handed in by an inferencer.
+
+    Required keys: none. Read if present: ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels``,
+    ``num_mask_classes``, ``ori_shape``.
+
+    Added keys, in pixels of the original image: ``instances`` (list of dict: ``bbox`` xyxy, ``bbox_label``,
+    ``mask`` RLE, ``ignore_flag``) and ``void_mask`` (RLE of the pixels marked 255, or None).
+
+    Raises:
+        FileNotFoundError: if a mask file is missing.
+        ValueError: if a mask is damaged, or its size is not the image's.
+    """
+
+    #: lets a data set check the files once at the start
+    reads_instance_masks = True
+
+    def transform(self, results: dict) -> dict:
+        """Add the ground truth to ``results``."""
+        if 'semantic_mask_path' not in results or 'instance_mask_path' not in results:
+            return results
+        paths = results['semantic_mask_path'], results['instance_mask_path']
+        labels = results.get('mask_labels') or {index: index - 1 for index in range(1, 255)}
+        instances, void_mask = load_voc_instances(*paths, labels, results.get('ori_shape'),
+                                                  results.get('num_mask_classes'))
+        results.update(instances=instances, void_mask=void_mask)
+        return results
 
 
 @TRANSFORMS.register_module()
