@@ -12,9 +12,6 @@ from __future__ import annotations
 import os
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from mmiam.apis import init_model
 from mmiam.apis.options import device_name, given_config, make_parser, number, tool
 from mmiam.apis.part_files import PartFiles

@@ -7,9 +7,6 @@ from __future__ import annotations
 import os
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from mmengine.config import Config
 
 from mmiam.apis.options import given_config, make_parser, tool

@@ -8,9 +8,6 @@ import argparse
 import os
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from mmengine.config import Config
 
 from mmiam.apis.options import given_config, make_parser, tool

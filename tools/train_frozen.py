@@ -12,9 +12,6 @@ import os
 import os.path as osp
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from mmengine.logging import MMLogger
 
 from mmiam.apis.options import device_name, given_config, make_parser, number, tool

@@ -10,9 +10,6 @@ from __future__ import annotations
 import os
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import numpy as np
 import torch
 from mmengine.structures import InstanceData

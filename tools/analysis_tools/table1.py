@@ -24,7 +24,6 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from terminaltables import AsciiTable
 
-import mmiam  # noqa: F401  (registers everything and makes mmdet importable on mmcv-lite)
 from mmiam.apis.options import make_parser, tool
 from mmiam.models.baselines import load_detections
 from mmiam.proposals.io import find_proposal_file

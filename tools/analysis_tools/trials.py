@@ -19,9 +19,6 @@ import sys
 from collections import Counter
 from xml.etree import ElementTree
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import cv2
 import numpy as np
 import torch

@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from mmiam.apis.options import make_parser, tool
 from mmiam.engine import read_checkpoint
 from mmiam.engine.model_zoo import fetch_weights, load_models

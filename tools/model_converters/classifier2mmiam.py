@@ -13,9 +13,6 @@ import re
 import sys
 from collections.abc import Mapping
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 from torch import Tensor
 
 from mmiam.apis.options import make_parser, tool

@@ -11,9 +11,6 @@ import os
 import re
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
-
-# isort: split
 import torch
 
 from mmiam.apis.options import make_parser, tool
