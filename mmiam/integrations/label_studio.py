@@ -74,24 +74,22 @@ class Controls:
             tags = list(ElementTree.fromstring(config).iter())
         except ElementTree.ParseError as error:
             raise ValueError(f'the labeling configuration is no XML: {error}') from None
-
-        def first(*kinds: str) -> ElementTree.Element:
-            nothing = ElementTree.Element('')
-            return next((tag for tag in tags if tag.tag in kinds and tag.get('toName', self.to_name) == self.to_name),
-                        nothing)
-
-        def names(control: ElementTree.Element, tag: str) -> dict[str, list[str]]:
-            return {label.get('value', ''): label.get('predicted_values', label.get('value', '')).split(',')
-                    for label in control.iter(tag)}
-
-        self.to_name = next((tag.get('name', '') for tag in tags if tag.tag == 'Image'), None)
-        if self.to_name is None:
+        image = next((tag for tag in tags if tag.tag == 'Image'), None)
+        if image is None:
             raise ValueError('the labeling configuration has no <Image>: masks are of images')
-        masks, choices = first('BrushLabels', 'PolygonLabels'), first('Choices')
-        self.image = first('Image').get('value', '').lstrip('$')
-        self.mask, self.mask_name, self.names = masks.tag.lower(), masks.get('name', ''), names(masks, 'Label')
-        self.choices_name, self.choices = choices.get('name', ''), names(choices, 'Choice')
+        self.image, self.to_name = image.get('value', '').lstrip('$'), image.get('name', '')
+        mine = [tag for tag in tags if tag.get('toName', self.to_name) == self.to_name]
+        nothing = ElementTree.Element('')
+        masks = next((tag for tag in mine if tag.tag in ('BrushLabels', 'PolygonLabels')), nothing)
+        choices = next((tag for tag in mine if tag.tag == 'Choices'), nothing)
+        self.mask, self.mask_name, self.names = masks.tag.lower(), masks.get('name', ''), self._names(masks, 'Label')
+        self.choices_name, self.choices = choices.get('name', ''), self._names(choices, 'Choice')
         self.one_choice = choices.get('choice', 'single').startswith('single')
+
+    @staticmethod
+    def _names(control: ElementTree.Element, tag: str) -> dict[str, list[str]]:
+        return {label.get('value', ''): label.get('predicted_values', label.get('value', '')).split(',')
+                for label in control.iter(tag)}
 
     def chosen(self, task: dict) -> list[str] | None:
         """Choices of the last annotation of a task that has some; None if there is none."""
