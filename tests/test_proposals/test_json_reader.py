@@ -1,6 +1,7 @@
 """PRM demo JSON, COCO RLE and Segment Anything: mmiam/proposals/io/json_files.py."""
 import base64
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -70,16 +71,13 @@ def test_layouts_without_scores_keep_their_order(tmp_path, content):
     assert proposals.scores is None
 
 
-def test_segment_anything_is_ranked_by_its_own_scores(tmp_path):
+def test_scores_rank(tmp_path):
     content = sam_file(blobs())
     for layout in (content, content['annotations']):  # SA-1B, and what the generator returns
         proposals = load_proposals(write(tmp_path, layout), size=SIZE)
         np.testing.assert_array_equal(proposals.masks(), blobs()[::-1])
         np.testing.assert_allclose(proposals.scores, [.63, .54, .45], rtol=1e-6)
         assert proposals.origin == 'segment anything'
-
-
-def test_scores_of_coco_results(tmp_path):
     entries = [dict(segmentation=rle(m), score=s) for m, s in zip(blobs(), (.1, .9, .5))]
     np.testing.assert_array_equal(load_proposals(write(tmp_path, entries)).masks(), blobs()[[1, 2, 0]])
 
@@ -87,50 +85,51 @@ def test_scores_of_coco_results(tmp_path):
 def test_no_proposal(tmp_path):
     assert load_proposals(write(tmp_path, []), size=SIZE).size == SIZE
     assert load_proposals(write(tmp_path, sam_file([]))).size == SIZE
-    with pytest.raises(ValueError, match='a.json: no mask, and no size'):
-        load_proposals(write(tmp_path, []))
 
 
-def test_row_and_column_major_are_told_apart(tmp_path):
-    path = write(tmp_path, [prm_entry(m, order='F') for m in blobs()])
-    with pytest.raises(ValueError, match='a.json: the runs are column-major, but this format is row-major'):
-        load_proposals(path)
-    row_major = [dict(size=list(SIZE), counts=plain_counts(b.ravel()[None])['counts']) for b in blobs()]
-    with pytest.raises(ValueError, match='a.json: the runs are row-major, but this format is column-major'):
-        load_proposals(write(tmp_path, row_major))
+BLOB = prm_entry(blobs()[0])
 
 
-def test_transposed_or_other_sizes(tmp_path):
-    with pytest.raises(ValueError, match='a.json: proposals of .*transposed'):
-        load_proposals(write(tmp_path, [rle(m.T) for m in blobs()]), size=SIZE)
-    with pytest.raises(ValueError, match='a.json: proposals of .*transposed'):
-        load_proposals(write(tmp_path, sam_file([m.T for m in blobs()])))
-    with pytest.raises(ValueError, match='a.json: proposal 1 is of size'):
-        load_proposals(write(tmp_path, [rle(blobs()[0]), rle(blobs()[1][:5])]))
-    with pytest.raises(ValueError, match='a.json: proposal 1 is of shape'):
-        load_proposals(write(tmp_path, [prm_entry(blobs()[0]), prm_entry(blobs()[1][:5])]))
+def base64_of(*runs):
+    return base64.b64encode(np.array(runs, '<u4').tobytes()).decode()
 
 
 @pytest.mark.parametrize('content, message', [
-    ('[{"data": "AAAA', 'truncated, or not json'),
-    ([dict(prm_entry(blobs()[0]), data='AAA!')], 'proposal 0: bad base64'),
-    ([dict(prm_entry(blobs()[0]), data='AAAA')], 'no whole number of'),
+    ('[{"data": "AAAA', 'truncated, or not json'), ('"text"', 'expected a list'), ([3], 'must be an object'),
+    ([], 'no mask, and no size'), ({'masks': []}, "without 'annotations'"),
+    ([dict(BLOB, data='AAA!')], 'proposal 0: bad base64'), ([dict(BLOB, data='AAAA')], 'no whole number of'),
     ([prm_entry(blobs()[1], shape=[5, 5])], 'runs leave the image'),
-    ([dict(data=base64.b64encode(np.array([0, 3], '<u4').tobytes()).decode(), shape=[3, 3])], 'starts count from 1'),
-    ([dict(data='')], "no key 'shape'"),
+    ([dict(data=base64_of(0, 3), shape=[3, 3])], 'starts count from 1'), ([dict(data='')], "no key 'shape'"),
+    ([dict(BLOB, shape=[10**5, 10**5])], 'the image has 100000 x 100000 pixels'),
+    ([BLOB, prm_entry(blobs()[1][:5])], 'proposal 1 is of shape'),
+    ([rle(blobs()[0]), rle(blobs()[1][:5])], 'proposal 1 is of size'),
     ([dict(size=[12, 17], counts=rle(blobs()[0])['counts'][:-2])], 'proposal 0: runs of .*truncated'),
     ([dict(size=[12, 17], counts=[3, 4])], 'proposal 0: runs of 7 pixels in all, the image has 204'),
     ([dict(size=[12, 17], counts='P')], 'within a number'),
     ([dict(size=[12, 17], counts='\u0001')], 'none of COCO RLE'),
     ([dict(segmentation=[[0, 0, 4, 0, 4, 4]])], 'polygons are not read'),
     ([dict(segmentation=rle(blobs()[0]), image_id=i) for i in (1, 2)], 'proposals of 2 images'),
-    ([3], 'must be an object'),
-    ({'masks': []}, "without 'annotations'"),
-    ('"text"', 'expected a list'),
-])
+    *(([dict(rle(blobs()[0]), score=score)], 'scores must be finite') for score in (np.nan, 1e308, np.inf)),
+    ([prm_entry(m, order='F') for m in blobs()], 'the runs are column-major, but this format is row-major'),
+    ([dict(size=list(SIZE), counts=plain_counts(b.ravel()[None])['counts']) for b in blobs()],
+     'the runs are row-major, but this format is column-major')])
 def test_broken_files_are_named_with_their_cause(tmp_path, content, message):
     with pytest.raises(ValueError, match=f'a.json.* .*{message}'):
         load_proposals(write(tmp_path, content))
+
+
+@pytest.mark.parametrize('content, size, message', [
+    ([rle(m.T) for m in blobs()], SIZE, 'proposals of .*transposed'),
+    (sam_file([m.T for m in blobs()]), None, 'proposals of .*transposed'),
+    ([dict(shape=[16000, 16000], data=base64_of([1, 16000**2]))], (40, 60),
+     r'proposals of \(16000, 16000\) \(H, W\), the image is \(40, 60\)')])
+def test_a_stated_size_is_compared_with_the_images_before_memory_is_taken(tmp_path, content, size, message):
+    path = write(tmp_path, content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f'a.json: {message}'):
+        load_proposals(path, size)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
 
 
 def test_thin_and_noisy_masks_pass_the_order_check(tmp_path):
@@ -146,30 +145,8 @@ def test_thin_and_noisy_masks_pass_the_order_check(tmp_path):
             np.testing.assert_array_equal(proposals.masks()[0], mask)
 
 
-def test_a_stated_size_is_compared_with_the_images_before_memory_is_taken(tmp_path):
-    import tracemalloc
-    entry = dict(shape=[16000, 16000], data=base64.b64encode(np.array([[1, 16000**2]], '<u4').tobytes()).decode())
-    path = write(tmp_path, [entry])
-    tracemalloc.start()
-    with pytest.raises(ValueError, match=r'proposals of \(16000, 16000\) \(H, W\), the image is \(40, 60\)'):
-        load_proposals(path, (40, 60))
-    with pytest.raises(ValueError, match='the image has 100000 x 100000 pixels'):
-        load_proposals(write(tmp_path, [dict(entry, shape=[10**5, 10**5])]))
-    assert tracemalloc.get_traced_memory()[1] < 10**7
-    tracemalloc.stop()
-
-
 def test_runs_that_overlap(tmp_path):
-    runs = np.array([[4, 5], [1, 4], [5, 2], [20, 1], [20, 0]], '<u4')
-    content = [dict(shape=[4, 5], data=base64.b64encode(runs.tobytes()).decode())]
+    content = [dict(shape=[4, 5], data=base64_of([4, 5], [1, 4], [5, 2], [20, 1], [20, 0]))]
     expected = np.zeros(20, bool)
     expected[:8] = expected[19] = True
     np.testing.assert_array_equal(load_proposals(write(tmp_path, content)).masks()[0], expected.reshape(4, 5))
-
-
-@pytest.mark.parametrize('score', ['NaN', '1e308', 'Infinity'])
-def test_scores_that_are_no_numbers_are_named(tmp_path, score):
-    path = write(tmp_path, [dict(rle(mask), score=12345) for mask in blobs()])
-    path.write_text(path.read_text().replace('12345', score, 1))
-    with pytest.raises(ValueError, match=f'{path.name}: scores must be finite'):
-        load_proposals(path)
