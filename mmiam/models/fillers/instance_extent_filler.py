@@ -106,12 +106,12 @@ class InstanceExtentFiller(BaseModule):
         logits = self.weight_pyramid(self.levels(feats), size)
         return normalize_filling_weights(logits.float(), self.kernel_size, self.weight_norm)
 
-    def forward(self, feats: Sequence[Tensor], prms: Tensor, image_index: Tensor) -> Tensor:
+    def forward(self, feats: Sequence[Tensor], maps: Tensor, image_index: Tensor) -> Tensor:
         """Compute Instance Activation Maps as logits.
 
         Args:
             feats (Sequence[Tensor]): outputs of the backbone for B images.
-            prms (Tensor): incomplete responses, has shape (I, H, W), non-negative, of
+            maps (Tensor): incomplete responses, has shape (I, H, W), non-negative, of
                 any scale: each is divided by its maximum before encoding, because the
                 values of a map that sums to one are negligible next to the eps of the batch norm.
             image_index (Tensor): index of each instance's image, has shape (I, ), long, best kept on the CPU.
@@ -121,9 +121,9 @@ class InstanceExtentFiller(BaseModule):
         """
         # a synchronized norm waits for all processes, even one that has no instance this time
         waited_for = self.training and any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in self.modules())
-        if len(prms) == 0 and not waited_for:
-            return prms
-        cues = F.avg_pool2d(prms[:, None], self.pooling, ceil_mode=True) if self.pooling > 1 else prms[:, None]
+        if len(maps) == 0 and not waited_for:
+            return maps
+        cues = F.avg_pool2d(maps[:, None], self.pooling, ceil_mode=True) if self.pooling > 1 else maps[:, None]
         cues = cues / cues.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny)
         encoded = self.encoder(cues)
         size = tuple(encoded.shape[-2:])
@@ -136,7 +136,7 @@ class InstanceExtentFiller(BaseModule):
         if self.pooling > 1:
             logits = F.interpolate(logits, scale_factor=self.pooling, mode='bilinear', align_corners=False)
         # the pooling rounds up an image side that is not a multiple of the stride
-        return logits[:, 0, :prms.shape[1], :prms.shape[2]]
+        return logits[:, 0, :maps.shape[1], :maps.shape[2]]
 
     def loss(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Compute the binary cross entropy against pseudo masks (Sec. 3.3), and the auxiliary loss.
