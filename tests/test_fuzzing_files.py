@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import EDITS, edited
 
@@ -258,10 +258,25 @@ def whole(tmp_path_factory):
     return [(place / name, (place / name).read_bytes(), *files[name]) for name in files]
 
 
+def flipped(data, bits):
+    data = bytearray(data)
+    for bit in bits:
+        data[bit // 8 % len(data)] ^= 1 << bit % 8
+    return bytes(data)
+
+
+DAMAGE = st.one_of(EDITS.map(lambda edits: lambda data: edited(data, edits)),
+                   st.integers(0, 2**14).map(lambda end: lambda data: data[:end]),
+                   st.lists(st.integers(0, 2**17), min_size=1, max_size=3).map(
+                       lambda bits: lambda data: flipped(data, bits)))
+TENSOR = WHOLE.index(torch.arange(1., 13).numpy().tobytes())
+
+
 @pytest.mark.parametrize('number', range(4))
-@given(edits=EDITS | st.integers(0, 2**14))
-def test_damage(number, edits, whole):
-    """Bytes in place of others, or the end cut off: the same content is read, or none.
+@given(damage=DAMAGE)
+@example(damage=lambda data: flipped(data, [8 * TENSOR]))
+def test_damage(number, damage, whole):
+    """Bytes in place of others, the end cut off, other bits: the same content is read, or none.
 
     Of torch's older layout other values may be read, but nothing else happens; Python asks for as many bytes as a text
     states there, up to 4 GiB, and gives back what the file does not fill.
@@ -269,7 +284,7 @@ def test_damage(number, edits, whole):
     path, data, reader, unchecked = whole[number]
     path.write_bytes(data)
     before = reader(str(path))
-    path.write_bytes(data[:edits] if isinstance(edits, int) else edited(data, edits))
+    path.write_bytes(damage(data))
     content = read(path, reader, 2**40 if unchecked else 2**25)
     use(content)
     assert unchecked or content is None or same(content, before)
