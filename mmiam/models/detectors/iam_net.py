@@ -48,7 +48,7 @@ class IAMNet(BaseDetector):
         cue (dict, optional): source of the cues (docs/cues.md); by default :class:`PeakResponseCue`, as in the paper.
         train_cfg (dict, optional): ``max_instances`` (int) limits how many instances of a batch are
             filled; if there are more, a random subset is taken (default 48). ``cue_batch`` (int) is the number of
-            images that the backbone processes at a time in stage 'fill' (default 4). Both bound the memory.
+            images whose cues are computed at a time (default 4). Both bound the memory.
             ``prompt_ratio`` (float) is the share of the instances that are filled not from their cue but from a
             point or a box on their pseudo mask, such as a user would give (default 0).
         test_cfg (dict, optional): ``baselines`` (dict[str, dict]) are post-processors whose
@@ -191,24 +191,26 @@ class IAMNet(BaseDetector):
         labels = self.image_labels(batch_data_samples)
         cues: list = [self.cue_cache.get(sample, batch_inputs.device) if self.cue_cache is not None else None
                       for sample in batch_data_samples]
-        feats = []
-        # always in parts of this size, even if all cues are cached: the last bits of the features may depend on the
-        # batch size, and a resumed run finds more cues in the cache than the first run did
-        for part in torch.arange(len(cues)).split(self.train_cfg['cue_batch']):
-            new = [i for i in part.tolist() if cues[i] is None]
-            if new:
-                some = [batch_data_samples[i] for i in new]
-                found = self.find_cues(batch_inputs[torch.tensor(new)], some, [labels[i] for i in new])
-                for i, sample, cue in zip(new, some, found.cues):
-                    cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)
-                    if self.cue_cache is not None:
-                        self.cue_cache.put(sample, cue)
-                    cues[i] = cue
-            feats.append(found.feats if len(new) == len(part) else self.extract_feat(batch_inputs[part]))
+        new = [i for i, cue in enumerate(cues) if cue is None]
+        feats = None if new else self.extract_feat(batch_inputs)
+        for part in [new[i:i + self.train_cfg['cue_batch']] for i in range(0, len(new), self.train_cfg['cue_batch'])]:
+            some = [batch_data_samples[i] for i in part]
+            found = self.find_cues(batch_inputs[torch.tensor(part)], some, [labels[i] for i in part])
+            for i, sample, cue in zip(part, some, found.cues):
+                cue.candidates = self.sampler.candidates(cue, sample.segment_proposals)
+                if self.cue_cache is not None:
+                    self.cue_cache.put(sample, cue)
+                cues[i] = cue
+            if len(part) == len(batch_inputs):
+                feats = found.feats  # the backbone has just run over the whole batch
         for cue in cues:
             if 'maps' not in cue:
                 self.cue.draw(cue, batch_inputs)
-        return tuple(map(torch.cat, zip(*feats))), cues
+        if feats is None:
+            # Not joined from the parts: last bits may depend on the batch size, and a resumed run finds more cues in
+            # the cache than the first run did. Always in parts, a GPU would launch each kernel as many times.
+            feats = self.extract_feat(batch_inputs)
+        return feats, cues
 
     def set_stage(self, stage: str) -> None:
         """Set what is trained: backbone and head in 'classify', the filler on a frozen backbone in 'fill'."""
