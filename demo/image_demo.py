@@ -1,11 +1,11 @@
-"""Instance masks for images: ``python demo/image_demo.py IMAGE CONFIG --weights CKPT --out-dir DIR``."""
+"""Predict instance masks for images: ``python demo/image_demo.py IMAGE CONFIG --weights CKPT --out-dir DIR``."""
 from __future__ import annotations
 
 import argparse
 import os.path as osp
 import sys
 
-import mmiam  # noqa: F401  (first: registers everything and makes mmdet importable on mmcv-lite)
+import mmiam  # noqa: F401  (first, because it registers everything and makes mmdet importable on mmcv-lite)
 
 # isort: split
 import mmcv
@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 @tool
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 1 if an image is left out, of which a warning says why."""
+    """Predict images; return exit status 1 if one is left out, for a reason that a warning gives."""
     args = make_parser().parse_args(argv)
     paths = find_images(args.image)
     weights = args.weights or (None if args.random else zoo.weights_of_config(args.config))

@@ -1,4 +1,4 @@
-"""Masks of a photo by exported files, without torch: numpy, Pillow and onnxruntime are all it needs.
+"""Masks of a photo from exported files, without torch: this needs only numpy, Pillow and onnxruntime.
 
     mmiam export voc20 --out exported
     python demo/onnx_example.py exported photo.jpg masks            # what it recognizes
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 
 def run(path, inputs):
-    """Outputs of a graph by name."""
+    """Run a graph, and return its outputs by name."""
     session = onnxruntime.InferenceSession(str(path))
     return dict(zip([one.name for one in session.get_outputs()], session.run(None, inputs)))
 

@@ -1,6 +1,6 @@
 """mmiam: weakly supervised instance segmentation with Instance Activation Maps, for MMDetection.
 
-``import mmiam`` registers every component in mmdet's registries. ``mmiam.load('voc20')`` is a published model.
+``import mmiam`` registers every component in mmdet's registries. ``mmiam.load('voc20')`` loads a published model.
 """
 from .compat import check_versions, install_light_stack
 from .version import __version__
@@ -15,7 +15,7 @@ __all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
 
 
 def __getattr__(name: str):
-    """``mmiam.apis`` and ``mmiam.load``, imported when they are used: configs that import mmiam need neither."""
+    """Import ``mmiam.apis`` and ``mmiam.load`` only when they are used: configs that import mmiam need neither."""
     if name in ('apis', 'load'):
         from importlib import import_module
         apis = import_module('mmiam.apis')

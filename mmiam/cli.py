@@ -1,4 +1,4 @@
-"""The command ``mmiam`` (also ``python -m mmiam``): masks of photographs, and masks learned from one's own tags."""
+"""The command ``mmiam`` (or ``python -m mmiam``): masks for photos, and masks learned from your own tags."""
 from __future__ import annotations
 
 import argparse
@@ -16,7 +16,7 @@ from mmiam.version import __version__
 
 
 def prompt(kind: str, count: int) -> Callable[[str], dict]:
-    """A converter for argparse: a text like '120,80' to a prompt of ``count`` numbers."""
+    """Make a converter for argparse that turns a text like '120,80' into a prompt of ``count`` numbers."""
 
     def convert(text: str) -> dict:
         try:
@@ -73,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Exit status 1 if a photo cannot be read; the others are done."""
+    """Predict the masks of photos; return exit status 1 if one cannot be read, after the others are done."""
     prompts, tags = args.point + args.box, [tag for tag in args.tags.split(',') if tag.strip()]
     paths = find_images(*args.images)
     if prompts and (len(paths) != 1 or len(tags) > 1):
@@ -95,30 +95,33 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def label(args: argparse.Namespace) -> int:
-    """Exit status 1 if a photo cannot be read; the others are done."""
+    """Learn from tagged photos; return exit status 1 if one cannot be read, after the others are done."""
     from mmiam.apis.own_photos import label_photos
     return label_photos(args.photos, args.out, args.tags, args.effort, args.work_dir, args.seed, args.device)
 
 
 def export(args: argparse.Namespace) -> int:
-    """Print the files."""
+    """Export a model, and print the paths of its files."""
     from mmiam.integrations.export import export_model
     print(*export_model(load(args.model, 'cpu').model, args.out, args.format), sep='\n')
     return 0
 
 
 def serve(args: argparse.Namespace) -> int:
-    """Until it is interrupted."""
+    """Serve the page until interrupted."""
     from mmiam.integrations import serve
     return serve.serve(args.model, args.host, args.port, args.device)
 
 
 @tool
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0: done, 1: some photos could not be read, 2: wrong use."""
+    """Run a command, and return its exit status: 0 if all is done, 1 if photos could not be read, 2 for wrong use.
+
+    For the other statuses see :func:`mmiam.apis.options.run_tool`.
+    """
     args = make_parser().parse_args(argv)
-    warnings.simplefilter('ignore')  # of libraries; what concerns the user is printed
-    if args.work is not label:  # which says in the log how the training goes
+    warnings.simplefilter('ignore')  # those of libraries; what concerns the user is printed
+    if args.work is not label:  # label logs the progress of its training
         MMLogger.get_current_instance().setLevel('ERROR')
     return args.work(args)
 

@@ -1,4 +1,4 @@
-"""Masks in the formats that annotation tools and other trainers read, from the content of a COCO file.
+"""Writers that turn the masks of a COCO file into formats that annotation tools and other trainers read.
 
 Legend: H, W image size; n masks of one image.
 """
@@ -18,22 +18,23 @@ from mmiam.visualization.overlays import instance_colors
 
 from .coco_results import read_images
 
-#: images one by one: name without suffix, the image's entry, and its annotations, each with its mask, bool (H, W)
+#: for each image: its name without suffix, its entry, and its annotations, each with its mask, bool (H, W)
 Entries = Iterable[tuple[str, dict, list[tuple[dict, np.ndarray]]]]
 
 
 def write_annotations(content: dict, out: str, form: str, names: Mapping[str, str] = MappingProxyType({})
                       ) -> list[str]:
-    """Write the masks of a COCO file in another format, next to each other in the folder ``out``.
+    """Write the masks of a COCO file in another format, into the folder ``out``.
 
     Args:
         content (dict): ``images``, ``annotations`` with RLE masks and ``score``, ``categories``.
-        out (str): folder.
+        out (str): folder to write to.
         form (str): one of :data:`FORMATS`.
-        names (Mapping[str, str]): what is written for a ``file_name`` is called like this, its own name by default.
+        names (Mapping[str, str]): name, for each ``file_name``, of what is written about it (the suffix is replaced);
+            by default that of the image file.
 
     Returns:
-        list[str]: the files, or folders of files, in words.
+        list[str]: paths of the written files, or of the folders that contain them.
     """
     classes = {category['id']: category['name'] for category in content['categories']}
     entries = ((osp.splitext(names.get(image['file_name'], osp.basename(image['file_name'])))[0], image,
@@ -42,14 +43,21 @@ def write_annotations(content: dict, out: str, form: str, names: Mapping[str, st
 
 
 def polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """Outlines of the regions of a mask, largest first, (points, 2) as (x, y) in pixels; holes are filled."""
+    """Outline the regions of a mask, largest first: arrays (points, 2) of (x, y) in pixels.
+
+    Holes are filled, and outlines of fewer than three points are dropped.
+    """
     found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[-2]
     outlines = [outline[:, 0] for outline in sorted(found, key=cv2.contourArea, reverse=True)]
     return [outline for outline in outlines if len(outline) >= 3]
 
 
 def _png(entries: Entries, classes: dict, out: str) -> list[str]:
-    """One palette PNG an image, pixel i of instance i (0: none), later and better ones on top; a legend for all."""
+    """Write one palette PNG per image, in which pixels of value i belong to instance i (0: none), and a common legend.
+
+    Only the first 255 instances are drawn. Where masks overlap, the earlier one is on top: predictions are sorted by
+    score, so this is the better one.
+    """
     legend = {}
     palette = [0, 0, 0, *instance_colors(255).flatten().tolist()]
     for stem, image, found in entries:
@@ -65,14 +73,17 @@ def _png(entries: Entries, classes: dict, out: str) -> list[str]:
 
 
 def _yolo(entries: Entries, classes: dict, out: str) -> list[str]:
-    """YOLO-seg: a line a mask, the class and its largest region's outline in units of the sides; data.yaml, for photos
-    in ``images`` beside ``labels``."""
+    """Write YOLO-seg files: one line per mask with its class and the outline of its largest region, in [0, 1].
+
+    Coordinates are relative to the sides of the image. ``data.yaml`` expects the photos in ``images``, beside
+    ``labels``.
+    """
     order = {category: index for index, category in enumerate(classes)}
     for stem, image, found in entries:
         lines = []
         for one, mask in found:
             for outline in polygons(mask)[:1]:
-                # of the pixels' centers: readers cut a product with the sides down to whole pixels
+                # centers of pixels, since readers multiply by the sides and cut off the fraction
                 points = ((outline + 0.5) / (image['width'], image['height'])).flatten()
                 lines.append(' '.join([str(order[one['category_id']]), *(f'{value:.6f}' for value in points)]))
         atomic_write(osp.join(out, 'labels', f'{stem}.txt'), ''.join(f'{line}\n' for line in lines).encode())
@@ -84,7 +95,7 @@ def _yolo(entries: Entries, classes: dict, out: str) -> list[str]:
 
 
 def _labelme(entries: Entries, classes: dict, out: str) -> list[str]:
-    """A LabelMe file an image; the regions of one mask share a group."""
+    """Write one LabelMe file per image; the regions of one mask form a group."""
     for stem, image, found in entries:
         shapes = []
         for group, (one, mask) in enumerate(found, 1):
@@ -100,7 +111,7 @@ def _labelme(entries: Entries, classes: dict, out: str) -> list[str]:
 
 
 def _cvat(entries: Entries, classes: dict, out: str) -> list[str]:
-    """"CVAT for images 1.1": masks as runs inside their boxes, zeros first."""
+    """Write "CVAT for images 1.1": each mask as run lengths inside its box, starting with the run of zeros."""
     root = ElementTree.Element('annotations')
     ElementTree.SubElement(root, 'version').text = '1.1'
     for index, (stem, image, found) in enumerate(entries):

@@ -11,11 +11,11 @@ from mmiam.utils.rle import decode_masks, encode_masks, rle_areas
 
 
 class CocoResults:
-    """Collects predictions of images and writes them as one COCO file.
+    """Collection of the predictions for several images, to be written as one COCO file.
 
     Args:
         classes (Sequence[str]): category names.
-        category_ids (Sequence, optional): their ids; 1, 2, ... by default.
+        category_ids (Sequence, optional): their ids, by default 1, 2, ...
     """
 
     def __init__(self, classes: Sequence[str], category_ids: Sequence | None = None):
@@ -27,7 +27,7 @@ class CocoResults:
     def add(self, file_name: str, size: Sequence[int], instances: InstanceData) -> None:
         """Add an image of ``size`` (H, W) and its ``masks`` (n, H, W), ``bboxes``, ``labels`` and ``scores``.
 
-        Boxes become (x, y, width, height) in pixels of the original image, areas are pixels of the mask.
+        Boxes become (x, y, width, height) in pixels of the original image; an area is the number of pixels of the mask.
         """
         image_id, (height, width) = len(self.content['images']) + 1, map(int, size[:2])
         self.content['images'].append(dict(id=image_id, file_name=file_name, height=height, width=width))
@@ -47,7 +47,7 @@ class CocoResults:
 
 
 def read_images(content: dict) -> Iterator[tuple[dict, list[dict], np.ndarray]]:
-    """Of each image of a COCO file its entry, its annotations and their masks, bool (n, H, W)."""
+    """Yield the entry of each image of a COCO file, its annotations, and their masks, bool (n, H, W)."""
     annotations: dict = {image['id']: [] for image in content['images']}
     for one in content['annotations']:
         annotations[one['image_id']].append(one)

@@ -1,4 +1,4 @@
-"""Masks for people who only have an image."""
+"""From config, checkpoint and image files to predictions."""
 from __future__ import annotations
 
 import os.path as osp
@@ -33,12 +33,12 @@ from mmiam.utils.checkpoints import (
 from mmiam.utils.files import read_lines
 from mmiam.utils.images import IMAGE_SUFFIXES, check_array, list_images, read_image
 
-#: pictures that neither OpenCV nor Pillow reads
+#: suffixes of image formats that neither OpenCV nor Pillow reads
 OTHER_SUFFIXES = ('.heic', '.heif', '.avif', '.jxl', '.dng', '.cr2', '.cr3', '.nef', '.arw', '.orf', '.raf', '.rw2')
 
 
 def read_config(config: str | Config) -> Config:
-    """A config, or the config of a file.
+    """Read a config file; a config that is read already is returned as it is.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -52,21 +52,22 @@ def read_config(config: str | Config) -> Config:
 
 def init_model(config: str | Config, checkpoint: str | None = None, device: str | None = None,
                cfg_options: dict | None = None, classes: Sequence[str] | None = None) -> torch.nn.Module:
-    """A model ready for :func:`mmdet.apis.inference_detector`.
+    """Make a model ready for :func:`mmdet.apis.inference_detector`.
 
     Args:
         config (str | Config): config file, or a config.
-        checkpoint (str, optional): weights, a file or an address. They are read by torch's safe loader and must fit
-            the model (:func:`check_fit`). Class names are those in a checkpoint, else those of the config's test data
-            set.
-        device (str, optional): defaults to the first CUDA device where there is one, else the CPU.
-        cfg_options (dict, optional): settings to override.
-        classes (Sequence[str], optional): the data set's, whose labels predictions are compared with; class scores are
-            brought into their order (:func:`match_classes`), unless the model's cue has a classifier of its own.
+        checkpoint (str, optional): file or address of the weights. They are read by torch's safe loader and must fit
+            the model (:func:`check_fit`). Class names are those in the checkpoint, or else those of the config's test
+            data set.
+        device (str, optional): by default the first CUDA device if there is one, or else the CPU.
+        cfg_options (dict, optional): settings that override those of the config.
+        classes (Sequence[str], optional): classes of the data set whose labels predictions are compared with. Class
+            scores are reordered to match them (:func:`match_classes`), unless the model's cue has a classifier of its
+            own.
 
     Raises:
         FileNotFoundError: if config or checkpoint do not exist.
-        ValueError: if the checkpoint is damaged, would run something when it is loaded, or is of another model, or of
+        ValueError: if the checkpoint is damaged, would execute code when loaded, or belongs to another model or to
             other classes.
     """
     config = read_config(config)
@@ -96,10 +97,12 @@ def init_model(config: str | Config, checkpoint: str | None = None, device: str 
 
 
 def find_images(*sources: str) -> list[str]:
-    """Images behind files, folders (all below them, see :func:`list_images`) and text files, each once, in order.
+    """Find the images that files, folders and text files stand for, each once, in order.
 
-    Photos in formats that are not read (:data:`OTHER_SUFFIXES`) are among them, so that who predicts them can say so.
-    Relative paths in a text file (``.txt``, a path a line) are relative to its folder.
+    A folder stands for all images in it and below it (see :func:`list_images`), a text file (``.txt``) for the paths
+    that it lists, one per line; relative ones are relative to the folder of the text file. Photos in formats that
+    cannot be read (:data:`OTHER_SUFFIXES`) are found as well, so that the caller can say so instead of skipping them
+    silently.
 
     Raises:
         FileNotFoundError: if a source or a path in a list does not exist, or there is no image at all.
@@ -125,9 +128,10 @@ def find_images(*sources: str) -> list[str]:
 
 
 def output_names(paths: list[str]) -> list[str]:
-    """Names for what is written about images: their own, with folders below the common one where two would be equal.
+    """Choose a name for what is written about each image: that of its file, or if two stems are equal, a longer one.
 
-    Two that differ in the suffix alone have it in the stem (``a_png.png``), for what is written by stem.
+    The longer names are paths relative to the folder that all images have in common. If two of them differ only in the
+    suffix, it is repeated in the stem (``a_png.png``), so that files named after the stem do not collide.
     """
     stem = [osp.splitext(osp.basename(path))[0] for path in paths]
     if len(set(stem)) == len(set(map(osp.abspath, paths))):
@@ -142,13 +146,15 @@ def output_names(paths: list[str]) -> list[str]:
 
 
 def prepare(model: torch.nn.Module, image: str | np.ndarray, **given) -> dict:
-    """An image, a file or an array in BGR, through the test pipeline of a model: a batch of one for ``test_step``.
+    """Run an image through the test pipeline of a model, to get a batch of one for ``test_step``.
 
     Args:
-        **given: what the pipeline is given beside the image.
+        model (IAMNet): model from :func:`init_model`.
+        image (str | ndarray): file, or array (H0, W0, 3) in BGR.
+        **given: what else the pipeline receives.
 
     Raises:
-        ValueError: if the array is no image.
+        ValueError: if the array is not an image.
     """
     steps = list(model.cfg.test_dataloader.dataset.pipeline)
     if isinstance(image, str):
@@ -160,7 +166,7 @@ def prepare(model: torch.nn.Module, image: str | np.ndarray, **given) -> dict:
 
 
 def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:
-    """Predicts an image file with the test-time augmentation of the model's config."""
+    """Make a function that predicts an image file with the test-time augmentation of the model's config."""
     augmented, pipeline = MODELS.build(dict(model.cfg.tta_model, module=model)), Compose(model.cfg.tta_pipeline)
 
     def predict(path: str) -> DetDataSample:
@@ -173,15 +179,20 @@ def tiled(model: torch.nn.Module) -> Callable[[str], DetDataSample]:
 
 def predict_files(model: torch.nn.Module, paths: list[str], predict: Callable[[str], DetDataSample] | None = None
                   ) -> Iterator[tuple[str, DetDataSample | None]]:
-    """Predict images one by one; an image that is none, or whose scores are no numbers, gives a warning and None.
+    """Predict images one by one, and yield each path with its prediction.
+
+    A file that is not an image, or whose scores are NaN, gives a warning and None.
 
     Args:
-        predict (callable, optional): what predicts a file; by default the model does, the image as a whole.
+        model (IAMNet): model from :func:`init_model`.
+        paths (list[str]): image files.
+        predict (callable, optional): function that predicts a file; by default, the model predicts the whole image at
+            once.
     """
     for path in paths:
         sample = None
         try:
-            read_image(path)  # to its end: OpenCV fills up what is missing
+            read_image(path)  # checks the whole file: OpenCV would silently fill in what is missing
         except (OSError, ValueError) as error:
             warnings.warn(f'{error}; it is left out', stacklevel=2)
         else:

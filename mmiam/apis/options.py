@@ -1,4 +1,4 @@
-"""What the tools' command lines share: options, and how a run ends."""
+"""What the command lines of all tools share: options, and how a run ends."""
 from __future__ import annotations
 
 import argparse
@@ -18,7 +18,7 @@ from mmiam.engine.preflight import check_numbers
 from mmiam.utils.files import CannotWrite
 from mmiam.utils.jobs import LAUNCHERS
 
-#: what the system refuses while a run works, and what to do about it
+#: errors of the operating system during a run, and what to do about them
 _REMEDIES = {
     errno.ENOSPC: 'make room on the disk, or write to another folder',
     errno.EDQUOT: 'the quota is used up: make room, or write to another folder',
@@ -31,7 +31,7 @@ _REMEDIES = {
 
 
 def number(least: float, most: float = math.inf, kind: Callable = float) -> Callable[[str], float]:
-    """A converter for argparse: text to a number from ``least`` to ``most``, which NaN is not."""
+    """Make a converter for argparse that accepts numbers from ``least`` to ``most``, and refuses NaN."""
 
     def convert(text: str) -> float:
         try:
@@ -72,14 +72,15 @@ _SHARED: dict[str, dict] = {
 
 
 def run_tool(work: Callable[[], int | None]) -> int:
-    """Run the work of a tool; what a user can mend ends in one sentence on stderr.
+    """Run the work of a tool; errors that a user can fix become one sentence on stderr.
 
     Returns:
-        int: exit status: what ``work`` returns (None: 0); 2 for wrong use (an argument, a config, a file or a
-        package that is missing or wrong), 1 for work that failed (no room on the disk, numbers that are none). Other
-        errors are faults of the program and keep their traceback.
+        int: exit status: what ``work`` returns (None counts as 0); 2 for wrong use (an argument, a config, a file or a
+        package that is missing or wrong); 1 for work that failed (no room on the disk, numbers that are not finite, a
+        data loader worker that died); 130 if interrupted. Other errors are faults of the program and keep their
+        traceback.
     """
-    if hasattr(sys.stdout, 'reconfigure'):  # names of files need not be text
+    if hasattr(sys.stdout, 'reconfigure'):  # names of files need not be valid text
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return work() or 0
@@ -100,7 +101,7 @@ def run_tool(work: Callable[[], int | None]) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """What an error says, without the traceback of a data loader's worker in it, and the remedy for the system's."""
+    """Return the message of an error, without any traceback of a data loader's worker, but with a remedy if known."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if isinstance(error, OSError) and error.errno in _REMEDIES and not isinstance(error, CannotWrite):
         text = f'{error.filename or "writing failed"}: {error.strerror}; {_REMEDIES[error.errno]}'
@@ -110,8 +111,7 @@ def sentence(error: BaseException) -> str:
 
 
 def tool(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
-    """Decorator of the ``main(argv)`` of a tool: it may be called without arguments, and ends as :func:`run_tool` says.
-    """
+    """Decorate the ``main(argv)`` of a tool: ``argv`` may be left out, and errors end as in :func:`run_tool`."""
 
     @functools.wraps(main)
     def run(argv: list[str] | None = None) -> int:
@@ -121,18 +121,18 @@ def tool(main: Callable[[list[str] | None], int | None]) -> Callable[..., int]:
 
 
 def make_parser(description: str | None, *shared: str) -> argparse.ArgumentParser:
-    """A parser with some of the options that tools share (:data:`_SHARED`).
+    """Make a parser with some of the options that tools share (:data:`_SHARED`).
 
     Args:
-        description (str): text above the options, shown as it is.
-        *shared (str): names of options; with a '?' behind it a positional one may be left out.
+        description (str): text above the options, shown with its line breaks.
+        *shared (str): names of options; a '?' after the name of a positional one makes it optional.
     """
     return add_options(argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter), *shared)
 
 
 def add_options(parser: argparse.ArgumentParser, *shared: str) -> argparse.ArgumentParser:
-    """The parser, with options as of :func:`make_parser`."""
+    """Add options to a parser and return it; for their names see :func:`make_parser`."""
     for name in shared:
         may_be_left_out: dict = dict(nargs='?') if name.endswith('?') else {}
         parser.add_argument(*name.rstrip('?').split(), **may_be_left_out, **_SHARED[name.rstrip('?')])
@@ -140,7 +140,11 @@ def add_options(parser: argparse.ArgumentParser, *shared: str) -> argparse.Argum
 
 
 def given_config(args: argparse.Namespace) -> Config:
-    """The config that is named, with the settings that override it, and with work dir and launcher where asked for."""
+    """Read the config that the arguments name, apply their overrides, and set work dir and launcher if they have these.
+
+    Raises:
+        ValueError: if the settings do not fit the config.
+    """
     config = Config.fromfile(args.config)
     try:
         config.merge_from_dict(args.cfg_options or {})
@@ -157,12 +161,12 @@ def given_config(args: argparse.Namespace) -> Config:
 
 
 def counted(count: int, noun: str) -> str:
-    """'1 mask', '2 masks'."""
+    """Put a count before a noun: '1 mask', '2 masks'."""
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
 def device_name(device: str | None) -> str:
-    """The device asked for, or the CUDA device of this process on its machine, or the CPU."""
+    """Return the device asked for, or else the CUDA device of this process on its machine, or else the CPU."""
     if device or not torch.cuda.is_available():
         return device or 'cpu'
     local = next((int(os.environ[name]) for *_, name in LAUNCHERS.values() if name in os.environ), 0)

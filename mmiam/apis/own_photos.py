@@ -1,6 +1,7 @@
 """From a folder of tagged photos to masks: proposals, training on a frozen backbone, export and pictures.
 
-Everything that takes time is kept in a work folder; the same call goes on where it was, also after photos were added.
+Everything that takes time is kept in a work folder; the same call continues where it stopped, and can be repeated after
+photos have been added.
 """
 from __future__ import annotations
 
@@ -34,12 +35,12 @@ from .photos import draw_photo
 from .pseudo_labels import LabeledImages, label_images, merge_parts, provenance
 
 CONFIG = 'iam-plus_lite2_own'
-#: fewer pseudo masks teach the packaged filling module nothing that it would not lose elsewhere
+#: with fewer pseudo masks, training would cost the packaged filling module as much elsewhere as it gains here
 LEAST_MASKS = 20
 FILL_LR = 1e-3
-#: a tag has its best mask all the same
+#: least score of a mask; the best one of a tag is kept even if it is lower
 TAGGED_MIN_SCORE = 0.2
-FEW, POOR = 10, 0.6  # photos of a class; AP of a class: what is said a word about
+FEW, POOR = 10, 0.6  # with fewer photos, or a lower AP, the report gives advice on a class
 
 
 def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1., work_dir: str | None = None,
@@ -48,18 +49,19 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
 
     Args:
         photos (str): folder of photos.
-        out (str): the COCO file.
-        tags (str): as of :func:`mmiam.datasets.tags.read_tags`.
-        effort (float): factor of the length of training.
-        work_dir (str, optional): for everything else; by default ``out`` without its suffix.
-        seed (int): of the training.
-        device (str, optional): of the network.
+        out (str): COCO file to write.
+        tags (str): see :func:`mmiam.datasets.tags.read_tags`.
+        effort (float): factor for the length of training, above 0 and at most 1000.
+        work_dir (str, optional): folder for everything else; by default ``out`` without its suffix.
+        seed (int): seed of the training.
+        device (str, optional): device of the network.
 
     Returns:
         int: 0, or 1 if a photo could not be read; the others are done.
 
     Raises:
-        FileNotFoundError, ValueError: for photos or tags that are missing or malformed, or a single class.
+        FileNotFoundError, ValueError: if photos or tags are missing or malformed, there is only one class, or
+            ``effort`` is out of range.
     """
     if not 0 < effort <= 1000:
         raise ValueError(f'effort is a positive factor up to 1000, got {effort}')
@@ -78,10 +80,10 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
         failed = {str(path): error for path, error in
                   run_jobs(SelectiveMerging().write, jobs, os.cpu_count() or 1, title='proposals').items()}
         recipe = Recipe.for_images(len(jobs), effort, fill_lr=FILL_LR, start_from_classifier=True)
-        recipe.head_steps *= 3  # a few seconds more; fewer leave the head between its start and what the photos tell
+        recipe.head_steps *= 3  # a few seconds more; with fewer, the head stops halfway to what the photos teach
         outcome = train_frozen(cfg, work_dir, recipe, seed, zoo.weights_file('voc20'), device_name(device),
                                least_masks=LEAST_MASKS, judge=True)
-        assert outcome.checkpoint is not None  # of a run without shards
+        assert outcome.checkpoint is not None  # since the run has no shards
         config = osp.join(work_dir, 'config.py')
         atomic_write(config, cfg.pretty_text.encode())
         content = export(cfg, config, outcome.checkpoint, out, work_dir, device_name(device))
@@ -96,7 +98,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
 
 
 def own_config(photos: str, tags: str, classes: tuple[str, ...], proposals: str) -> Config:
-    """The config of own photos, everything named in it, so that it needs no environment variable later."""
+    """Make the config for a user's own photos, with all paths in it, so that it needs no environment variable later."""
     cfg = Config.fromfile(zoo.config_file(CONFIG))
     source = dict(img_root=osp.abspath(photos), ann_file=tags if tags == 'folders' else osp.abspath(tags),
                   metainfo=dict(classes=classes))
@@ -110,7 +112,7 @@ def own_config(photos: str, tags: str, classes: tuple[str, ...], proposals: str)
 
 
 def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, device: str) -> dict:
-    """Masks of the photos' tags: the content of the COCO file, after it and the pictures were written."""
+    """Predict masks for the tags of the photos, write the COCO file and the pictures, and return the file's content."""
     images = LabeledImages(cfg)
     parts = PartFiles(osp.join(work_dir, f'masks-{file_hash(checkpoint)[:12]}'),
                       provenance(config, cfg, checkpoint, min_score=TAGGED_MIN_SCORE), images.keys())
@@ -129,9 +131,9 @@ def export(cfg: Config, config: str, checkpoint: str, out: str, work_dir: str, d
 
 
 def report(classes: tuple[str, ...], counts: Counter, outcome: Outcome, content: dict, logger: MMLogger) -> None:
-    """A table by class, and what to do about classes that did not go well."""
+    """Log a table by class, and advice on classes that did not go well."""
     from terminaltables import AsciiTable
-    assert outcome.ap is not None and outcome.pseudo_masks is not None  # of a run without shards
+    assert outcome.ap is not None and outcome.pseudo_masks is not None  # since the run has no shards
     ids = {category['name']: category['id'] for category in content['categories']}
     masks = Counter(one['category_id'] for one in content['annotations'])
     rows, advice = [['class', 'photos', 'AP, held back', 'pseudo masks', 'masks']], []

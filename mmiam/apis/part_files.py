@@ -1,4 +1,4 @@
-"""One json file an item, so that work can be split between processes, killed, gone on with and put together."""
+"""One json file per item, so that work can be split between processes, killed, resumed and merged."""
 from __future__ import annotations
 
 import hashlib
@@ -14,18 +14,18 @@ _AGAIN = 'delete it and start again, the rest is kept'
 
 
 class PartFiles:
-    """A folder with one json file an item, and ``info.json`` that says what they are of.
+    """Folder with one json file per item, and ``info.json``, which says what they belong to.
 
-    Files appear complete or not at all, so one that exists is done. Several processes may share the folder. A file is
-    found by its item's key alone: with other items beside it, it stays.
+    Files appear complete or not at all, so an item whose file exists is done. Several processes may share the folder.
+    The name of a file depends only on the key of its item, so the file stays valid when other items come or go.
 
     Args:
         folder (str): made if it does not exist.
-        info (Mapping): what all parts depend on, as json. A folder with other parts is refused.
-        keys (Sequence[str]): of the items, each one's own: what its part depends on beside ``info``.
+        info (Mapping): what all parts depend on, as json. A folder whose parts depend on something else is refused.
+        keys (Sequence[str]): unique keys of the items: what each part depends on besides ``info``.
 
     Raises:
-        ValueError: if the folder holds parts of something else, naming what differs.
+        ValueError: if the folder contains parts of something else; names what differs.
     """
 
     def __init__(self, folder: str, info: Mapping, keys: Sequence[str]):
@@ -43,15 +43,15 @@ class PartFiles:
                              'write to another file')
 
     def path(self, index: int) -> str:
-        """File of an item."""
+        """Return the path of an item's file."""
         return osp.join(self.folder, f'{self.names[index]}.json')
 
     def has(self, index: int) -> bool:
-        """Whether the item is done."""
+        """Return whether an item is done."""
         return osp.isfile(self.path(index))
 
     def write(self, index: int, content: dict) -> None:
-        """Write the file of an item under a temporary name and rename it."""
+        """Write an item's file under a temporary name and rename it."""
         write_checked_json(self.path(index), content)
 
     def write_failure(self, index: int, error: str) -> None:
@@ -59,7 +59,7 @@ class PartFiles:
         write_checked_json(self._failure(index), dict(error=error))
 
     def read(self, index: int) -> dict:
-        """Content of the file of an item.
+        """Read the content of an item's file.
 
         Raises:
             ValueError: if it is damaged.
@@ -67,12 +67,12 @@ class PartFiles:
         return self._read(self.path(index))
 
     def failures(self) -> dict[int, str]:
-        """Items that are not done because they failed, and why."""
+        """Return the items that failed and are not done, each with its error."""
         return {index: str(self._read(self._failure(index)).get('error')) for index in range(len(self.names))
                 if not self.has(index) and osp.isfile(self._failure(index))}
 
     def missing(self) -> list[int]:
-        """Items that are neither done nor failed."""
+        """Return the items that are neither done nor failed."""
         failed = self.failures()
         return [index for index in range(len(self.names)) if not self.has(index) and index not in failed]
 

@@ -1,4 +1,4 @@
-"""Masks of photographs for people: one mask a region, legible pictures, files.
+"""Masks of photos for people to look at: one mask per region, legible pictures, files.
 
 Legend: H, W image size; n instances of one image.
 """
@@ -22,24 +22,28 @@ from .coco_results import CocoResults
 from .inference import output_names, predict_files, tiled
 from .prompts import PromptSession
 
-#: least score of a mask that is shown, near the best F1 of `voc20` on held-out images (docs/published_models.md)
+#: least score of a mask that is shown; close to the best F1 of ``voc20`` on held-out images (docs/published_models.md)
 MIN_SCORE = 0.6
-#: of two masks with a larger IoU the better one stays; of two of one class also, if more of the smaller one is in it
+#: of two masks with a higher IoU, only the better one is kept; within a class, this also holds if they share more than
+#: this part of the smaller one
 SAME_REGION = 0.5
 PICTURE_SIDE = 1600
 
 
 def index_names(classes: Sequence[str]) -> dict[str, int]:
-    """Each name of each class, in lower case -> label; of a class with several names ('tabby, tabby cat') also all."""
+    """Map the names of classes, in lower case, to labels; of equal names, the first counts.
+
+    A class with several names ('tabby, tabby cat') is found by each of them, and by all together.
+    """
     return {name.strip().lower(): label for label, names in reversed(list(enumerate(classes)))
             for name in (*names.split(','), names)}
 
 
 def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Labels of class names, in any case; of a class with several names any one will do.
+    """Look up the labels of class names, in upper or lower case; any one of several names of a class will do.
 
     Raises:
-        ValueError: for a name that is no class, with similar ones.
+        ValueError: if a name is not that of a class; suggests similar ones.
     """
     index = index_names(classes)
     unknown = [tag for tag in tags if tag.strip().lower() not in index]
@@ -52,7 +56,7 @@ def labels_of(tags: Sequence[str], classes: Sequence[str]) -> list[int]:
 
 
 def one_a_region(instances: InstanceData, min_score: float = 0., labels: Sequence[int] | None = None) -> InstanceData:
-    """Instances of some labels (all by default) with at least ``min_score``, best first; one a region."""
+    """Keep one instance per region, among those with some labels (by default all) and ``min_score``; best first."""
     keep = instances.scores >= min_score
     if labels is not None:
         keep &= torch.isin(instances.labels, torch.as_tensor(labels, device=instances.labels.device))
@@ -71,13 +75,13 @@ def one_a_region(instances: InstanceData, min_score: float = 0., labels: Sequenc
 
 
 def captions(instances: InstanceData, classes: Sequence[str]) -> list[str]:
-    """What is written beside each instance, such as 'cat 93%'; of several names of a class the first."""
+    """Write a caption for each instance, such as 'cat 93%', with the first name of its class."""
     return [f'{classes[label].split(",")[0]} {100 * score:.0f}%'
             for label, score in zip(instances.labels.tolist(), instances.scores.tolist())]
 
 
 def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str]) -> np.ndarray:
-    """Masks, outlines and labels with percent over a photo.
+    """Draw masks, outlines, and labels with percentages over a photo.
 
     Args:
         image (ndarray): RGB, uint8 (H, W, 3).
@@ -85,7 +89,7 @@ def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str
         classes (Sequence[str]): class names.
 
     Returns:
-        ndarray: RGB, uint8, at most 1,600 pixels a side.
+        ndarray: RGB, uint8, shrunk to at most 1,600 pixels a side.
     """
     scale = min(1., PICTURE_SIDE / max(image.shape[:2]))
     masks = to_numpy(instances.masks).astype(np.uint8)
@@ -101,25 +105,27 @@ def draw_photo(image: np.ndarray, instances: InstanceData, classes: Sequence[str
 def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: Sequence[Mapping] = (),
                    tags: Sequence[str] = (), min_score: float = MIN_SCORE, form: str = 'coco',
                    tiles: bool = False) -> Iterator[tuple[str, InstanceData | None, Sequence[str]]]:
-    """Predict photos, and write ``out/pictures/…``, ``out/predictions.json`` (COCO) and another format if asked.
+    """Predict photos, and write ``out/pictures/…``, ``out/predictions.json`` (COCO) and, if asked to, another format.
 
     Args:
-        model (IAMNet): of :func:`init_model`.
-        paths (list[str]): of :func:`find_images`.
-        out (str): folder.
-        prompts (Sequence[Mapping]): points and boxes as of :class:`PromptSession`; then their masks are the result.
-        tags (Sequence[str]): only these classes; with prompts at most one, what the objects are called.
-        min_score (float): least score. Prompts have none: a user is not in doubt.
+        model (IAMNet): model from :func:`init_model`.
+        paths (list[str]): image files, see :func:`find_images`.
+        out (str): folder to write to.
+        prompts (Sequence[Mapping]): points and boxes, see :class:`PromptSession`; the result then consists of the masks
+            at these.
+        tags (Sequence[str]): names of classes, the only ones to be found; with prompts, at most one name, by which the
+            objects are called.
+        min_score (float): least score. It does not apply to prompts: a user knows that there is an object.
         form (str): 'coco' or one of :data:`FORMATS`.
-        tiles (bool): look into windows of a photo too, for small objects, where the model's config says which; not
-            for prompts.
+        tiles (bool): for small objects, also look at the windows of a photo that the model's config names, if it names
+            any; does not apply to prompts.
 
     Yields:
-        tuple: path, instances (None if the photo cannot be read) and class names. The files of all photos are complete
-        when the iteration has ended.
+        tuple: path, instances (None if the photo cannot be read) and class names. Files that cover all photos are
+        complete when the iteration has ended.
 
     Raises:
-        ValueError: for an unknown tag, before anything is predicted, or a prompt that lies outside of a photo.
+        ValueError: if a tag is unknown (before anything is predicted), or a prompt lies outside a photo.
     """
     classes = model.dataset_meta['classes']
     labels = labels_of(tags, classes) if tags and not prompts else None
@@ -141,7 +147,7 @@ def predict_photos(model: torch.nn.Module, paths: list[str], out: str, prompts: 
 
 
 def prompted(model: torch.nn.Module, prompts: Sequence[Mapping]) -> Callable[[str], DetDataSample]:
-    """Predicts the masks of an image file at prompts, which are the same for each file."""
+    """Make a function that predicts the masks of an image file at prompts, which are the same for all files."""
 
     def predict(path: str) -> DetDataSample:
         session = PromptSession(model, path)

@@ -1,4 +1,4 @@
-"""Prompts on an image, answered one filling pass each."""
+"""Prompts on an image, each answered by a filling pass."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,20 @@ from .inference import prepare
 
 
 class PromptSession:
-    """Instances of one image at points and boxes that a user gives.
+    """Session that finds the instances of one image at points and boxes that a user gives.
 
-    The backbone runs once, when the session begins; each call fills and refines its prompts, without
-    back-propagation. The model's own cue is not used, so any trained :class:`IAMNet` with a filler will do.
+    The backbone runs once, when the session begins; each call only fills and refines its prompts, without
+    backpropagation. The model's own cue is not used, so any trained :class:`IAMNet` with a filler will do.
 
     >>> session = PromptSession(model, 'image.jpg')
     >>> masks = session([dict(point=(120, 80)), dict(box=(10, 20, 200, 150), label=3)]).masks
 
     Args:
-        model (IAMNet): from :func:`init_model`.
-        image (str | ndarray): a file, or an image (H0, W0, 3) in BGR as OpenCV reads it.
+        model (IAMNet): model from :func:`init_model`.
+        image (str | ndarray): file, or array (H0, W0, 3) in BGR, as OpenCV reads it.
 
     Raises:
-        ValueError: if the model has no filler, or the array is no image.
+        ValueError: if the model has no filler, or the array is not an image.
     """
 
     def __init__(self, model: torch.nn.Module, image: str | np.ndarray) -> None:
@@ -41,18 +41,18 @@ class PromptSession:
 
     @torch.no_grad()
     def __call__(self, prompts: Sequence[Mapping]) -> InstanceData:
-        """Masks at the prompts.
+        """Find the masks at prompts.
 
         Args:
             prompts (Sequence[Mapping]): see :mod:`mmiam.models.cues.prompt_cue`; in pixels of the original image.
 
         Returns:
             InstanceData: ``masks``, ``bboxes``, ``labels``, ``scores`` at original size as in any prediction, in
-            descending order of score, and ``prompt_index``, the prompt that each came from. A prompt whose mask is
-            empty, or is nearly that of a better one, gives none (``post_processor.nms_iou``).
+            descending order of score, and ``prompt_index``, the index of the prompt that each came from. A prompt whose
+            mask is empty, or nearly equal to a better one (``post_processor.nms_iou``), gives no instance.
 
         Raises:
-            ValueError: for a prompt that is none, or lies outside of the image.
+            ValueError: if a prompt is malformed, or lies outside the image.
         """
         sample = self.sample.clone()
         sample.set_field(list(prompts), 'prompts', field_type='metainfo')

@@ -1,6 +1,6 @@
-"""Pseudo labels: masks of a weakly labeled data set as COCO json, for fully supervised methods to train on.
+"""Pseudo labels: masks for a weakly labeled data set as COCO json, on which fully supervised methods can be trained.
 
-Masks of an image are only of classes among its image-level labels. Legend: n instances of one image.
+The masks of an image only belong to classes among its image-level labels. Legend: n instances of one image.
 """
 from __future__ import annotations
 
@@ -31,30 +31,32 @@ from .coco_results import CocoResults
 from .options import sentence
 from .part_files import PartFiles
 
-#: steps of a test pipeline that read masks; none is read here
+#: steps of a test pipeline that read masks; they are left out here
 MASK_READERS = ('LoadVOCInstances', 'LoadAnnotations')
 
 
 class LabeledImages:
-    """The images and image-level labels of ``<split>_dataloader``, through the pipeline of the test.
+    """The images and image-level labels of ``<split>_dataloader``, loaded through the test pipeline.
 
-    Images without any label are left out, as in training, for they can have no mask. Data sets in others
-    (ConcatDataset, ClassBalancedDataset, ...) are taken out, each image once.
+    Images without any label are left out, as in training, since they cannot have a mask. Data sets that are wrapped in
+    others (ConcatDataset, ClassBalancedDataset, ...) are unwrapped, and each image counts once.
 
     Args:
         cfg (Config): the config.
         split (str): 'train', 'val' or 'test'.
 
     Attributes:
-        classes (tuple[str]): names; the label is the position.
-        category_ids (list): of the classes: those of the source where it states some, else 1, 2, ...
-        names (list[str]): ``file_name`` of each image: below the image folder; below what the folders of several data
-            sets have in common, where two would be equal.
-        ids (list): of each image: those of the source where it states some, else its number, from 1.
+        classes (tuple[str]): class names; the label is the position.
+        category_ids (list): ids of the classes: those of the source if it states them, or else 1, 2, ...
+        paths (list[str]): file of each image.
+        labels (list[list[int]]): image-level labels of each image.
+        names (list[str]): ``file_name`` of each image, relative to its image folder; if that would make two equal,
+            relative to the folder that the image folders have in common.
+        ids (list): ids of the images: those of the source if it states a different one for each, or else 1, 2, ...
 
     Raises:
         KeyError: if the config has no such data loader.
-        ValueError: if a data set does not give image-level labels, or two have other classes.
+        ValueError: if a data set has no image-level labels, or two differ in their classes.
     """
 
     def __init__(self, cfg: Config, split: str = 'train'):
@@ -96,21 +98,21 @@ class LabeledImages:
         return len(self._images)
 
     def sample(self, index: int) -> dict:
-        """An image through the pipeline."""
+        """Run an image through the pipeline."""
         dataset, inner = self._images[index]
         return dataset[inner]
 
     def keys(self) -> list[str]:
-        """What the masks of each image depend on beside the model: name, tags, and the file's size and date."""
+        """Return what the masks of each image depend on besides the model: its name, tags, file size and file date."""
         tags = [[[label, self.category_ids[label]] for label in labels] for labels in self.labels]
         return [json.dumps(entry) for entry in zip(self.names, tags, map(file_stamp, self.paths))]
 
 
 def provenance(config: str, cfg: Config, checkpoint: str, **settings) -> dict:
-    """What the labels come from, for ``info`` of the file. No time, so that equal inputs give equal files.
+    """Describe where the labels come from, for ``info`` in the file; without a time, so equal inputs give equal files.
 
     Args:
-        config (str): path of the config as given.
+        config (str): path of the config, as given.
         cfg (Config): the config with all settings.
         checkpoint (str): path of the weights.
         **settings: whatever else the masks depend on.
@@ -123,13 +125,13 @@ def provenance(config: str, cfg: Config, checkpoint: str, **settings) -> dict:
 
 
 def consistent(instances: InstanceData, labels: Sequence[int], min_score: float, keep_best: bool = False) -> Sequence:
-    """Which instances to keep: of the image's labels and with at least ``min_score``.
+    """Choose the instances to keep: those that have a label of the image and at least ``min_score``.
 
     Args:
         instances (InstanceData): ``labels`` (n,) and ``scores`` (n,).
         labels (Sequence[int]): image-level labels.
         min_score (float): least score.
-        keep_best (bool): of a label without any such instance, the best one all the same.
+        keep_best (bool): if no instance of a label reaches ``min_score``, keep the best one.
 
     Returns:
         Tensor: indices in descending order of score.
@@ -146,7 +148,10 @@ def consistent(instances: InstanceData, labels: Sequence[int], min_score: float,
 
 
 def image_part(images: LabeledImages, index: int, sample: DetDataSample, min_score: float, keep_best: bool) -> dict:
-    """COCO entries of one image but for its id: ``image`` (with ``category_ids``, its labels) and ``annotations``."""
+    """Make the COCO entries of one image: ``image`` (with ``category_ids``, its labels) and ``annotations``.
+
+    Their ids are provisional; :func:`merge_parts` sets the final ones.
+    """
     found = sample.pred_instances
     results = CocoResults(images.classes, images.category_ids)
     results.add(images.names[index], sample.ori_shape, found[
@@ -158,12 +163,12 @@ def image_part(images: LabeledImages, index: int, sample: DetDataSample, min_sco
 
 def label_images(make_model: Callable[[], torch.nn.Module], images: LabeledImages, parts: PartFiles,
                  indices: Sequence[int], min_score: float = 0., keep_best: bool = False) -> None:
-    """Predict images and write their parts; of one that fails the error is recorded, and the rest goes on.
+    """Predict images and write their parts; if an image fails, record the error and go on.
 
     Args:
-        make_model (callable): gives a model of :func:`init_model`; called if there is something to predict.
-        images (LabeledImages): what is labeled.
-        parts (PartFiles): what is there is not made again.
+        make_model (callable): returns a model like :func:`init_model`; only called if there is something to predict.
+        images (LabeledImages): images to label.
+        parts (PartFiles): where the parts go; those that exist are kept.
         indices (Sequence[int]): the images of this process.
         min_score, keep_best: see :func:`consistent`.
 
@@ -185,7 +190,7 @@ def label_images(make_model: Callable[[], torch.nn.Module], images: LabeledImage
                 sample, = model.test_step(pseudo_collate([images.sample(index)]))
             check_predictions([sample])
             part = image_part(images, index, sample, min_score, keep_best)
-        except Exception as error:  # whatever one image sets off must not cost the others
+        except Exception as error:  # no error of one image may cost the others
             expected = isinstance(error, (OSError, ValueError, ArithmeticError))
             parts.write_failure(index, sentence(error) if expected else f'{type(error).__name__}: {sentence(error)}')
         else:
@@ -193,7 +198,7 @@ def label_images(make_model: Callable[[], torch.nn.Module], images: LabeledImage
 
 
 def merge_parts(parts: PartFiles, images: LabeledImages, path: str) -> dict:
-    """Put the parts together as one COCO file, written safely; images that failed are listed in its ``info``.
+    """Merge the parts into one COCO file, written under a temporary name and renamed; its ``info`` lists failed images.
 
     Returns:
         dict: the content: ``info``, ``licenses``, ``images``, ``annotations``, ``categories``.
@@ -229,7 +234,7 @@ def merge_parts(parts: PartFiles, images: LabeledImages, path: str) -> dict:
 
 
 def _check_part(part: Mapping, images: LabeledImages, index: int) -> None:
-    """Raise unless a part holds the COCO entries of this image, with masks of its size."""
+    """Raise an error unless a part contains the COCO entries of this image, with masks of its size."""
     image, annotations = part['image'], part['annotations']
     tags = [images.category_ids[label] for label in images.labels[index]]
     if image['file_name'] != images.names[index] or image['category_ids'] != tags:

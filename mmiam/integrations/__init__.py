@@ -1,1 +1,1 @@
-"""Other programs that use the published models. Each needs its own package, imported where it is used."""
+"""Bridges to other programs that use the published models. Packages that one of them needs are imported on use."""

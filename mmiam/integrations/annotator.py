@@ -1,4 +1,4 @@
-"""What annotation tools ask of a model: masks of a picture, of its tags, and at clicks.
+"""What annotation tools ask of a model: the masks of a picture, those of its tags, and those at clicks.
 
 Legend: H, W image size; n masks of one image.
 """
@@ -24,15 +24,15 @@ from mmiam.apis.own_photos import TAGGED_MIN_SCORE
 from mmiam.apis.photos import MIN_SCORE, index_names, one_a_region
 from mmiam.apis.pseudo_labels import consistent
 
-#: an object under the name that a tool has for it: name, mask, bool (H, W), score
+#: an object: the tool's name for it, its mask, bool (H, W), and its score
 Found = tuple[str, np.ndarray, float]
 
 
 def need(module: str, package: str) -> ModuleType:
-    """A module of a package that is not part of the installation.
+    """Import a module of an optional package.
 
     Raises:
-        ModuleNotFoundError: saying how to install it.
+        ModuleNotFoundError: if the package is missing; says how to install it.
     """
     try:
         return importlib.import_module(module)
@@ -43,30 +43,30 @@ def need(module: str, package: str) -> ModuleType:
 
 
 class Annotator:
-    """A model that answers annotation tools.
+    """Model that answers the requests of annotation tools.
 
     Args:
-        model (str): as of :func:`mmiam.load`: 'voc20', 'imagenet', or the folder of a run of ``mmiam label``.
-        device (str, optional): the first CUDA device where there is one, else the CPU.
-        maps (bool): keep CAM, PRM and IAM of each mask (``cams``, ``prms``, ``iams``, (n, h, w) at input size); a PRM
-            takes one back-propagation a peak.
+        model (str): see :func:`mmiam.load`: 'voc20', 'imagenet', or the folder of a run of ``mmiam label``.
+        device (str, optional): by default the first CUDA device if there is one, or else the CPU.
+        maps (bool): keep CAM, PRM and IAM of each mask (``cams``, ``prms``, ``iams``, (n, h, w) at input size); each
+            PRM takes one backpropagation.
 
     Attributes:
-        classes (list[str]): one short name for each class, no two equal: of several names of a class the first, or
-            all where two classes have the same first one.
+        classes (list[str]): a short name for each class, no two equal: its first name, or all its names if another
+            class has the same first name.
 
     Raises:
-        As :func:`mmiam.load`.
+        ValueError, FileNotFoundError: see :func:`mmiam.load`.
     """
 
     def __init__(self, model: str = 'voc20', device: str | None = None, maps: bool = False) -> None:
         logger = MMLogger.get_current_instance()
-        with warnings.catch_warnings(), ExitStack() as after:  # what is said here is for those who train
+        with warnings.catch_warnings(), ExitStack() as after:  # messages of loading concern only those who train
             warnings.simplefilter('ignore')
             after.callback(logger.setLevel, logger.level)
             logger.setLevel('ERROR')
             self.model = load(model, device or None, maps=maps).model
-        if maps and hasattr(self.model.cue, 'prms'):  # of a cue that draws PRMs on request alone
+        if maps and hasattr(self.model.cue, 'prms'):  # this cue draws PRMs only on request
             self.model.cue.prms = True
         all_names = self.model.dataset_meta['classes']
         self.index = index_names(all_names)
@@ -75,19 +75,20 @@ class Annotator:
         self.classes = [short if count[short] == 1 else names for short, names in zip(first, all_names)]
 
     def labels(self, tags: Iterable[str]) -> list[int]:
-        """Labels of those tags that are classes of the model, by any of their names; others are passed over."""
+        """Look up the labels of tags by any name of a class; tags that are no class of the model are skipped."""
         names = [tag.strip().lower() for tag in tags]
         return [self.index[name] for name in names if name in self.index]
 
     def masks(self, image: np.ndarray, tags: Iterable[str] | None = None, min_score: float | None = None
               ) -> InstanceData:
-        """Masks of a picture, best first, one a region.
+        """Find the masks of a picture, best first, one per region.
 
         Args:
             image (ndarray): RGB, uint8 (H, W, 3).
-            tags (Iterable[str], optional): what is in the picture: only these classes are looked for, and of each the
-                best mask counts even if its score is low. Without them, all classes.
-            min_score (float, optional): least score, then without exception.
+            tags (Iterable[str], optional): what is in the picture: only these classes are looked for, and the best mask
+                of each counts even if its score is low. By default, all classes are looked for.
+            min_score (float, optional): least score, which then has no exception. By default ``MIN_SCORE``, or
+                ``TAGGED_MIN_SCORE`` with tags.
 
         Returns:
             InstanceData: ``masks`` (n, H, W), ``labels``, ``scores``, ``bboxes``, on the CPU.
@@ -105,10 +106,11 @@ class Annotator:
 
     def find(self, image: np.ndarray, names: Mapping[str, Iterable[str]], tags: Iterable[str] | None = None,
              min_score: float | None = None) -> list[Found]:
-        """As :meth:`masks`, those of classes that the tool has a name for.
+        """Find masks as :meth:`masks` does, and return those of classes that the tool has a name for.
 
         Args:
-            names (Mapping[str, Iterable[str]]): name of the tool -> names of the model.
+            image, tags, min_score: see :meth:`masks`.
+            names (Mapping[str, Iterable[str]]): the tool's name of a class -> names of the model.
         """
         of_class = {label: name for name, aliases in names.items() for label in self.labels(aliases)}
         found = self.masks(image, tags, min_score)
@@ -116,27 +118,30 @@ class Annotator:
             found.labels.tolist(), found.masks.numpy(), found.scores.tolist()) if label in of_class]
 
     def session(self, image: np.ndarray) -> PromptSession:
-        """The answers of a picture (RGB, uint8 (H, W, 3)) to clicks; the backbone runs here, once."""
+        """Start a session that answers clicks on a picture (RGB, uint8 (H, W, 3)); the backbone runs here, once."""
         return PromptSession(self.model, image[..., ::-1])
 
 
 def click(session: PromptSession, prompts: Sequence[Mapping]) -> np.ndarray | None:
-    """The one object that points and boxes show: what any of them is answered with.
+    """Find the one object that points and boxes show: the union of the masks that each of them gives.
 
     Args:
-        session (PromptSession): of :meth:`Annotator.session`.
+        session (PromptSession): session from :meth:`Annotator.session`.
         prompts (Sequence[Mapping]): ``dict(point=(x, y))`` or ``dict(box=(x1, y1, x2, y2))`` in pixels.
 
     Returns:
         ndarray: bool (H, W), or None if there is no mask.
     """
-    # one by one, for of two similar masks a session keeps one, and a further point would add nothing
+    # one prompt at a time: of similar masks, a session keeps only the best, so a further point would add nothing
     mask = np.any([session([prompt]).masks.any(0).cpu().numpy() for prompt in prompts], axis=0)
     return mask if mask.any() else None
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """As of :func:`polygons`, but in units where pixel i reaches from i to i + 1, and less the points that change an
-    outline by no more than a pixel: each is a handle that a person may have to move. Small ones stay as they are."""
+    """Outline a mask like :func:`polygons`, but in coordinates in which pixel i reaches from i to i + 1.
+
+    Points that change an outline by no more than a pixel are dropped, because each is a handle that a person may have
+    to move. Outlines of which fewer than three points would remain stay as they are.
+    """
     found = [(outline, cv2.approxPolyDP(outline, 1., True)[:, 0]) for outline in polygons(mask)]
     return [(simple if len(simple) >= 3 else outline) + 0.5 for outline, simple in found]

@@ -1,9 +1,9 @@
-"""CVAT: masks of the images of a task, from their tags, points and boxes where it has some, and masks at clicks.
+"""CVAT: masks for the images of a task, from its tags, points and boxes if it has any, and masks at clicks.
 
     cvat-cli task auto-annotate 137 --function-module mmiam.integrations.cvat -p model=str:voc20 -p task=int:137
 
-The protocols are those of ``cvat_sdk.auto_annotation``: a detection function (``detect`` of an image) and an
-interaction function (``detect`` of clicks, for an agent).
+The protocols are those of ``cvat_sdk.auto_annotation``: a detection function, whose ``detect`` takes an image, and an
+interaction function, whose ``detect`` takes clicks, for an agent.
 """
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ import numpy as np
 
 from mmiam.integrations.annotator import Annotator, Found, click, need, outlines
 
-#: types of a CVAT label that take a mask or, where asked for, its polygons
+#: types of CVAT labels that accept a mask or its polygons
 MASK_TYPES = ('any', 'mask', 'polygon')
 
 
 def create(model: str = 'voc20', clicks: bool = False, task: int = 0, server: str = '', device: str = '',
            client: Any = None) -> MaskFunction | ClickFunction:
-    """What ``cvat-cli`` calls, with its ``-p NAME=TYPE:VALUE``.
+    """Make the function object; ``cvat-cli`` calls this with the values of its ``-p NAME=TYPE:VALUE``.
 
     Args:
-        model (str): as of :func:`mmiam.load`.
-        clicks (bool): answer clicks (``cvat-cli function create-native`` and ``run-agent``) in place of images.
-        task (int): read the tags, points and rectangles of this task, and take its labels.
+        model (str): see :func:`mmiam.load`.
+        clicks (bool): answer clicks (``cvat-cli function create-native`` and ``run-agent``) instead of predicting
+            images.
+        task (int): read the tags, points and rectangles of this task, and use its labels.
         server (str): address of CVAT, for ``task``; by default that of cvat-cli's profile. The login is that of
             cvat-cli without ``--auth``: its default profile, or the variable ``CVAT_ACCESS_TOKEN``.
-        device (str): of the network.
-        client (cvat_sdk.Client, optional): one that is logged in, for ``task``.
+        device (str): device of the network.
+        client (cvat_sdk.Client, optional): client that is logged in, for ``task``.
 
     Raises:
-        ModuleNotFoundError: without cvat-sdk.
-        ValueError: if no label of the task can have a mask.
+        ModuleNotFoundError: if cvat-sdk is not installed.
+        ValueError: if no label of the task can have a mask, or both ``clicks`` and ``task`` are given.
     """
     need('cvat_sdk', 'cvat-sdk')
     if clicks and task:
@@ -50,11 +51,14 @@ def create(model: str = 'voc20', clicks: bool = False, task: int = 0, server: st
 
 
 def read_task(task: Any) -> tuple[dict[str, str], dict[str, dict]]:
-    """A task's labels that can have masks, and what it says about each image.
+    """Read the labels of a task that can have masks, and what the task says about each image.
 
     Returns:
-        tuple: names with 'mask' or, where CVAT takes nothing else, 'polygon'; and by an image's name ``tags`` (names of
-        labels), and ``prompts`` as (name of a label, prompts).
+        tuple: label name -> 'mask' or, if CVAT accepts nothing else, 'polygon'; and image name -> ``tags`` (names of
+        labels) and ``prompts``, pairs (name of a label, prompts).
+
+    Raises:
+        ValueError: if no label of the task can have a mask.
     """
     labels = {label.id: label for label in task.get_labels()}
     names = {label.name: 'polygon' if str(label.type) == 'polygon' else 'mask' for label in labels.values()
@@ -80,14 +84,16 @@ def read_task(task: Any) -> tuple[dict[str, str], dict[str, dict]]:
 
 
 class MaskFunction:
-    """A detection function: an image's tags give masks of their classes, each points shape or rectangle a mask of
-    its label; without any of these, what is recognized.
+    """Detection function that finds the masks of an image's tags, and of its points and rectangles.
+
+    Each tag gives masks of its class, each points shape or rectangle a mask of its label. If an image has none of
+    these, the result is whatever the model recognizes.
 
     Args:
         annotator (Annotator): the model.
-        labels (dict[str, str]): names that masks may have, with 'mask' or 'polygon'; those that are no class are for
-            points and rectangles alone.
-        given (dict, optional): as of :func:`read_task`.
+        labels (dict[str, str]): names that masks may have -> 'mask' or 'polygon'; those that are no class of the model
+            serve only for points and rectangles.
+        given (dict, optional): what the task says about its images, see :func:`read_task`.
     """
 
     def __init__(self, annotator: Annotator, labels: dict[str, str], given: dict | None = None) -> None:
@@ -98,7 +104,7 @@ class MaskFunction:
             aa.label_spec(name, number, type=labels[name]) for name, number in self.ids.items()])
 
     def detect(self, context: Any, image: Any) -> list:
-        """As of ``cvat_sdk.auto_annotation.DetectionFunction``."""
+        """Find the masks of an image; see ``cvat_sdk.auto_annotation.DetectionFunction``."""
         pixels = np.asarray(image.convert('RGB'))
         given = self.given.get(context.frame_name, {})
         found: list[Found] = []
@@ -113,7 +119,7 @@ class MaskFunction:
         return [shape for group, one in enumerate(found, 1) for shape in self.shapes(*one, group, context)]
 
     def shapes(self, name: str, mask: np.ndarray, score: float, group: int, context: Any) -> list:
-        """A mask; where asked for or the label wants it, a polygon a region, of one group if there are several."""
+        """Make a mask or, if the user or the label wants them, one polygon per region, grouped if there are several."""
         import cvat_sdk.auto_annotation as aa
         from cvat_sdk.masks import encode_mask
         if self.types[name] == 'mask' and not context.conv_mask_to_poly:
@@ -124,7 +130,7 @@ class MaskFunction:
 
 
 class ClickFunction:
-    """An interaction function: positive points, a box, or both, which show one object."""
+    """Interaction function that finds the one object that positive points, a box, or both show."""
 
     def __init__(self, annotator: Annotator) -> None:
         import cvat_sdk.auto_annotation as aa
@@ -132,11 +138,11 @@ class ClickFunction:
         self.spec = aa.InteractionFunctionSpec(min_pos_points=0, min_bounding_boxes=0)
 
     def preprocess_image(self, context: Any, image: Any) -> Any:
-        """The image's features, which the agent keeps for the next click."""
+        """Compute the features of an image, which the agent keeps for the next click."""
         return self.annotator.session(np.asarray(image.convert('RGB')))
 
     def detect(self, context: Any, pp_image: Any, prompts: Any) -> list:
-        """As of ``cvat_sdk.auto_annotation.InteractionFunction``."""
+        """Find the mask at prompts; see ``cvat_sdk.auto_annotation.InteractionFunction``."""
         import cvat_sdk.auto_annotation as aa
         from cvat_sdk.masks import encode_mask
         asked: list[dict] = [dict(point=point) for point in prompts.pos_points]

@@ -1,11 +1,12 @@
 """Models as files for ONNX Runtime, OpenVINO and TorchScript: from a photo to masks, and masks at clicks.
 
-Two graphs, because a person who clicks waits for each answer: ``photo`` runs the network once and gives what it
-recognized, beside the state that ``click`` needs to fill and refine any number of further prompts.
+There are two graphs, because a person who clicks waits for each answer: ``photo`` runs the network once and returns
+what it recognized, together with the state that ``click`` needs to fill and refine any number of further prompts.
 
-Traced is the network itself at the size that its test pipeline gives it, so that whatever depends on that size is a
-constant; the size of the photo and the number of instances are free. What asks for these is written here anew, in
-operators that every runtime has: filling, ConvCRF, regions and duplicates. Tests hold it to the model's predictions.
+The network itself is traced, at the input size of its test pipeline, so everything that depends on that size is a
+constant; the size of the photo and the number of instances are free. The steps that depend on these two are rewritten
+here with operators that every runtime has: filling, ConvCRF, regions and removal of duplicates. Tests compare the
+results with the model's predictions.
 
 Legend: H0 x W0 photo, H x W network input, C classes, c channels, h x w encoded size, n instances.
 """
@@ -34,7 +35,7 @@ from mmiam.utils.files import atomic_write, write_json
 
 from .annotator import need
 
-#: what the graphs take and give, with the names of the axes that are free
+#: inputs and outputs of the graphs, with the names of their free axes
 STATE = dict(weights={}, context={}, guide={})
 MASKS = dict(scores={0: 'n'}, boxes={0: 'n'}, masks={0: 'n', 1: 'height', 2: 'width'}, iams={0: 'n'}, cues={0: 'n'})
 GRAPHS: dict[str, tuple[dict, dict]] = dict(
@@ -46,10 +47,10 @@ GRAPHS: dict[str, tuple[dict, dict]] = dict(
 
 # ---------------------------------------------------------------- operators with free sizes
 def resize_photo(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 (H0, W0, 3) -> int64 (H, W, 3), bit by bit as OpenCV's bilinear resizing, which the test pipeline uses.
+    """Resize a photo, uint8 (H0, W0, 3) -> int64 (H, W, 3), bit for bit as the test pipeline does with OpenCV.
 
-    OpenCV rounds weights to 1/2048 and cuts four bits off before the second axis; a plain bilinear enlargement is off
-    by one in a few pixels, and with them the logits by more than rounding.
+    OpenCV's bilinear resizing rounds weights to 1/2048 and cuts four bits off before the second axis. A plain bilinear
+    interpolation is off by one in a few pixels, which changes the logits by more than rounding does.
     """
     full = torch._shape_as_tensor(image)
     (top, bottom, rows), (left, right, columns) = (_taps(full[axis], size[axis], axis == 1) for axis in (0, 1))
@@ -67,12 +68,12 @@ def resize_photo(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _taps(length: Tensor, out: int, columns: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of ``out`` places: the pixels before and after it, and 2048 times the weight of the latter."""
+    """Return the pixels before and after each of ``out`` places, and 2048 times the weight of the latter."""
     places = ((torch.arange(out, dtype=torch.float64) + 0.5) * (length.double() / out) - 0.5).float()
     first = places.floor()
     share = places - first
     first = first.long()
-    if columns:  # OpenCV sets the weight to 0 beyond the border of a row, and reads a row twice beyond that of a column
+    if columns:  # beyond the border, OpenCV sets the weights of columns to 0, but reads the same row twice
         share = share * ((first >= 0) & (first < length - 1))
     zero = torch.zeros_like(length)
     return (torch.minimum(torch.maximum(first, zero), length - 1),
@@ -80,7 +81,7 @@ def _taps(length: Tensor, out: int, columns: bool) -> tuple[Tensor, Tensor, Tens
 
 
 def linear_weights(out: Tensor, length: int) -> Tensor:
-    """Weights (out, length) of bilinear resizing with antialiasing along an axis."""
+    """Compute the weights (out, length) of bilinear resizing with antialiasing along an axis."""
     scale = length / out.double()
     centers = (torch.arange(out, dtype=torch.float64) + 0.5) * scale
     distance = torch.arange(length, dtype=torch.float64) + 0.5 - centers[:, None]
@@ -89,7 +90,7 @@ def linear_weights(out: Tensor, length: int) -> Tensor:
 
 
 def area_weights(out: int | Tensor, length: int | Tensor) -> Tensor:
-    """Weights (out, length) of adaptive average pooling along an axis."""
+    """Compute the weights (out, length) of adaptive average pooling along an axis."""
     places, cells = torch.arange(length), torch.arange(out)[:, None]
     first = torch.div(cells * length, out, rounding_mode='floor')
     after = torch.div((cells + 1) * length + out - 1, out, rounding_mode='floor')
@@ -99,7 +100,7 @@ def area_weights(out: int | Tensor, length: int | Tensor) -> Tensor:
 
 @torch.jit.script
 def sum_neighbors(values: Tensor, weights: Tensor, side: int) -> Tensor:
-    """Sum over the window (side x side) of weight times neighbor: (n, c, h, w) by (side * side, c, h, w)."""
+    """Sum weight times neighbor over a window (side x side): values (n, c, h, w), weights (side * side, c, h, w)."""
     h, w, span = values.shape[2], values.shape[3], side // 2
     around = F.pad(values, [span, span, span, span])
     total = torch.zeros_like(values)
@@ -112,7 +113,7 @@ def sum_neighbors(values: Tensor, weights: Tensor, side: int) -> Tensor:
 
 @torch.jit.script
 def fill(values: Tensor, weights: Tensor, steps: int) -> Tensor:
-    """Eq. 3 ``steps`` times: (n, c, h, w) by (c, 9, h, w)."""
+    """Apply Eq. 3 ``steps`` times: values (n, c, h, w), weights (c, 9, h, w)."""
     weights = weights.transpose(0, 1)
     for _ in range(steps):
         values = sum_neighbors(values, weights, 3)
@@ -121,7 +122,7 @@ def fill(values: Tensor, weights: Tensor, steps: int) -> Tensor:
 
 @torch.jit.script
 def not_suppressed(overlaps: Tensor) -> Tensor:
-    """Greedy suppression, best first: overlaps (n, n), of i with the later j -> (n,), bool."""
+    """Suppress greedily, best first: bool (n, n), true where i overlaps the later j -> bool (n,), true where kept."""
     alive = torch.ones(overlaps.shape[0], dtype=torch.bool)
     for i in range(overlaps.shape[0]):
         alive = alive & ~(overlaps[i] & alive[i])
@@ -131,11 +132,13 @@ def not_suppressed(overlaps: Tensor) -> Tensor:
 def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4, num_iters: int = 5,
              pos_sigma: float = 3., pos_compat: float = 3., col_sigma: float = 13., col_compat: float = 10.,
              weight: float = .2, unary_weight: float = 1., mode: str = 'reference') -> Tensor:
-    """:func:`mmiam.ops.conv_crf` of two labels as one plane, logits (n, H, W) -> logits of the result.
+    """Compute :func:`mmiam.ops.conv_crf` for two labels in one plane: logits (n, H, W) -> logits of the result.
 
     Args:
-        image (Tensor): RGB, [0, 255], has shape (3, H, W).
-        others: as there.
+        logits (Tensor): logits of the foreground, has shape (n, H, W).
+        image (Tensor): RGB, in [0, 255], has shape (3, H, W).
+
+    For the other arguments see there.
     """
     reference = mode == 'reference'
     full = torch._shape_as_tensor(image)[1:]
@@ -144,7 +147,7 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
     start = torch.div(lacking + 1, 2, rounding_mode='floor')
     pads = [start[1], lacking[1] - start[1], start[0], lacking[0] - start[0]]
 
-    def pool(planes: Tensor) -> Tensor:  # means over the pixels that a cell has in the image
+    def pool(planes: Tensor) -> Tensor:  # means over those pixels of each cell that lie inside the image
         return F.avg_pool2d(F.pad(planes, pads), blur) / share
 
     edges = [(torch.arange(number + 1) * blur - first).clamp(min=0).minimum(length).float()
@@ -154,7 +157,7 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
     rows, columns = ((edge[1:] + edge[:-1] - 1) / 2 for edge in edges)
     places = torch.stack([rows[:, None].expand_as(share), columns.expand_as(share)])[:, None]
     picked = torch.eye(kernel_size**2).view(-1, 1, kernel_size, kernel_size)
-    center = picked[kernel_size**2 // 2]  # taken off within the convolution: OpenVINO fails on a difference behind it
+    center = picked[kernel_size**2 // 2]  # subtracted within the convolution: OpenVINO fails on a subtraction after it
 
     def distance(planes: Tensor) -> Tensor:  # squared, to each neighbor: (k, 1, h, w) -> (K * K, h, w)
         return F.conv2d(planes, picked - center, padding=kernel_size // 2).square().sum(0)
@@ -163,7 +166,7 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
     colors = pool(image[:, None])
     kernels = (pos_compat * torch.exp(-0.5 / pos_sigma**2 * distance(places))
                + col_compat * torch.exp(-0.5 / col_sigma**2 * distance(colors))) * inside * weight
-    if not reference:  # a cell is no neighbor of its own
+    if not reference:  # a cell is not its own neighbor
         kernels = kernels * (1 - torch.eye(kernel_size**2)[kernel_size**2 // 2])[:, None, None]
     keep = unary_weight - weight if reference else unary_weight
     logits = logits[:, None]
@@ -179,7 +182,7 @@ def conv_crf(logits: Tensor, image: Tensor, kernel_size: int = 7, blur: int = 4,
 
 # ---------------------------------------------------------------- the graphs
 class Filling(nn.Module):
-    """3. and 4., from cues to masks, without the image: state, cues (n, H, W), evidence (n,) -> :data:`MASKS`."""
+    """Steps 3 and 4 (fill, refine), without the image: state, cues (n, H, W), evidence (n,) -> :data:`MASKS`."""
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
@@ -190,12 +193,12 @@ class Filling(nn.Module):
         self.num_steps = max(self.encoded) if filler.num_steps is None else filler.num_steps
 
     def encode(self, cues: Tensor) -> Tensor:
-        """(n, H, W) -> (n, c, h, w)."""
+        """Encode cues: (n, H, W) -> (n, c, h, w)."""
         pooled = F.avg_pool2d(cues[:, None], self.stride, ceil_mode=True) if self.stride > 1 else cues[:, None]
         return self.encoder(pooled / pooled.amax((2, 3), keepdim=True).clamp(min=torch.finfo(cues.dtype).tiny))
 
     def logits(self, weights: Tensor, context: Tensor, cues: Tensor) -> Tensor:
-        """Instance Activation Maps (n, H, W) as logits: :meth:`InstanceExtentFiller.forward` of one image."""
+        """Compute Instance Activation Maps (n, H, W) as logits, like :meth:`InstanceExtentFiller.forward`."""
         filled = fill(self.encode(cues), weights, self.num_steps)
         filled = torch.cat([filled, context * torch.ones_like(filled[:, :1])], dim=1)
         logits = self.decoder(filled)
@@ -210,7 +213,7 @@ class Filling(nn.Module):
         if self.refill:
             logits = keep_surer_maps(logits, self.logits(weights, context, widen_cues(cues, logits, self.refill)))
         full = resize(logits, size)
-        # ConvCRF and regions at the size of the photo, but at most max_side; then enlarged
+        # ConvCRF and regions work at the size of the photo, limited to max_side; the result is enlarged
         longest = float(refine.max_side or 2**24)
         scale = (longest / size.max().double()).clamp(max=1.)
         small = (size * scale).round().long().clamp(min=1)
@@ -229,12 +232,12 @@ class Filling(nn.Module):
 
 
 def resize(maps: Tensor, size: Tensor) -> Tensor:
-    """Bilinear (n, h, w) -> (n, *size)."""
+    """Resize maps bilinearly: (n, h, w) -> (n, *size)."""
     return F.interpolate(maps[:, None], size=[size[0], size[1]], mode='bilinear', align_corners=False)[:, 0]
 
 
 def keep_cue_region(result: Tensor, cues: Tensor) -> Tensor:
-    """Make negative what is positive outside of the region that holds most of the cue, both (n, H, W)."""
+    """Negate positive values outside the region that holds most of the cue; result and cues (n, H, W)."""
     masks = result > 0
     labels = torch.jit.script(label_regions)(masks)
     mass = torch.zeros_like(F.pad(cues.flatten(), (1, 0))).scatter_add(0, labels.flatten(), cues.flatten())[1:]
@@ -245,8 +248,7 @@ def keep_cue_region(result: Tensor, cues: Tensor) -> Tensor:
 
 
 class PhotoGraph(nn.Module):
-    """What the model predicts for a photo, and the state for clicks: uint8 (H0, W0, 3), RGB -> outputs of
-    ``GRAPHS['photo']``."""
+    """Graph of a photo's prediction and the state for clicks: RGB, uint8 (H0, W0, 3) -> ``GRAPHS['photo']``."""
 
     def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
@@ -256,13 +258,13 @@ class PhotoGraph(nn.Module):
         feats, response = self.respond(torch.zeros(3, *size))
         for hook in hooks:
             hook.remove()
-        # as numbers, because a tracer follows what is asked of a tensor's shape
+        # plain numbers, because the tracer records whatever is computed from a tensor's shape
         self.cells, self.response = tuple(feats[-1].shape[-2:]), tuple(response.shape[-2:])
         self.offset = model.cell_offset(size)
         self.rows, self.columns = (self.resampling(axis) for axis in (0, 1))
 
     def resampling(self, axis: int) -> Tensor:
-        """Weights of :func:`class_maps_over_image` along an axis, which is bilinear: (H, h') or (W, w')."""
+        """Compute the weights of :func:`class_maps_over_image`, a bilinear map, along an axis: (H, h') or (W, w')."""
         sides, cells, size, offset = [1, 1], [1, 1], [1, 1], [0, 0]
         for values, own in zip((sides, cells, size, offset), (self.response, self.cells, self.size, self.offset)):
             values[axis] = own[axis]
@@ -271,7 +273,7 @@ class PhotoGraph(nn.Module):
         return class_maps_over_image(units, *places).flatten(1).T.contiguous()
 
     def respond(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Features and class response of an image (3, H, W), RGB in [0, 255]."""
+        """Compute features and class response of an image (3, H, W), RGB in [0, 255]."""
         preprocessor = self.model.data_preprocessor
         feats = self.model.extract_feat((image[None] - preprocessor.mean) / preprocessor.std)
         return feats, self.model.peak_head(feats)
@@ -284,7 +286,7 @@ class PhotoGraph(nn.Module):
         places = pixel_positions(places, self.response, self.cells, self.size, self.offset)
         cues = draw_gaussians(places, model.cue.sigma * (self.size[0] * self.size[1])**0.5, self.size)
         cams = (self.rows @ response[0, labels] @ self.columns.T).relu()
-        cams = cams / cams.amax((1, 2), keepdim=True).clamp(min=1.)  # as in pictures, but noise is not stretched
+        cams = cams / cams.amax((1, 2), keepdim=True).clamp(min=1.)  # as in pictures, without stretching noise
         feats = tuple(self.pool(feat) for feat in feats)
         weights = model.filler.filling_weights(feats, self.filling.encoded)[0]
         context = torch.zeros(0, *self.filling.encoded) if model.filler.context is None else model.filler.context(
@@ -300,7 +302,7 @@ class PhotoGraph(nn.Module):
         return (class_scores, *parts, weights, context, guide)
 
     def pool(self, feat: Tensor) -> Tensor:
-        """A level finer than the encoded size averaged to it, as :class:`FillingWeightPyramid` does."""
+        """Average a level that is finer than the encoded size to that size, as :class:`FillingWeightPyramid` does."""
         size, encoded = [int(side) for side in feat.shape[-2:]], self.filling.encoded
         if not all(side > new for side, new in zip(size, encoded)):
             return feat
@@ -308,7 +310,7 @@ class PhotoGraph(nn.Module):
         return rows @ feat @ columns.T
 
     def keep(self, scores: Tensor, masks: Tensor, labels: Tensor) -> Tensor:
-        """Positions of the instances that :meth:`BasePostProcessor.finalize` keeps, best first."""
+        """Return the positions of the instances that :meth:`BasePostProcessor.finalize` keeps, best first."""
         refine = self.model.post_processor
         order = torch.where(masks.flatten(1).any(1), scores, -torch.ones_like(scores)).sort(descending=True)[1]
         order = order[masks.index_select(0, order).flatten(1).any(1)]
@@ -324,7 +326,7 @@ class PhotoGraph(nn.Module):
 
 
 def fix_padding(conv: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
-    """Let a convolution that pads by the size of its input pad always as for these ``inputs``."""
+    """Fix the padding of a convolution, which depends on the size of its input, to that for these ``inputs``."""
     lacking = [max((-(-side // step) - 1) * step + (kernel - 1) * gap + 1 - side, 0) for side, step, kernel, gap in zip(
         inputs[0].shape[-2:], conv.stride, conv.kernel_size, conv.dilation)]
     pads = [part for lack in reversed(lacking) for part in (lack // 2, lack - lack // 2)]
@@ -333,7 +335,7 @@ def fix_padding(conv: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
 
 
 class ClickGraph(nn.Module):
-    """Masks at prompts: state, size (2,) of the photo as (H0, W0), prompts (n, 4) -> :data:`MASKS`, in their order.
+    """Graph of masks at prompts, in their order: state, (H0, W0) as a tensor (2,), prompts (n, 4) -> :data:`MASKS`.
 
     A prompt is a box (x1, y1, x2, y2) in pixels of the photo; one without extent, (x, y, x, y), is a point.
     """
@@ -348,7 +350,7 @@ class ClickGraph(nn.Module):
         return self.filling(weights, context, guide, size, self.draw(prompts, size), evidence)
 
     def draw(self, prompts: Tensor, size: Tensor) -> Tensor:
-        """Gaussians (n, H, W) as of :class:`PromptCue`."""
+        """Draw the Gaussians (n, H, W) of :class:`PromptCue`."""
         factors = []
         point = (prompts[:, :2] == prompts[:, 2:]).all(1)
         reach = self.cue.point_sigma * size.prod().float().sqrt()
@@ -370,8 +372,12 @@ class ClickGraph(nn.Module):
 
 
 def find_peaks(head: nn.Module, response: Tensor) -> tuple[Tensor, ...]:
-    """As ``head.find_cues`` of one image, response (1, C, h', w') -> class scores (C,), raw logits; of each peak label,
-    place (y, x) on the response map, height and evidence for its class."""
+    """Find the peaks of one image as ``head.find_cues`` does: class response (1, C, h', w') -> scores and peaks.
+
+    Returns:
+        tuple[Tensor, ...]: class scores (C,) as raw logits; and for n peaks, highest first, their labels (n,), places
+        (y, x) on the response map (n, 2), heights (n,), and evidence for their classes (n,).
+    """
     maps = response[0].float()
     if isinstance(head, SoftmaxHead):
         class_scores = maps.mean((1, 2))
@@ -399,10 +405,10 @@ def find_peaks(head: nn.Module, response: Tensor) -> tuple[Tensor, ...]:
 
 # ---------------------------------------------------------------- files
 def exportable(model: nn.Module) -> tuple[int, int]:
-    """Size (H, W) at which a model sees a photo, of one that can be exported.
+    """Check that a model can be exported, and return the size (H, W) at which it sees a photo.
 
     Raises:
-        ValueError: that says which part of the model no graph is made of.
+        ValueError: if it cannot be exported; says which part is in the way.
     """
     steps = {step['type'].split('.')[-1]: step for step in model.cfg.test_dataloader.dataset.pipeline}
     resize_step = steps.get('Resize', {})
@@ -428,21 +434,21 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     """Write the graphs ``photo`` and ``click`` and the names of the classes into a folder.
 
     Args:
-        model (IAMNet): of :func:`mmiam.apis.init_model`, on the CPU.
-        out (str): folder.
+        model (IAMNet): model from :func:`mmiam.apis.init_model`, on the CPU.
+        out (str): folder to write to.
         form (str): 'onnx', 'openvino' or 'torchscript'.
 
     Returns:
-        list[str]: the files.
+        list[str]: paths of the files.
 
     Raises:
-        ValueError: if the format is unknown, or the model is none that can be exported.
-        ModuleNotFoundError: if a package is missing; it says which.
+        ValueError: if the format is unknown, or the model cannot be exported (:func:`exportable`).
+        ModuleNotFoundError: if a package is missing; says which.
     """
     if form not in WRITERS:
         raise ValueError(f'format {form!r} is none of {", ".join(WRITERS)}')
     size = exportable(model)
-    # without gradients, which TorchScript would prepare for at the second photo, and fail
+    # without gradients: TorchScript would prepare for them at the second photo, and fail
     model = copy.deepcopy(model).eval().requires_grad_(False)
     photo = torch.randint(0, 256, (90, 120, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     graphs: dict[str, nn.Module] = dict(photo=PhotoGraph(model, size), click=ClickGraph(model, size))
@@ -451,7 +457,7 @@ def export_model(model: nn.Module, out: str, form: str = 'onnx') -> list[str]:
     files = []
     for name, graph in graphs.items():
         with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-            warnings.simplefilter('ignore')  # of what is a constant of the size, and of exporters' plans
+            warnings.simplefilter('ignore')  # they concern constants that depend on the size, and plans of exporters
             for path in WRITERS[form](graph.eval(), name, inputs[name], osp.join(folder, name)):
                 files.append(osp.join(out, osp.basename(path)))
                 with open(path, 'rb') as file:
@@ -468,7 +474,7 @@ def _torchscript(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[
 
 def _onnx(graph: nn.Module, name: str, inputs: tuple, path: str) -> list[str]:
     need('onnx', 'onnx')
-    # the tracer, because the other exporter knows no loop whose length the data tell (regions, duplicates)
+    # the tracer, because the other exporter has no loops whose length depends on the data (regions, duplicates)
     tracer = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     given, results = GRAPHS[name]
     torch.onnx.export(graph, inputs, f'{path}.onnx', opset_version=18,

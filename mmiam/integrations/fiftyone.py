@@ -23,21 +23,21 @@ def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str 
     """Predict the images of a data set and save the masks in a field of its samples.
 
     Args:
-        samples (fiftyone.core.collections.SampleCollection): a data set or a view; its media are images.
-        model (str): as of :func:`mmiam.load`.
-        field (str): of the masks (``Detections``).
+        samples (fiftyone.core.collections.SampleCollection): a data set or a view whose media are images.
+        model (str): see :func:`mmiam.load`.
+        field (str): field for the masks (``Detections``).
         tags (str, optional): field that says what is in each image (``Classification``, ``Classifications``, or a list
-            of texts such as 'tags'): only these classes are looked for. A sample without any has no masks.
-        maps (bool): save the heatmaps ``<field>_cam``, ``<field>_prm`` and ``<field>_iam`` too, each the maximum over
-            the masks, from 0 to 1.
-        min_score (float, optional): as of :meth:`Annotator.masks`.
-        device (str, optional): of the network.
+            of texts such as 'tags'): only these classes are looked for. A sample without any gets no masks.
+        maps (bool): also save the heatmaps ``<field>_cam``, ``<field>_prm`` and ``<field>_iam``, each the maximum over
+            the masks, in [0, 1].
+        min_score (float, optional): see :meth:`Annotator.masks`.
+        device (str, optional): device of the network.
 
     A file that cannot be read is named in a warning, and its sample stays as it is.
 
     Raises:
-        ModuleNotFoundError: without fiftyone.
-        ValueError: if ``tags`` is no field of the samples.
+        ModuleNotFoundError: if fiftyone is not installed.
+        ValueError: if the samples have no field ``tags``.
     """
     need('fiftyone', 'fiftyone')
     if tags is not None and tags not in samples.get_field_schema():
@@ -57,15 +57,18 @@ def add_masks(samples: Any, model: str = 'voc20', field: str = 'iam', tags: str 
 
 
 def tag_names(value: Any) -> list[str]:
-    """Names in a ``Classification``, in ``Classifications``, or in a list of texts; none in None."""
+    """List the names in a ``Classification``, in ``Classifications``, or in a list of texts; none for None."""
     value = getattr(value, 'classifications', value)
     listed = value if isinstance(value, list) else [value]
     return [one if isinstance(one, str) else one.label for one in listed if one is not None]
 
 
 def detections(instances: InstanceData, classes: list[str]) -> Any:
-    """``fiftyone.Detections`` of n instances with ``masks`` (n, H, W), ``bboxes`` around them, ``labels`` and
-    ``scores``: boxes relative to the image, and the part of the mask in the box."""
+    """Convert n instances with ``masks`` (n, H, W), ``bboxes`` around them, ``labels`` and ``scores``.
+
+    Returns:
+        fiftyone.Detections: boxes relative to the size of the image, each with the part of the mask inside it.
+    """
     import fiftyone
     found, (height, width) = [], instances.masks.shape[1:]
     for mask, box, label, score in zip(instances.masks.numpy(), instances.bboxes.int().tolist(),
@@ -78,7 +81,7 @@ def detections(instances: InstanceData, classes: list[str]) -> Any:
 
 
 def heatmaps(instances: InstanceData) -> dict[str, Any]:
-    """``cam``, ``prm`` and ``iam`` as ``fiftyone.Heatmap``, those that the instances have (``cams``, ...)."""
+    """Make a ``fiftyone.Heatmap`` of each of ``cam``, ``prm`` and ``iam`` that the instances have (``cams``, ...)."""
     import fiftyone
     return {name: fiftyone.Heatmap(map=merge_maps(instances.get(f'{name}s'), normalize=name != 'iam'), range=[0, 1])
             for name in ('cam', 'prm', 'iam') if f'{name}s' in instances}

@@ -1,10 +1,10 @@
-"""Label Studio: a backend that predicts masks, answers clicks, and learns from the choices of whole images.
+"""Label Studio: a backend that predicts masks, answers clicks, and learns from choices for whole images.
 
     python -m mmiam.integrations.label_studio --model voc20
 
 It speaks the protocol of Label Studio's machine learning backends (``/health``, ``/setup``, ``/predict``,
-``/webhook``, ``/train``) with nothing but Python's own server, for the SDK of such backends needs other releases of
-OpenCV and numpy than this package.
+``/webhook``, ``/train``) with nothing but Python's own server, because the SDK for such backends needs other releases
+of OpenCV and numpy than this package.
 """
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ from .annotator import Annotator, Found, click, outlines
 from .web import Handler, Refused, as_json, make_server
 
 LOGGER = logging.getLogger('mmiam.label_studio')
-#: bytes of a request, and of an image (our choice, a hundred photos' worth)
+#: limits in bytes of a request and of an image (our choice: enough for a hundred photos)
 MAX_REQUEST, MAX_IMAGE = 2**28, 2**28
 
 
 def encode_brush(mask: np.ndarray) -> list[int]:
-    """A mask, bool (H, W), as the bytes of Label Studio's brush: four equal channels, runs of the values 0 and 255.
+    """Encode a mask, bool (H, W), as the bytes of Label Studio's brush: four equal channels, in runs of 0 and 255.
 
-    A run is a bit 1, two bits for the width of its length (3, 4, 8 or 16 bits), its length less one, and the value.
+    A run consists of a bit 1, two bits for the width of its length (3, 4, 8 or 16 bits), its length minus one, and its
+    value.
     """
     flat = np.repeat(mask.ravel(), 4)
     ends = np.flatnonzero(np.append(flat[1:] != flat[:-1], True)) + 1
@@ -57,16 +58,20 @@ def encode_brush(mask: np.ndarray) -> list[int]:
 
 
 class Controls:
-    """What a labeling configuration asks for: the image, masks of which names, choices.
+    """What a labeling configuration asks for: an image, labels for masks, and choices.
+
+    Args:
+        config (str): the configuration, as XML.
 
     Attributes:
-        image (str): key of the task's data.
-        mask (str): 'brushlabels' or 'polygonlabels', the first of them that the configuration has; '' for none.
-        names (dict[str, str]): names of the model, by the label of the configuration: those in the label's
-            ``predicted_values``, with commas between them, else its own.
+        image (str): key of the image in the task's data.
+        mask (str): 'brushlabels' or 'polygonlabels', the first of them in the configuration; '' if it has neither.
+        names (dict[str, list[str]]): names of the model for each label of the configuration: those in the label's
+            ``predicted_values``, separated by commas, or else its own.
+        choices (dict[str, list[str]]): the same for each choice.
 
     Raises:
-        ValueError: for a configuration without an image, or one that is no XML.
+        ValueError: if the configuration has no image, or is not XML.
     """
 
     def __init__(self, config: str) -> None:
@@ -92,7 +97,7 @@ class Controls:
                 for label in control.iter(tag)}
 
     def chosen(self, task: dict) -> list[str] | None:
-        """Choices of the last annotation of a task that has some; None if there is none."""
+        """Return the choices of the task's last annotation that has any; None if there is no such annotation."""
         for annotation in reversed(task.get('annotations') or []):
             if not annotation.get('was_cancelled'):
                 found = [choice for one in annotation.get('result') or [] if one.get('from_name') == self.choices_name
@@ -102,14 +107,14 @@ class Controls:
         return None
 
     def suggest(self, found: list[Found]) -> Iterator[dict]:
-        """The choices that masks speak for."""
+        """Suggest the choices that the masks speak for."""
         names = [name for name in dict.fromkeys(name for name, *_ in found) if name in self.choices]
         if names:
             yield dict(from_name=self.choices_name, to_name=self.to_name, type='choices',
                        value=dict(choices=names[:1] if self.one_choice else names))
 
     def regions(self, found: list[Found]) -> Iterator[dict]:
-        """Regions of Label Studio: a brush a mask, or a polygon each of its outlines."""
+        """Convert masks to regions of Label Studio: one brush per mask, or one polygon per outline."""
         for name, mask, score in found:
             if name not in self.names:
                 continue
@@ -125,16 +130,16 @@ class Controls:
 
 
 class Server:
-    """Label Studio itself: what it serves, with the key of a user (a personal access token, or a legacy one)."""
+    """Label Studio itself, from which files are fetched with the key of a user: a personal access or legacy token."""
 
     def __init__(self, url: str = 'http://localhost:8080', key: str = '') -> None:
         self.url, self.key = url.rstrip('/'), key
 
     def get(self, address: str) -> bytes:
-        """What lies at an address, relative ones on Label Studio; the key goes nowhere else.
+        """Fetch what is at an address; a relative one is an address of Label Studio, the only receiver of the key.
 
         Raises:
-            OSError: if it cannot be had, or is larger than ``MAX_IMAGE``.
+            OSError: if it cannot be fetched, or is larger than ``MAX_IMAGE``.
         """
         address = urljoin(self.url + '/', address)
         if urlsplit(address).scheme not in ('http', 'https'):
@@ -159,13 +164,14 @@ class Server:
 
 
 class Backend:
-    """Models by project, and what is asked of them.
+    """The models of all projects, and the answers to requests.
 
     Args:
-        model (str): as of :func:`mmiam.load`, for projects that have not trained an own one.
-        folder (str): for each project its photos, and the model that is learned from its choices.
-        server (Server): where photos and choices are.
-        effort (float), device (str, optional): of the training, and of the network.
+        model (str): model for projects that have not trained their own, see :func:`mmiam.load`.
+        folder (str): folder for the photos of each project, and for the model that is learned from its choices.
+        server (Server): where photos and choices are fetched from.
+        effort (float): factor for the length of training.
+        device (str, optional): device of the network.
     """
 
     def __init__(self, model: str = 'voc20', folder: str = 'label_studio', server: Server | None = None,
@@ -178,29 +184,31 @@ class Backend:
         self.trainings: dict[int, threading.Thread] = {}
 
     def home(self, project: int) -> Path:
-        """Folder of a project."""
+        """Return the folder of a project."""
         return self.folder / f'project-{project}'
 
     def model(self, project: int) -> tuple[Annotator, str]:
-        """The model that was learned from a project's choices, else the published one, and its version."""
+        """Return the model learned from a project's choices, or else the published one, and its version."""
         path = self.home(project) / 'model' / 'model.pth'
         if project not in self.own and path.is_file():
             self.own[project] = Annotator(str(path.parent), self.device), f'project-{project}-{file_hash(path)[:8]}'
         return self.own.get(project, self.published)
 
     def versions(self) -> dict:
-        """``/versions``: of the models in use."""
+        """Answer ``/versions``: the versions of the models in use."""
         return dict(versions=[version for _, version in (self.published, *self.own.values())])
 
     def setup(self, body: dict) -> dict:
-        """``/setup``: the labeling configuration is looked at, and Label Studio takes the model's version. Where no key
-        was given, its own one serves; the address is not taken from a request."""
+        """Answer ``/setup``: check the labeling configuration, and return the model's version.
+
+        If this backend was given no key, it takes the one in the request, but never an address.
+        """
         Controls(body.get('schema') or body.get('label_config') or '')
         self.server.key = self.server.key or body.get('access_token') or ''
         return dict(model_version=self.model(project_of(body))[1])
 
     def photo(self, task: dict, controls: Controls, project: int) -> Path:
-        """The file of a task's image, fetched once."""
+        """Return the file of a task's image, which is fetched once."""
         address = str((task.get('data') or {}).get(controls.image) or '')
         if not address:
             raise ValueError(f'task {task.get("id")} has no image: its data have no {controls.image!r}')
@@ -208,15 +216,17 @@ class Backend:
         name = f'{int(task.get("id") or 0)}-{hashlib.sha256(address.encode()).hexdigest()[:12]}'
         path = self.home(project) / 'photos' / (name + (suffix if suffix in IMAGE_SUFFIXES else '.jpg'))
         if not path.is_file():
-            if urlsplit(address).scheme not in ('', 'http', 'https'):  # a bucket, which Label Studio knows how to read
+            if urlsplit(address).scheme not in ('', 'http', 'https'):  # a bucket, which Label Studio can read
                 address = (f'/tasks/{int(task["id"])}/presign/?fileuri='
                            f'{base64.urlsafe_b64encode(address.encode()).decode()}')
             atomic_write(path, self.server.get(address))
         return path
 
     def predict(self, body: dict) -> dict:
-        """``/predict``: masks of tasks, or of the one task that the user clicks on. Of several tasks one that cannot be
-        read has none, so that the others have theirs."""
+        """Answer ``/predict``: masks for tasks, or for the one task in which the user clicks.
+
+        If one of several tasks cannot be read, it gets no masks, so that the others get theirs.
+        """
         controls, project = Controls(body.get('label_config') or ''), project_of(body)
         context = ((body.get('params') or {}).get('context') or {}).get('result') or []
         annotator, version = self.model(project)
@@ -238,13 +248,13 @@ class Backend:
         return dict(results=results, model_version=version)
 
     def recognized(self, annotator: Annotator, path: Path, controls: Controls, chosen: list[str] | None) -> list[Found]:
-        """The objects of an image by labels of the configuration; of what was chosen, if something was."""
+        """Find the objects of an image that the configuration has labels for; if classes were chosen, only those."""
         tags = None if chosen is None else [
             name for choice in chosen for name in controls.choices.get(choice, [choice])]
         return annotator.find(read_image(path), controls.names or controls.choices, tags)
 
     def clicked(self, annotator: Annotator, path: Path, context: list[dict], controls: Controls) -> list[Found]:
-        """The object that key points and rectangles show; of negative ones nothing is made."""
+        """Find the object that key points and rectangles show; negative ones are ignored."""
         prompts, label = [], ''
         for one in context:
             value, size = one['value'], (one['original_width'], one['original_height'])
@@ -264,14 +274,14 @@ class Backend:
         return [] if mask is None else [(label, mask, 1.)]
 
     def webhook(self, body: dict) -> dict:
-        """``/webhook``: of all that happens in a project, "start training" alone means something here."""
+        """Answer ``/webhook``: of all events in a project, only "start training" has an effect."""
         if body.get('action') != 'START_TRAINING':
             return {}
         project = body.get('project') or {}
         return self.train(dict(project=project.get('id'), label_config=project.get('label_config')))
 
     def train(self, body: dict) -> dict:
-        """``/train``: begin to learn from the choices of the tasks in ``annotations``, or of all of the project."""
+        """Answer ``/train``: begin to learn from the choices in ``annotations``, or in all tasks of the project."""
         project = project_of(body)
         if project in self.trainings and self.trainings[project].is_alive():
             return dict(job=f'project-{project}', status='this project is being trained on')
@@ -286,7 +296,7 @@ class Backend:
         return dict(job=f'project-{project}', status='started')
 
     def fit(self, tasks: list[dict], controls: Controls, project: int) -> None:
-        """Learn classes from tasks' choices as ``mmiam label`` does; the next prediction is the new model's."""
+        """Learn classes from the choices of tasks, as ``mmiam label`` does; the next prediction uses the new model."""
         home = self.home(project)
         ids: dict[str, int] = {}
         images = []
@@ -308,21 +318,21 @@ class Backend:
             LOGGER.error('project %s: the training failed, see above; the earlier model stays', project)
             return
         with self.busy:
-            self.own.pop(project, None)  # of an earlier training
+            self.own.pop(project, None)  # the model of an earlier training
             LOGGER.info('project %s: %s', project, self.model(project)[1])
 
 
 def project_of(body: dict) -> int:
-    """The project of a request: a number, or in some requests one with a time behind it, '3.1700'."""
+    """Read the number of a request's project; some requests put a time behind it, as in '3.1700'."""
     return int(str(body.get('project') or 0).split('.')[0])
 
 
 class BackendHandler(Handler):
-    """Requests in json; :func:`make_server` sets ``backend``."""
+    """Handler for requests in json; :func:`make_server` sets ``backend``."""
     backend: Backend
 
     def get(self) -> tuple[bytes, str]:
-        """``/`` and ``/health``; ``/versions``."""
+        """Answer ``/``, ``/health`` and ``/versions``."""
         path = urlsplit(self.path).path
         if path == '/versions':
             return as_json(self.backend.versions())
@@ -331,14 +341,14 @@ class BackendHandler(Handler):
         return as_json(dict(status='UP', model_class='mmiam'))
 
     def post(self) -> tuple[bytes, str]:
-        """``/setup``, ``/predict``, ``/webhook``, ``/train``."""
+        """Answer ``/setup``, ``/predict``, ``/webhook`` and ``/train``."""
         path = urlsplit(self.path).path
         if path not in ('/setup', '/predict', '/webhook', '/train'):
             raise Refused(404, f'nothing at {path}')
         return as_json(getattr(self.backend, path[1:])(json.loads(self.body('application/json', MAX_REQUEST))))
 
     def log_message(self, form: str, *args: Any) -> None:
-        """As a line of the log."""
+        """Write a line to the log."""
         LOGGER.info(form, *args)
 
 

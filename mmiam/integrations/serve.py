@@ -1,7 +1,7 @@
-"""``mmiam serve``: a page on one's own machine that shows what the model sees in a photo, and takes clicks.
+"""``mmiam serve``: a page on your own machine that shows what the model sees in a photo, and takes clicks.
 
-Python's own server, so that it runs wherever the package does. The page is ``serve.html``; it asks for pictures and
-json below the number of a photo, and no path of a request is a file's. It answers the browser of this machine alone,
+It uses Python's own server, so it runs wherever the package does. The page is ``serve.html``; it requests pictures and
+json by the key of a photo, and no path in a request ever names a file. Only the browser of this machine gets answers,
 unless another ``host`` is given.
 
 Legend: H, W photo; h, w network input.
@@ -34,17 +34,20 @@ from mmiam.visualization.overlays import instance_colors, overlay_heatmap
 from .annotator import Annotator
 from .web import Handler, Refused, as_json, make_server
 
-#: bytes of a photo, and of any other request; photos whose state is kept, the oldest goes first (our choices)
+#: limits: bytes of a photo, bytes of any other request, photos whose state is kept, oldest dropped first (our choices)
 MAX_PHOTO, MAX_REQUEST, MAX_PHOTOS = 2**26, 2**16, 8
-#: maps of an object by the name that the page has for them, in its order
+#: the page's name for each map of an object, in its order -> field of the map
 MAPS = dict(cam='cams', prm='prms', cue='maps', iam='iams')
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 
 
 @dataclass
 class Thing:
-    """An object of a photo: ``found`` has one instance (``masks`` (1, H, W), ``bboxes``, ``scores``), ``maps`` those of
-    :data:`MAPS` that there are, (h, w) in [0, 1]."""
+    """An object in a photo.
+
+    ``found`` contains one instance (``masks`` (1, H, W), ``bboxes``, ``scores``), ``maps`` those of :data:`MAPS` that
+    exist, (h, w) in [0, 1].
+    """
     number: int
     name: str
     by: str
@@ -53,10 +56,10 @@ class Thing:
 
 
 class Photo:
-    """A photo with its objects, of which any step can be undone.
+    """A photo with its objects, where every step can be undone.
 
     Args:
-        annotator (Annotator): with maps.
+        annotator (Annotator): annotator that keeps maps.
         image (ndarray): RGB, uint8 (H, W, 3).
         name (str): what the photo is called in COCO json.
     """
@@ -71,7 +74,7 @@ class Photo:
         self.history = [list(self.made)]
 
     def make(self, found: InstanceData, name: str, by: str) -> Thing:
-        """A new object, which has its number for good."""
+        """Make a new object, which keeps its number for good."""
         shape = InstanceData(masks=found.masks, bboxes=found.bboxes, scores=found.scores)
         maps = {kind: merge_maps(found.get(field), normalize=kind != 'iam') for kind, field in MAPS.items()
                 if field in found}
@@ -80,15 +83,19 @@ class Photo:
 
     @property
     def things(self) -> list[Thing]:
-        """The objects there are now."""
+        """The current objects."""
         return self.history[-1]
 
     def change(self, step: str, asked: Any) -> None:
-        """Take a step: 'add' an object at a ``point`` or in a ``box``, as of :class:`PromptSession`, with a ``name``;
-        'remove' the one of a ``number``; or 'undo' the last step.
+        """Take a step: 'add' or 'remove' an object, or 'undo' the last step.
+
+        Args:
+            step (str): 'add', 'remove' or 'undo'.
+            asked (dict): for 'add', a ``point`` or a ``box`` (see :class:`PromptSession`) and a ``name``; for 'remove',
+                the ``number`` of the object.
 
         Raises:
-            ValueError: for a request or a prompt that is none, or if there is no mask.
+            ValueError: if the request or the prompt is malformed, or there is no mask at the prompt.
         """
         if not isinstance(asked, dict):
             raise ValueError('the request is not a json object')
@@ -105,7 +112,7 @@ class Photo:
             self.history.pop()
 
     def describe(self) -> dict:
-        """What the page shows."""
+        """Describe what the page shows, as plain values."""
         height, width = self.image.shape[:2]
         return dict(width=width, height=height, steps=len(self.history) - 1, things=[dict(
             number=thing.number, name=thing.name, by=thing.by, score=round(float(thing.found.scores[0]), 4),
@@ -113,7 +120,7 @@ class Photo:
             color=instance_colors(len(self.made))[thing.number].tolist()) for thing in self.things])
 
     def picture(self, number: int, kind: str) -> np.ndarray:
-        """RGB or RGBA, uint8: a thing's mask (H, W, 4) in its color, or one of its maps over the photo.
+        """Draw an object's mask in its color, RGBA, or one of its maps over the photo, RGB: uint8 (H, W, 4 or 3).
 
         Raises:
             Refused: if there is no such picture.
@@ -127,7 +134,7 @@ class Photo:
         return overlay_heatmap(self.image, thing.maps[kind])
 
     def coco(self, file_name: str) -> dict:
-        """The objects as COCO json; categories are the model's, and after them the user's."""
+        """Convert the objects to COCO json; the categories are those of the model, followed by the user's."""
         names = list(dict.fromkeys([*self.classes, *(thing.name for thing in self.things)]))
         results = CocoResults(names)
         shapes = [thing.found for thing in self.things]
@@ -139,28 +146,28 @@ class Photo:
         return results.content
 
     def png(self) -> bytes:
-        """One palette PNG, pixel i of the i-th object."""
+        """Draw all objects into one palette PNG, in which pixels of value i belong to the i-th object."""
         with tempfile.TemporaryDirectory() as folder:
             write_annotations(self.coco('photo.png'), folder, 'png')
             return Path(folder, 'masks', 'photo.png').read_bytes()
 
 
 class Studio:
-    """Photos by number, one request at a time.
+    """The open photos by key, and the lock that lets one request at a time work on them.
 
     Args:
-        annotator (Annotator): with maps.
+        annotator (Annotator): annotator that keeps maps.
     """
 
     def __init__(self, annotator: Annotator) -> None:
         self.annotator, self.lock = annotator, threading.Lock()
-        self.photos: dict[str, Photo] = {}  # the oldest first
+        self.photos: dict[str, Photo] = {}  # oldest first
 
     def open(self, data: bytes, name: str) -> dict:
-        """A new photo from the bytes of its file.
+        """Open a photo, given the bytes of its file.
 
         Raises:
-            ValueError: if it is no photo, or a too large one.
+            ValueError: if it is not a photo, or too large.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, 'photo')
@@ -170,17 +177,17 @@ class Studio:
             except ValueError as error:
                 raise ValueError(str(error).replace(f'image {path}', 'the photo').split('; ')[0]
                                  + '; a photo is a whole JPEG, PNG or WebP file of at most 268 megapixels') from None
-        key = secrets.token_hex(8)  # no guessing at other people's photos where there are several people
+        key = secrets.token_hex(8)  # random, so that nobody can guess the keys of other people's photos
         self.photos[key] = Photo(self.annotator, image, name)
         while len(self.photos) > MAX_PHOTOS:
             del self.photos[next(iter(self.photos))]
         return dict(self.photos[key].describe(), photo=key)
 
     def photo(self, key: str) -> Photo:
-        """An open photo.
+        """Return an open photo.
 
         Raises:
-            Refused: if it is not open.
+            Refused: if it is not open (any more).
         """
         if key not in self.photos:
             raise Refused(404, 'this photo is not open any more; drop it again')
@@ -188,16 +195,16 @@ class Studio:
 
 
 class PageHandler(Handler):
-    """The requests of ``serve.html``; :func:`make_server` sets ``studio``."""
+    """Handler for the requests of ``serve.html``; :func:`make_server` sets ``studio``."""
     studio: Studio
 
     def match(self, pattern: str) -> tuple:
-        """Groups of the address.
+        """Match the address of the request, and return the groups of the pattern.
 
         Raises:
-            Refused: if the address is another, or the request is not for this machine.
+            Refused: if the address does not match, or the request is not meant for this machine.
         """
-        # a foreign name that leads here is how another site's page would read the answers (DNS rebinding)
+        # otherwise, a page of another site could read the answers by a host name that leads here (DNS rebinding)
         host = re.sub(r':\d+$', '', self.headers.get('Host', '')).strip('[]')
         if self.server.server_address[0] in LOOPBACK and host not in LOOPBACK:
             raise Refused(403, 'this page is for the browser of this machine: open it as localhost')
@@ -207,7 +214,7 @@ class PageHandler(Handler):
         return found.groups()
 
     def get(self) -> tuple[bytes, str]:
-        """The page, pictures, downloads."""
+        """Return the page, a picture or a download."""
         key, what, number, kind = self.match(r'/(?:photo/([0-9a-f]{16})/(?:(photo|coco|png)|(\d{1,6})/(\w{1,9})))?')
         if key is None:
             return resources.files('mmiam.integrations').joinpath('serve.html').read_bytes(), 'text/html; charset=utf-8'
@@ -223,7 +230,7 @@ class PageHandler(Handler):
         return data.getvalue(), f'image/{form.lower()}'
 
     def post(self) -> tuple[bytes, str]:
-        """A new photo, or a change of its objects."""
+        """Open a new photo, or change the objects of one."""
         key, step = self.match(r'/photo(?:/([0-9a-f]{16})/(add|remove|undo))?')
         if key is None:
             data = self.body('application/octet-stream', MAX_PHOTO)
@@ -237,7 +244,7 @@ class PageHandler(Handler):
             return as_json(photo.describe())
 
     def log_message(self, *args: Any) -> None:
-        """Nothing: the page says what went wrong."""
+        """Log nothing, since the page says what went wrong."""
 
 
 def serve(model: str, host: str, port: int, device: str | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What servers of a page or a protocol share: requests of bounded length, and errors as one sentence in json."""
+"""What the servers share: requests of bounded length, and errors as one sentence in json."""
 from __future__ import annotations
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from mmiam.apis.options import sentence
 
-#: of every answer; a page may run its own script and style, and load and send nothing elsewhere
+#: headers of every answer; a page may use its own scripts and styles, and exchange data with this server only
 HEADERS = {
     'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Content-Security-Policy':
     "default-src 'none'; img-src 'self'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -18,7 +18,7 @@ HEADERS = {
 
 
 class Refused(Exception):
-    """Carries the status of a request that is not answered, beside the sentence for the user."""
+    """Error for a request that is not answered, with a status and a sentence for the user."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -26,32 +26,32 @@ class Refused(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with what :meth:`get` or :meth:`post` returns, the content and its type; what a user can mend becomes one
-    sentence in ``error``.
+    """Handler that answers with what :meth:`get` or :meth:`post` returns, and turns errors into json.
 
-    It speaks HTTP/1.0, where an answer ends the connection: so what was not read of a request is not the next one.
+    An error that a user can fix becomes one sentence in ``error``. The handler speaks HTTP/1.0, where an answer ends
+    the connection, so the unread rest of a request is never taken for the next one.
     """
     server: Any
-    timeout = 60  # seconds that a silent connection is waited for
+    timeout = 60  # seconds after which a silent connection is closed
 
     def get(self) -> tuple[bytes, str]:
-        """Of a GET request."""
+        """Return content and type of the answer to a GET request."""
         raise NotImplementedError
 
     def post(self) -> tuple[bytes, str]:
-        """Of a POST request."""
+        """Return content and type of the answer to a POST request."""
         raise NotImplementedError
 
     def body(self, kind: str, most: int) -> bytes:
-        """What was sent.
+        """Read the body of the request.
 
         Args:
-            kind (str): the type that it must have: one that a foreign page may not send without asking first, and
-                asking is not answered.
-            most (int): bytes.
+            kind (str): the type that it must have. Choose one that a page of another site may only send after asking
+                for permission (a CORS preflight), since such questions get no answer here.
+            most (int): greatest length in bytes.
 
         Raises:
-            Refused: if it is of another type, too long, or does not tell its length.
+            Refused: if the body has another type, is too long, or has no stated length.
         """
         length = self.headers.get('Content-Length', '')
         if self.headers.get_content_type() != kind:
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def answer(self, work: Callable[[], tuple[bytes, str]]) -> None:
-        """Send what ``work`` gives, or what is wrong."""
+        """Send what ``work`` returns, or what went wrong."""
         status, text = 200, ''
         try:
             data, kind = work()
@@ -92,15 +92,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def as_json(content: object) -> tuple[bytes, str]:
-    """Content and type of an answer in json."""
+    """Return content and type of an answer in json."""
     return json.dumps(content).encode(), 'application/json'
 
 
 def make_server(handler: type[Handler], host: str = '127.0.0.1', port: int = 0, **state) -> ThreadingHTTPServer:
-    """A server that is not running yet; with port 0 at a free one.
+    """Make a server that is not running yet; with port 0, it gets a free port.
 
     Args:
-        **state: attributes of the handler, of which there is a new one a request.
+        handler (type[Handler]): class whose ``get`` and ``post`` answer the requests.
+        host (str): address to serve at.
+        port (int): port to serve at.
+        **state: class attributes for the handler, since every request gets a new instance of it.
 
     Raises:
         ValueError: if nothing can be served there.

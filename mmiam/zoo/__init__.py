@@ -1,4 +1,4 @@
-"""The published models by name. Their weights lie in this folder, so nothing is fetched."""
+"""The published models by name. Their weights are in this folder, so nothing is downloaded."""
 from __future__ import annotations
 
 import os
@@ -10,10 +10,11 @@ PUBLISHED = dict(voc20='iam-plus_lite2_voc', imagenet='iam-plus_lite2_imagenet')
 
 
 def config_file(name: str) -> str:
-    """Config of a model, by its short name, a name of the model index, or the folder of a run of ``mmiam label``.
+    """Find the config of a model, given by short name, name in the model index, or folder of a ``mmiam label`` run.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: if the name is unknown.
+        FileNotFoundError: if the folder is not that of a finished run.
     """
     if os.path.isdir(name):
         return _in_folder(name, 'config.py')
@@ -26,14 +27,14 @@ def config_file(name: str) -> str:
 
 
 def weights_file(name: str) -> str:
-    """Weights of a model, named as for :func:`config_file`; of a published one the sha256 is checked."""
+    """Find the weights of a model, named as for :func:`config_file`; the sha256 of published weights is checked."""
     if os.path.isdir(name):
         return _in_folder(name, 'model.pth')
     return fetch_weights(PUBLISHED.get(name, name), progress=False)
 
 
 def weights_of_config(path: str) -> str:
-    """Weights published for a config file.
+    """Find the weights published for a config file.
 
     Raises:
         FileNotFoundError: if there is no such config.
