@@ -1,7 +1,7 @@
-"""CUB-200-2011 for localization: birds of 200 species, one box an image.
+"""CUB-200-2011 for localization: birds of 200 species, with one box per image.
 
-Its text files have one line an image (or class), the number first. Boxes are (x, y, width, height) in pixels, floats;
-taken as counted from 0.
+Its text files have one line per image (or class), beginning with its number. Boxes are (x, y, width, height) in pixels,
+as floats; their coordinates are taken to count from 0.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _one(words: list[str]) -> str:
 
 
 def _path(words: list[str]) -> str:
-    """A path below ``images/``, which never leads out of that folder."""
+    """Read a path below ``images/``, and refuse one that leads out of that folder."""
     value = _one(words)
     if os.path.isabs(value) or '..' in value.split('/'):
         raise ValueError
@@ -40,7 +40,7 @@ def _box(words: list[str]) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-#: file -> what a line looks like, and what makes a value of the words after the number
+#: file -> what a line looks like, and the function that turns the words after the number into a value
 FILES: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
     'classes.txt': ("'1 001.Black_footed_Albatross'", _one),
     'images.txt': ("'1 001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg'", _path),
@@ -52,11 +52,11 @@ FILES: dict[str, tuple[str, Callable[[list[str]], Any]]] = {
 
 
 def read_table(path: str) -> dict[int, Any]:
-    """Number -> value of one of :data:`FILES`, of lines ``<number> <value ...>``.
+    """Read one of :data:`FILES`, with lines ``<number> <value ...>``, into a dictionary from number to value.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming file and line, if a line has another form or a number occurs twice, or if there is no line.
+        ValueError: if a line has another form, a number occurs twice, or there is no line; names file and line.
     """
     form, parse = FILES[os.path.basename(path)]
     if not os.path.isfile(path):
@@ -78,7 +78,12 @@ def read_table(path: str) -> dict[int, Any]:
 
 
 def read_classes(path: str) -> tuple[str, ...]:
-    """Class names of ``classes.txt`` in the order of their numbers, which must be 1, 2, …"""
+    """Read the class names in ``classes.txt``, in the order of their numbers, which must be 1, 2, …
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the numbers have a gap, or a name occurs twice.
+    """
     names = read_table(path)
     if sorted(names) != list(range(1, len(names) + 1)):
         raise ValueError(f'{path}: the classes must be numbered 1, 2, … without gap; restore the file')
@@ -89,21 +94,23 @@ def read_classes(path: str) -> tuple[str, ...]:
 
 @DATASETS.register_module()
 class CUBDataset(ImageLevelDataset):
-    """CUB-200-2011 in its own layout (``CUB_200_2011/``, as it is unpacked).
+    """CUB-200-2011 in its own layout (``CUB_200_2011/``, as unpacked).
 
-    A sample: ``img_id`` (the number in ``images.txt``), ``img_path``, ``image_labels`` (one label; label 0 is class
-    number 1); with ``test_mode=True`` also ``instances``, a list with one dict: ``bbox`` [x1, y1, x2, y2] in pixels of
-    the original image, ``bbox_label``, ``ignore_flag`` 0. A training sample has no box.
+    A sample has ``img_id`` (the number in ``images.txt``), ``img_path`` and ``image_labels`` (one label; label 0 is
+    class number 1); with ``test_mode=True``, it also has ``instances``, a list with one dict: ``bbox``
+    [x1, y1, x2, y2] in pixels of the original image, ``bbox_label``, ``ignore_flag`` 0. A training sample has no box.
 
     Args:
-        data_root (str): The folder with ``images.txt``, ``image_class_labels.txt``, ``train_test_split.txt``,
-            ``bounding_boxes.txt`` (read in test mode only), ``classes.txt`` and ``images/``.
+        data_root (str): folder with ``images.txt``, ``image_class_labels.txt``, ``train_test_split.txt``,
+            ``bounding_boxes.txt`` (only read in test mode), ``classes.txt`` and ``images/``.
         split (str): ``'train'`` (5,994 images), ``'test'`` (5,794) or ``'all'``.
-        **kwargs: As of :class:`ImageLevelDataset` (``pipeline``, ``test_mode``, …). ``classes`` in ``metainfo`` are
-            other names for the classes, in the order of their numbers; without it they are those of ``classes.txt``.
+        metainfo (dict, optional): its ``classes`` are other names for the classes, in the order of their numbers; by
+            default, the names are those in ``classes.txt``.
+        **kwargs: see :class:`ImageLevelDataset` (``pipeline``, ``test_mode``, …).
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, line or image at fault, and the remedy.
+        FileNotFoundError, ValueError: if the data set is incomplete or malformed; names the file, line or image at
+            fault, and the remedy.
     """
 
     def __init__(self, data_root: str = 'data/CUB_200_2011', split: str = 'test', metainfo: dict | None = None,
@@ -117,7 +124,7 @@ class CUBDataset(ImageLevelDataset):
                          **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """One entry an image of the split, in the order of the numbers."""
+        """Make one entry per image of the split, in the order of their numbers."""
         images = read_table(self.ann_file)
         labels = self._complete('image_class_labels.txt', images)
         in_train = self._complete('train_test_split.txt', images)
@@ -135,7 +142,7 @@ class CUBDataset(ImageLevelDataset):
         return os.path.join(self.data_root, name)
 
     def _complete(self, name: str, images: dict[int, str]) -> dict:
-        """The table of a file, which must have every image of ``images.txt``."""
+        """Read a table, which must have a line for every image in ``images.txt``."""
         table = read_table(self._file(name))
         missing = sorted(set(images) - set(table))
         if missing:
@@ -144,7 +151,7 @@ class CUBDataset(ImageLevelDataset):
         return table
 
     def _entry(self, number: int, name: str, class_number: int, box: tuple | None) -> dict:
-        """The entry of one image."""
+        """Make the entry of one image."""
         count = len(self._metainfo['classes'])
         if not 1 <= class_number <= count:
             raise ValueError(f'{self._file("image_class_labels.txt")}: image {number} has class {class_number}, and '

@@ -1,4 +1,4 @@
-"""What the data sets of images with image-level labels share: metainfo, filter, sizes, errors that name the image."""
+"""What all data sets with image-level labels share: metainfo, filter, image sizes, errors that name the image."""
 from __future__ import annotations
 
 import os
@@ -18,26 +18,26 @@ FILTER_KEYS = ('filter_empty_gt', 'min_size', 'exclude_classes', 'keep_classes')
 
 
 class ImageLevelDataset(BaseDetDataset):
-    """Images with image-level labels; sub-classes give ``load_data_list``.
+    """Base class of data sets with image-level labels; subclasses implement ``load_data_list``.
 
     An entry has ``img_id``, ``img_path`` and ``image_labels`` (sorted list of int, indices into ``classes``). Its
-    ``height`` and ``width`` (pixels as shown) always come from the image's header: annotations that state another size
-    than the file's, or that of a phone's photo before it is turned, are common.
+    ``height`` and ``width`` (in pixels, as displayed) always come from the image's header, because annotations often
+    state a size that is not the file's, or that of a phone's photo before it is rotated.
 
     Args:
-        filter_cfg (dict, optional): For training: ``filter_empty_gt`` (default True) leaves out images
-            without any label, ``min_size`` (default 0) those with a shorter side. For training and test:
-            ``exclude_classes`` (Sequence[str]) leaves out images with a label of any of these classes,
-            ``keep_classes`` those with a label of none of these. The numbers are logged.
-        **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
+        filter_cfg (dict, optional): In training, ``filter_empty_gt`` (default True) leaves out images without any
+            label, and ``min_size`` (default 0) images with a side shorter than this. In training and test,
+            ``exclude_classes`` (Sequence[str]) leaves out images with a label of any of these classes, and
+            ``keep_classes`` images with a label of none of these. The numbers are logged.
+        **kwargs: see :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
     """
 
-    #: what to look at when no image has a label
+    #: what a user should check if no image has a label
     label_keys = 'the classes'
 
     @classmethod
     def _load_metainfo(cls, metainfo=None) -> dict:
-        """As of BaseDataset; classes without a palette get the palette of those very classes."""
+        """Do the same as ``BaseDataset``, but give classes without a palette the colors of these very classes."""
         loaded = super()._load_metainfo(metainfo)
         if 'classes' not in loaded:
             return loaded
@@ -50,15 +50,15 @@ class ImageLevelDataset(BaseDetDataset):
         return loaded
 
     def source_name(self) -> str:
-        """What messages call the list of images: a file."""
+        """Return the name that messages use for the source of the images: here, a file."""
         return self.ann_file
 
     def filter_data(self) -> list[dict]:
-        """Leave out what ``filter_cfg`` says; log how many images for each reason.
+        """Leave out images as ``filter_cfg`` says, and log their number for each reason.
 
         Raises:
-            ValueError: for a key or class that is unknown, since a slip of the pen would train on what was to be held
-                out; or if no image is left.
+            ValueError: if a key or class is unknown, since a typo would train on what was to be held out; or if no
+                image is left.
         """
         config = dict(self.filter_cfg or {})
         unknown = set(config) - set(FILTER_KEYS)
@@ -90,7 +90,7 @@ class ImageLevelDataset(BaseDetDataset):
         return kept
 
     def labels_of(self, images: Iterable[Iterable[str]], what: str) -> list[list[int]]:
-        """Sorted labels of images from the names of their classes; ``what`` has names that are none is logged."""
+        """Turn the class names of each image into sorted labels; other names are logged, as so many of ``what``."""
         index = {name: label for label, name in enumerate(self._metainfo['classes'])}
         images = list(images)
         others = Counter(name for names in images for name in names if name not in index)
@@ -100,7 +100,7 @@ class ImageLevelDataset(BaseDetDataset):
         return [sorted({index[name] for name in names if name in index}) for names in images]
 
     def _filter_labels(self, key: str, names: Sequence[str] | None) -> set[int]:
-        """Labels of the classes that ``filter_cfg[key]`` names."""
+        """Look up the labels of the classes that ``filter_cfg[key]`` names."""
         classes = self._metainfo['classes']
         names = (names, ) if isinstance(names, str) else tuple(names or ())
         unknown = [name for name in names if name not in classes]
@@ -109,38 +109,38 @@ class ImageLevelDataset(BaseDetDataset):
         return {classes.index(name) for name in names}
 
     def entry(self, idx: int) -> dict:
-        """The entry of an image as the list has it; the file is not looked at, so that a broken one has it too."""
+        """Return the entry of an image as listed; it also exists for a broken file, which is not touched."""
         return super().get_data_info(idx)
 
     def get_data_info(self, idx: int) -> dict:
-        """The entry of an image, with its size."""
+        """Return the entry of an image, with its size."""
         entry = self.entry(idx)
         entry['height'], entry['width'] = image_size(entry['img_path'])
         return entry
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """Labels of an image (for class-balanced sampling)."""
+        """Return the labels of an image (for class-balanced sampling)."""
         return self.entry(idx)['image_labels']
 
     def image_path(self, idx: int) -> str:
-        """Path of an image, which is not looked at."""
+        """Return the path of an image, without touching the file."""
         return self.entry(idx)['img_path']
 
     def image_name(self, idx: int) -> str:
-        """Path of an image relative to the image folder, with ``/``, as COCO's ``file_name`` has it."""
+        """Return the path of an image relative to the image folder, with ``/``, like COCO's ``file_name``."""
         return os.path.relpath(self.image_path(idx), self.data_prefix['img']).replace(os.sep, '/')
 
     def prepare_data(self, idx: int) -> dict:
-        """A sample through the pipeline; an error names the image."""
+        """Run an image through the pipeline; an error names the image."""
         return run_pipeline(self.pipeline, self.get_data_info(idx), self.source_name())
 
 
 def run_pipeline(pipeline: Callable[[dict], dict], entry: dict, source: str) -> dict:
-    """The sample of an entry whose image is whole; an error of a step names the image in a note."""
+    """Check that an entry's image is complete, and run it through a pipeline; a note on any error names the image."""
     check_image_file(entry['img_path'])
     try:
         return pipeline(entry)
-    except (AssertionError, cv2.error) as error:  # of mmcv's loader
+    except (AssertionError, cv2.error) as error:  # from mmcv's loader
         raise ValueError(f'image {entry["img_path"]} is of a kind that OpenCV does not read; save it as PNG or JPEG '
                          f'({str(error).strip()})') from error
     except Exception as error:

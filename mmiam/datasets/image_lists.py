@@ -1,4 +1,4 @@
-"""Lists of images, and the files that they name."""
+"""Lists of images, and the files they name."""
 from __future__ import annotations
 
 import os
@@ -10,19 +10,19 @@ from mmiam.utils.files import read_ids
 
 
 def read_image_list(path: str) -> list[str]:
-    """Image ids of a list file, in order; see :func:`mmiam.utils.files.read_ids` for its forms.
+    """Read the image ids in a list file, in order; see :func:`mmiam.utils.files.read_ids` for its forms.
 
-    An id never holds a folder, so no list can lead out of the data root; anything else is one.
+    An id may be any file name, but never contains a folder, so no list can lead out of the data root.
 
     Args:
-        path (str): The list file.
+        path (str): list file.
 
     Returns:
-        list[str]: Image ids.
+        list[str]: image ids.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file has no id, an id twice, or a line that is no id.
+        ValueError: if the file has no id, an id twice, or a line that is not an id.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
@@ -35,22 +35,28 @@ def read_image_list(path: str) -> list[str]:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a text can be the name of a file in a folder: no folder, no control character, not '.' or '..'."""
+    """Return whether a text can name a file in a folder: no path, no control character, and not '.' or '..'."""
     return (text not in ('', '.', '..') and not re.search(r'[/\\]', text)
             and not any(unicodedata.category(letter) in ('Cc', 'Cs') for letter in text))
 
 
 def refuse_missing(paths: Sequence[str], number: int, remedy: str) -> None:
-    """Raise a FileNotFoundError that names the first of the missing files, of ``number`` that are needed, if any is."""
+    """Raise a FileNotFoundError if any of ``number`` required files is missing; it names the first one.
+
+    Args:
+        paths (Sequence[str]): the missing files.
+        number (int): number of files that are required.
+        remedy (str): what the user can do.
+    """
     if paths:
         raise FileNotFoundError(f'{paths[0]} does not exist ({len(paths)} of {number} files are missing); {remedy}')
 
 
 def complete_prefix(data_prefix: Mapping[str, str] | None, default: Mapping[str, str]) -> dict[str, str]:
-    """The folders of a data set: those that are given, and the default ones.
+    """Complete the folders given for a data set by the default ones.
 
     Raises:
-        ValueError: for a key that has no default.
+        ValueError: if a key has no default.
     """
     unknown = set(data_prefix or ()) - set(default)
     if unknown:

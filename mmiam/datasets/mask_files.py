@@ -1,9 +1,9 @@
-"""Mask files: VOC's pairs of indexed pictures, and the black and white ones of salient object detection.
+"""Mask files: VOC's pairs of indexed pictures, and the black-and-white ones of salient object detection.
 
-``SegmentationClass`` holds class indices (1..C; 0 background), ``SegmentationObject`` object indices (1..254;
-0 background); 255 is void (object borders, ambiguous pixels) in both. PNG of 16 bits are for more than 254 objects:
-void is 65535 there, and in a class mask of 16 bits 255 as well. H x W are the original image's pixels; boxes are xyxy
-with exclusive right and lower edges, as mmdet takes them from masks.
+``SegmentationClass`` contains class indices (1..C; 0 background), ``SegmentationObject`` object indices (1..254; 0
+background); 255 is void (object borders, ambiguous pixels) in both. 16-bit PNG files can hold more than 254 objects:
+there, void is 65535, and in class masks also 255. H x W are the pixels of the original image; boxes are xyxy with
+exclusive right and lower edges, as mmdet takes them from masks.
 """
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ FOREGROUND_ABOVE = 128
 
 def voc_instances(semantic: np.ndarray, objects: np.ndarray,
                   labels: Mapping[int, int]) -> tuple[list[dict], dict | None]:
-    """Instances and void of one image.
+    """Extract the instances and the void pixels of one image.
 
-    The class of an object is that of most of its pixels. An object of a class that is not evaluated is
-    left out: it is background, not void.
+    The class of an object is that of most of its pixels. An object of a class that is not evaluated is left out: it
+    counts as background, not as void.
 
     Args:
-        semantic (ndarray): Class indices, uint8 or uint16 (H, W).
-        objects (ndarray): Object indices, uint8 or uint16 (H, W).
-        labels (Mapping[int, int]): Class index in the PNG -> label of the data set.
+        semantic (ndarray): class indices, uint8 or uint16 (H, W).
+        objects (ndarray): object indices, uint8 or uint16 (H, W).
+        labels (Mapping[int, int]): class index in the PNG -> label of the data set.
 
     Returns:
-        tuple[list[dict], dict | None]: Instances (``bbox`` list xyxy, ``bbox_label`` int, ``mask`` RLE,
-        ``ignore_flag`` 0), ordered by object index, and the RLE of the void pixels, None if there are none.
+        tuple[list[dict], dict | None]: instances (``bbox`` list xyxy, ``bbox_label`` int, ``mask`` RLE,
+        ``ignore_flag`` 0), ordered by object index, and the RLE of the void pixels, or None if there are none.
 
     Raises:
-        ValueError: if the two masks differ in size, or an object lies on background or void alone.
+        ValueError: if the two masks differ in size, or an object lies only on background or void.
     """
     if semantic.shape != objects.shape:
         raise ValueError(f'the class mask has {semantic.shape} pixels, the object mask {objects.shape}')
     last = np.iinfo(objects.dtype).max
     void = (objects == last) | (semantic == VOID) | (semantic == np.iinfo(semantic.dtype).max)
     instances = []
-    # by windows, since a mask of 16 bits can hold thousands of objects
+    # by windows, because a 16-bit mask can hold thousands of objects
     for index, window in enumerate(ndimage.find_objects(objects.astype(np.int32)), 1):
         if window is None or index == last:
             continue
@@ -66,20 +66,20 @@ def voc_instances(semantic: np.ndarray, objects: np.ndarray,
 def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[int, int],
                        size: Sequence[int] | None = None, num_classes: int | None = None
                        ) -> tuple[list[dict], dict | None]:
-    """Instances and void of one image from its two mask files.
+    """Load the instances and the void pixels of one image from its two mask files.
 
     Args:
-        semantic_path (str): File of ``SegmentationClass``.
-        instance_path (str): File of ``SegmentationObject``.
-        labels (Mapping[int, int]): Class index in the PNG -> label of the data set.
+        semantic_path (str): file in ``SegmentationClass``.
+        instance_path (str): file in ``SegmentationObject``.
+        labels (Mapping[int, int]): class index in the PNG -> label of the data set.
         size (Sequence[int], optional): (H, W) of the image, which the masks must have.
-        num_classes (int, optional): The largest class index that is named; a larger one is refused.
+        num_classes (int, optional): largest class index that has a name; larger ones are refused.
 
     Returns:
-        tuple[list[dict], dict | None]: As of :func:`voc_instances`.
+        tuple[list[dict], dict | None]: see :func:`voc_instances`.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file at fault.
+        FileNotFoundError, ValueError: if a file is missing, damaged or inconsistent; names the file.
     """
     paths = (semantic_path, instance_path)
     masks = [read_indices(path) for path in paths]
@@ -96,12 +96,12 @@ def load_voc_instances(semantic_path: str, instance_path: str, labels: Mapping[i
 
 
 def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarray:
-    """Foreground of a mask file: gray level above 128 of 255.
+    """Load the foreground of a mask file: gray levels above 128, out of 255.
 
-    Color and palette pictures become gray first; an alpha channel is dropped.
+    Color and palette pictures are converted to gray first; an alpha channel is dropped.
 
     Args:
-        path (str): The mask file, of any format that Pillow reads.
+        path (str): mask file, in any format that Pillow reads.
         size (Sequence[int], optional): (H, W) of the image, which the mask must have.
 
     Returns:
@@ -109,8 +109,8 @@ def load_saliency_mask(path: str, size: Sequence[int] | None = None) -> np.ndarr
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, of another size, of more than 8 bits a channel, or not empty and yet nowhere
-            above 128 (as masks of the values 0 and 1 are).
+        ValueError: if the file is damaged, has another size or more than 8 bits per channel, or is not all 0 and yet
+            nowhere above 128 (like a mask of the values 0 and 1).
     """
     gray = read_gray(path)
     _refuse_other_size(path, gray, size)

@@ -1,4 +1,4 @@
-"""Data sets of salient object detection: a folder of images and a folder of masks of the same names."""
+"""Data sets of salient object detection: a folder of images, and a folder of masks with the same names."""
 from __future__ import annotations
 
 import os
@@ -18,7 +18,7 @@ from .image_lists import complete_prefix, refuse_missing
 
 @DATASETS.register_module()
 class SaliencyDataset(BaseDetDataset):
-    """Images and masks with the same stem; for evaluation.
+    """Images and masks with the same stem, for evaluation.
 
     ========== ================================ =========================================================
     data set   layout below ``data_root``       ``data_prefix``
@@ -31,26 +31,27 @@ class SaliencyDataset(BaseDetDataset):
                and so on for four more classes
     ========== ================================ =========================================================
 
-    A ``*`` stands for one folder name, the same in both; the id of an image is then ``<that name>/<stem>``, elsewhere
-    its stem. A sample: ``img_id`` str, ``img_path``, ``saliency_mask_path``.
+    A ``*`` stands for one folder name, the same in both; the id of an image is then ``<that name>/<stem>``, and
+    otherwise its stem. A sample has ``img_id`` (str), ``img_path`` and ``saliency_mask_path``.
 
     Args:
-        data_root (str): The data set's folder.
-        ann_file (str): List below ``data_root`` of the images to take, one a line (an id, or a path to the image; what
-            follows its suffix is not read). Empty: all images, sorted by id.
-        data_prefix (dict, optional): Folders below ``data_root``: ``img`` and ``mask``.
-        img_suffix (str): Suffix of image files.
-        mask_suffix (str): Suffix of mask files.
-        without_mask (str): ``'error'``, or ``'skip'`` to leave out images without a mask and log how many (of
-            THUR15K's 15,000 images 6,233 have one).
-        **kwargs: As of :class:`mmdet.datasets.BaseDetDataset`; ``test_mode`` defaults to True.
+        data_root (str): folder of the data set.
+        ann_file (str): list, below ``data_root``, of the images to use, one per line (an id, or a path to the image;
+            what follows its suffix is ignored). If empty, all images are used, sorted by id.
+        data_prefix (dict, optional): folders below ``data_root``: ``img`` and ``mask``.
+        img_suffix (str): suffix of image files.
+        mask_suffix (str): suffix of mask files.
+        without_mask (str): ``'error'``, or ``'skip'`` to leave out images without a mask and log their number (of
+            THUR15K's 15,000 images, 6,233 have a mask).
+        **kwargs: see :class:`mmdet.datasets.BaseDetDataset`; ``test_mode`` is True by default.
 
     Raises:
-        FileNotFoundError, ValueError: naming the folder, list, image or mask at fault, and the remedy.
+        FileNotFoundError, ValueError: if something is missing or malformed; names the folder, list, image or mask at
+            fault, and the remedy.
     """
 
     METAINFO = dict(classes=('salient object', ), palette=[(220, 20, 60)])
-    #: its one class is none of a model's: a checkpoint of any classes is evaluated
+    #: its one class is not a class of any model, so checkpoints with any classes can be evaluated
     class_agnostic = True
     PREFIX = dict(img='images', mask='ground_truth_mask')
 
@@ -74,7 +75,7 @@ class SaliencyDataset(BaseDetDataset):
         """Pair images and masks.
 
         Returns:
-            list[dict]: One entry an image, in the order of the list, or sorted by id.
+            list[dict]: one entry per image, in the order of the list, or sorted by id.
         """
         images, masks = self._ids('img'), self._ids('mask')
         if self.ann_file:
@@ -97,11 +98,11 @@ class SaliencyDataset(BaseDetDataset):
                 for key in wanted if key in masks]
 
     def filter_data(self) -> list[dict]:
-        """All entries: nothing is left out of an evaluation."""
+        """Return all entries: nothing is left out of an evaluation."""
         return self.data_list
 
     def _ids(self, prefix: str) -> set[str]:
-        """Ids of the files in a folder, or in one folder for each name of the star."""
+        """Find the ids of the files in a folder, or in all folders that the star stands for."""
         pattern, suffix = os.path.normpath(self.data_prefix[prefix]), self.suffixes[prefix]
         before, star, after = pattern.partition('*')
         if not os.path.isdir(before):
@@ -117,7 +118,7 @@ class SaliencyDataset(BaseDetDataset):
         return found
 
     def _path(self, prefix: str, key: str) -> str:
-        """The file of an id."""
+        """Return the file of an id."""
         name, _, stem = key.rpartition('/')
         return os.path.join(self.data_prefix[prefix].replace('*', name), stem + self.suffixes[prefix])
 
@@ -127,15 +128,15 @@ class SaliencyDataset(BaseDetDataset):
         refuse_missing([self._path(prefix, key) for key in keys], number, f'restore them, or {remedy}')
 
     def prepare_data(self, idx: int) -> dict:
-        """A sample through the pipeline; an error names the image."""
+        """Run an image through the pipeline; an error names the image."""
         return run_pipeline(self.pipeline, self.get_data_info(idx), self.data_prefix['img'])
 
 
 def read_list(path: str, img_suffix: str, with_folder: bool) -> list[str]:
-    """Ids of a list file: of each line its stem, with the first folder before it if asked.
+    """Read the ids in a list file: the stem in each line, preceded by its first folder if ``with_folder``.
 
-    ``Butterfly/Src/12.jpg`` and ``Butterfly/12`` are both ``Butterfly/12`` with folder, ``12`` without. What
-    follows the suffix on a line is not read.
+    ``Butterfly/Src/12.jpg`` and ``Butterfly/12`` both become ``Butterfly/12`` with folder, and ``12`` without. What
+    follows the suffix in a line is ignored.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,4 +1,4 @@
-"""Instance segmentation data sets in PASCAL VOC's own layout, seen through image-level labels."""
+"""Instance segmentation data sets in PASCAL VOC's layout, seen through image-level labels."""
 from __future__ import annotations
 
 import os
@@ -16,33 +16,33 @@ from .voc_palette import VOC_CLASSES, VOC_PALETTE
 class VOCInstanceDataset(ImageLevelDataset):
     """PASCAL VOC with instance masks, or any data set in the same layout.
 
-    A training sample holds its image and the classes present in it. No box is read, and no mask file is
-    named in it, so that no transform can open one. With ``test_mode=True`` a sample names its two mask
-    files, which :class:`LoadVOCInstances` reads.
+    A training sample contains its image and the classes present in it. No box is read, and the sample names no mask
+    file, so no transform can open one. With ``test_mode=True``, a sample names its two mask files, which
+    :class:`LoadVOCInstances` reads.
 
-    A sample: ``img_id`` str, ``img_path``, ``height``, ``width`` (pixels), ``image_labels`` (sorted list of
-    int); at test also ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels`` (class index in the
-    PNG -> label) and ``num_mask_classes`` (its largest class index).
+    A sample has ``img_id`` (str), ``img_path``, ``height``, ``width`` (pixels) and ``image_labels`` (sorted list of
+    int); in test mode also ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels`` (class index in the PNG ->
+    label) and ``num_mask_classes`` (the largest class index allowed there).
 
     Args:
-        data_root (str): The folder with ``JPEGImages`` and so on.
-        ann_file (str): Image list below ``data_root``, one id a line. train_aug is such a list too.
-        data_prefix (dict, optional): Folders below ``data_root``: ``img``, ``ann``, ``semantic``,
-            ``instance``, ``labels``. Defaults to VOC's names.
-        label_source (str): ``'annotations'`` (xml) or ``'imagesets'``
-            (``ImageSets/Main/<class>_<split>.txt``).
-        label_split (str, optional): ``<split>`` for ``'imagesets'``. Defaults to the list's own name.
-        img_suffix (str): Suffix of image files.
-        mask_classes (Sequence[str] | str, optional): Class names in the order of the indices 1, 2, … in ``semantic``,
-            or 'voc' for VOC's twenty, which some of VOC's classes alone need. Defaults to the classes; a mask with an
-            index that is not named is refused.
+        data_root (str): folder with ``JPEGImages`` and so on.
+        ann_file (str): image list below ``data_root``, one id per line. train_aug is such a list, too.
+        data_prefix (dict, optional): folders below ``data_root``: ``img``, ``ann``, ``semantic``, ``instance``,
+            ``labels``; by default VOC's names.
+        label_source (str): ``'annotations'`` (xml) or ``'imagesets'`` (``ImageSets/Main/<class>_<split>.txt``).
+        label_split (str, optional): ``<split>`` for ``'imagesets'``; by default the name of the list.
+        img_suffix (str): suffix of image files.
+        mask_classes (Sequence[str] | str, optional): class names in the order of the indices 1, 2, … in ``semantic``,
+            or 'voc' for VOC's twenty, which is needed if only some of VOC's classes are used. By default the classes; a
+            mask with an index that has no name is refused.
         metainfo (dict, optional): ``classes`` (a subset of VOC's, or other names) and ``palette``.
-        filter_cfg (dict, optional): As of :class:`ImageLevelDataset`: ``filter_empty_gt``, ``min_size``,
+        filter_cfg (dict, optional): see :class:`ImageLevelDataset`: ``filter_empty_gt``, ``min_size``,
             ``exclude_classes``, ``keep_classes``.
-        **kwargs: As of :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
+        **kwargs: see :class:`mmdet.datasets.BaseDetDataset` (``pipeline``, ``test_mode``, …).
 
     Raises:
-        FileNotFoundError, ValueError: naming the list, image, annotation or mask at fault, and the remedy.
+        FileNotFoundError, ValueError: if something is missing or malformed; names the list, image, annotation or mask
+            at fault, and the remedy.
     """
 
     METAINFO = dict(classes=VOC_CLASSES, palette=VOC_PALETTE)
@@ -68,7 +68,7 @@ class VOCInstanceDataset(ImageLevelDataset):
         """Read the list and the image-level labels.
 
         Returns:
-            list[dict]: One entry an image, in the order of the list.
+            list[dict]: one entry per image, in the order of the list.
         """
         image_ids = read_image_list(self.ann_file)
         self._check_files('img', image_ids, self.img_suffix)
@@ -88,11 +88,11 @@ class VOCInstanceDataset(ImageLevelDataset):
         return os.path.join(self.data_prefix[prefix], image_id + suffix)
 
     def _reads_masks(self) -> bool:
-        """Whether the pipeline holds a transform that reads the masks."""
+        """Return whether the pipeline contains a transform that reads the masks."""
         return any(getattr(step, 'reads_instance_masks', False) for step in self.pipeline.transforms)
 
     def _check_files(self, prefix: str, image_ids: Sequence[str], suffix: str) -> None:
-        """Raise FileNotFoundError for the first image without its file, by one listing of the folder."""
+        """Raise a FileNotFoundError for the first image without its file; the folder is listed only once."""
         folder = self.data_prefix[prefix]
         if not os.path.isdir(folder):
             raise FileNotFoundError(f'folder {folder} does not exist; check data_root and '
@@ -103,7 +103,7 @@ class VOCInstanceDataset(ImageLevelDataset):
                        f'restore them or shorten the list, {self.ann_file}')
 
     def _load_labels(self, image_ids: Sequence[str]) -> list[list[int]]:
-        """Image-level labels in the order of ``image_ids``."""
+        """Read the image-level labels, in the order of ``image_ids``."""
         if self.label_source == 'imagesets':
             split = self.label_split or os.path.splitext(os.path.basename(self.ann_file))[0]
             return labels_from_imagesets(self.data_prefix['labels'], split, self._metainfo['classes'], image_ids)
@@ -111,7 +111,7 @@ class VOCInstanceDataset(ImageLevelDataset):
         return self.labels_of(([name for name, _ in objects] for objects in found), 'objects')
 
     def get_data_info(self, idx: int) -> dict:
-        """The entry of an image, its size filled in; at test with ``mask_labels``."""
+        """Return the entry of an image with its size, and in test mode with ``mask_labels``."""
         entry = super().get_data_info(idx)
         if self.test_mode:
             classes = self._metainfo['classes']

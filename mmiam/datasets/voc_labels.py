@@ -1,7 +1,7 @@
 """Image-level labels in VOC's layout.
 
-An object marked difficult makes its class positive, as in PRM's training (the flag 0 of ``ImageSets/Main``;
-``difficult`` in the xml).
+An object marked as difficult (flag 0 in ``ImageSets/Main``, ``difficult`` in the xml) makes its class positive, as in
+PRM's training.
 """
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmiam.utils.files import read_lines
 
 
 def read_objects(path: str) -> list[tuple[str, ElementTree.Element]]:
-    """Class name and element of each object of one ``Annotations/*.xml``. Its size is not read: the image tells it.
+    """Read class name and element of each object in a file of ``Annotations``, but not its size, which the image has.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no well-formed VOC annotation.
+        ValueError: if it is not a well-formed VOC annotation.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -25,7 +25,7 @@ def read_objects(path: str) -> list[tuple[str, ElementTree.Element]]:
         raise FileNotFoundError(
             f'annotation {path} does not exist; restore it, remove its id from the image list, or take the '
             "labels from ImageSets/Main (label_source='imagesets')") from None
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an encoding that is unknown, or none
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # an unknown or broken encoding
         raise ValueError(f'annotation {path} is not well-formed xml ({error}); restore it') from error
     objects = [((element.findtext('name') or '').strip(), element) for element in root.findall('object')]
     for position, (name, _) in enumerate(objects, 1):
@@ -35,10 +35,12 @@ def read_objects(path: str) -> list[tuple[str, ElementTree.Element]]:
 
 
 def object_box(element: ElementTree.Element, path: str) -> list[float]:
-    """[x1, y1, x2, y2] of an object in pixels, from 0, x2 and y2 exclusive; the xml counts from 1 and includes them.
+    """Read the box [x1, y1, x2, y2] of an object, in pixels.
+
+    It counts from 0, and x2 and y2 are exclusive, whereas the xml counts from 1 and includes them.
 
     Raises:
-        ValueError: if there is no box, or an empty one.
+        ValueError: if there is no box, or it is empty.
     """
     try:
         x1, y1, x2, y2 = (float(element.findtext(f'bndbox/{key}') or '') for key in ('xmin', 'ymin', 'xmax', 'ymax'))
@@ -52,33 +54,33 @@ def object_box(element: ElementTree.Element, path: str) -> list[float]:
 
 def labels_from_imagesets(folder: str, split: str, classes: Sequence[str],
                           image_ids: Sequence[str]) -> list[list[int]]:
-    """Image-level labels from ``<folder>/<class>_<split>.txt`` (flags 1 present, 0 difficult, -1 absent).
+    """Read image-level labels from ``<folder>/<class>_<split>.txt`` (flags 1 present, 0 difficult, -1 absent).
 
     Args:
-        folder (str): The folder ``ImageSets/Main``.
-        split (str): The part of the file names after the class, e.g. ``trainval``.
-        classes (Sequence[str]): Class names; the label is the position.
-        image_ids (Sequence[str]): The images wanted.
+        folder (str): folder ``ImageSets/Main``.
+        split (str): part of the file names after the class, e.g. ``trainval``.
+        classes (Sequence[str]): class names; the label is the position.
+        image_ids (Sequence[str]): images to read labels for.
 
     Returns:
-        list[list[int]]: Sorted labels of each wanted image.
+        list[list[int]]: sorted labels of each of these images.
 
     Raises:
         FileNotFoundError: if the file of a class is missing.
-        ValueError: if a line is malformed, or a wanted image is not listed.
+        ValueError: if a line is malformed, or one of the images is not listed.
     """
     flags = [_read_flags(os.path.join(folder, f'{name}_{split}.txt'), image_ids) for name in classes]
     return [[label for label, flag in enumerate(of_class) if flag >= 0] for of_class in zip(*flags)]
 
 
 def _read_flags(path: str, image_ids: Sequence[str]) -> list[int]:
-    """Flags of the images in the file of one class."""
+    """Read the flags of the images in the file of one class."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f"class list {path} does not exist; set label_split to an existing split, or "
                                 "label_source='annotations'")
     flags = {}
     for number, line in read_lines(path):
-        words = line.rsplit(None, 1)  # a name may hold blanks
+        words = line.rsplit(None, 1)  # a name may contain spaces
         if len(words) != 2 or words[1] not in ('-1', '0', '1'):
             raise ValueError(f'{path}, line {number}: {line!r}; expected an image id and -1, 0 or 1')
         flags[words[0]] = int(words[1])

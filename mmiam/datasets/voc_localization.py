@@ -1,4 +1,4 @@
-"""Localization on PASCAL VOC: images of a single object, and its box. For evaluation only."""
+"""Localization on PASCAL VOC: images with a single object, and its box; only for evaluation."""
 from __future__ import annotations
 
 from mmdet.registry import DATASETS
@@ -10,18 +10,18 @@ from .voc_labels import object_box, read_objects
 
 @DATASETS.register_module()
 class VOCSingleObjectDataset(VOCInstanceDataset):
-    """The images of a list whose annotation holds exactly one object, of a class in use, with its box.
+    """The images of a list whose annotation has exactly one object, of one of the data set's classes, with its box.
 
-    A sample is that of :class:`VOCInstanceDataset`, with ``instances``: one dict with ``bbox`` [x1, y1, x2, y2] in
+    A sample is that of :class:`VOCInstanceDataset`, plus ``instances``: one dict with ``bbox`` [x1, y1, x2, y2] in
     pixels of the original image (from 0, x2 and y2 exclusive; the xml counts from 1 and includes the last pixel),
-    ``bbox_label`` and ``ignore_flag`` 0. The test pipeline has no ``LoadVOCInstances``.
+    ``bbox_label`` and ``ignore_flag`` 0. The test pipeline contains no ``LoadVOCInstances``.
 
     Args:
-        test_mode (bool): must be True, for boxes are read.
-        **kwargs: as of :class:`VOCInstanceDataset`.
+        test_mode (bool): must be True, since boxes are read.
+        **kwargs: see :class:`VOCInstanceDataset`.
 
     Raises:
-        ValueError: without ``test_mode``, for an annotation without a valid box, or if no image is left.
+        ValueError: if ``test_mode`` is False, an annotation has no valid box, or no image is left.
     """
 
     def __init__(self, *args, test_mode: bool = True, **kwargs) -> None:
@@ -30,7 +30,7 @@ class VOCSingleObjectDataset(VOCInstanceDataset):
         super().__init__(*args, test_mode=True, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Entries of the images with a single object; the log says how many there are."""
+        """Make the entries of the images with a single object, and log how many there are."""
         entries = super().load_data_list()
         kept = []
         for entry in entries:

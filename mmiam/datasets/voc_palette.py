@@ -1,4 +1,4 @@
-"""Names of VOC's twenty classes and colors (RGB, 0..255) for them and for others."""
+"""Names of VOC's twenty classes, and colors (RGB, 0..255) for them and for other classes."""
 from __future__ import annotations
 
 import colorsys
@@ -10,7 +10,7 @@ VOC_CLASSES = VOCDataset.METAINFO['classes']
 
 
 def index_color(index: int) -> tuple[int, ...]:
-    """The color of an index in VOC's mask files: bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
+    """Compute the color of an index in VOC's mask files: its bits 3j, 3j+1, 3j+2 are bit 7-j of R, G, B."""
     channels = [0, 0, 0]
     for bit in range(8):
         for channel in range(3):
@@ -22,7 +22,7 @@ VOC_PALETTE = [index_color(index) for index in range(1, 21)]
 
 
 def class_palette(classes: Sequence[str]) -> list[tuple[int, ...]]:
-    """VOC's colors for VOC's classes, evenly spaced hues for others."""
+    """Choose VOC's colors for VOC's classes, and evenly spaced hues for others."""
     colors = []
     for position, name in enumerate(classes):
         if name in VOC_CLASSES:

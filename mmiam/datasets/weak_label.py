@@ -1,4 +1,4 @@
-"""One's own images with tags alone."""
+"""Your own images, which have only tags."""
 from __future__ import annotations
 
 import os
@@ -16,27 +16,28 @@ from .voc_palette import class_palette
 
 @DATASETS.register_module()
 class WeakLabelDataset(ImageLevelDataset):
-    """Images with tags: one folder a class, CSV (file, tag, tag, …), or COCO json.
+    """Images with tags: one folder per class, CSV (file, tag, tag, …), or COCO json.
 
-    Of COCO json only images, categories and category ids are read, whatever else is in it. There are no masks, at
-    test neither, so evaluation is that of the image-level labels.
+    In COCO json, only images, categories and category ids are read, whatever else it contains. There are no masks, not
+    even in test mode, so only the image-level labels can be evaluated.
 
-    A sample: ``img_id`` (the name: path relative to ``img_root``), ``img_path``, ``height``, ``width`` (pixels),
-    ``image_labels`` (sorted list of int) and ``proposal_name`` (the name without suffix, by which
-    :class:`LoadSegmentProposals` finds its file); ``source_id``, the image's id in COCO json, or
-    None. With COCO json ``metainfo`` has its ``category_ids``, by class name.
+    A sample has ``img_id`` (the name: path relative to ``img_root``), ``img_path``, ``height``, ``width`` (pixels),
+    ``image_labels`` (sorted list of int), ``proposal_name`` (the name without suffix, by which
+    :class:`LoadSegmentProposals` finds its file) and ``source_id`` (the image's id in COCO json, or None). With COCO
+    json, ``metainfo`` has its ``category_ids``, by class name.
 
     Args:
-        img_root (str): Folder of the images.
-        ann_file (str): A ``.csv`` or ``.json`` file of tags, or 'folders' (default): one folder a class. As
-            ``img_root`` relative to the working directory.
-        metainfo (dict, optional): ``classes``, by default those of the source: categories in the file's order, else
-            the names in the alphabet's. Images keep their tags that are among the classes; the others are counted
-            in the log.
-        **kwargs: As of :class:`ImageLevelDataset` (``pipeline``, ``filter_cfg``, ``test_mode``, …).
+        img_root (str): folder of the images.
+        ann_file (str): ``.csv`` or ``.json`` file of tags, or 'folders' (default) for one folder per class. Like
+            ``img_root``, it is relative to the working directory.
+        metainfo (dict, optional): ``classes``, by default those of the source: categories in the order of the file, or
+            else the names in sorted order. Images keep those of their tags that are among the classes; the others are
+            counted in the log.
+        **kwargs: see :class:`ImageLevelDataset` (``pipeline``, ``filter_cfg``, ``test_mode``, …).
 
     Raises:
-        FileNotFoundError, ValueError: naming the file with line or key, and the remedy.
+        FileNotFoundError, ValueError: if something is missing or malformed; names the file with line or key, and the
+            remedy.
     """
 
     label_keys = "metainfo['classes'], img_root and ann_file"
@@ -49,14 +50,14 @@ class WeakLabelDataset(ImageLevelDataset):
         super().__init__(ann_file=ann_file, data_prefix=dict(img=img_root), **kwargs)
 
     def source_name(self) -> str:
-        """The file of tags, or the image folder."""
+        """Return the file of tags, or the image folder."""
         return self.data_prefix['img'] if self.ann_file == FOLDERS else self.ann_file
 
     def load_data_list(self) -> list[dict]:
         """Read names and tags.
 
         Returns:
-            list[dict]: One entry an image, in the order of the source.
+            list[dict]: one entry per image, in the order of the source.
         """
         tagged = read_tags(self.data_prefix['img'], self.ann_file)
         if 'classes' not in self._metainfo:

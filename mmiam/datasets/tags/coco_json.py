@@ -7,13 +7,13 @@ from .names import TaggedImage, TaggedImages, clean_class_name, safe_name
 
 
 def read_coco(path: str) -> TaggedImages:
-    """Category ids of COCO json: of each image's ``category_ids``, of its ``annotations``, or both.
+    """Read the category ids in COCO json, from each image's ``category_ids``, from its ``annotations``, or from both.
 
-    Nothing else of an annotation is looked at, so any COCO file serves; boxes and masks stay unread. An id may be a
-    number in one list and a text in another.
+    Nothing else in an annotation is used, so any COCO file will do; boxes and masks stay unread. An id may be a number
+    in one list and a text in another.
 
     Raises:
-        ValueError: naming the key at fault, e.g. ``annotations[3].category_id``.
+        ValueError: if the content is malformed; names the key at fault, e.g. ``annotations[3].category_id``.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -69,7 +69,7 @@ def _items(path: str, content: dict, key: str, needed: bool = True) -> list[dict
 
 
 def _key(value) -> str | None:
-    """What an id is found by, or None: converters write 1, "1" and 1.0 for the same one."""
+    """Return the form in which ids are compared, or None if it is not an id: converters write 1, "1" or 1.0 for one."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None

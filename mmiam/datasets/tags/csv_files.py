@@ -1,4 +1,4 @@
-"""Tags in CSV, as spreadsheets and other programs write it."""
+"""Tags in CSV files, as spreadsheets and other programs write them."""
 from __future__ import annotations
 
 import csv
@@ -14,27 +14,28 @@ from mmiam.utils.images import IMAGE_SUFFIXES
 
 from .names import TaggedImage, TaggedImages, clean_class_name, safe_name
 
-#: what a column of image names or of tags may be called, without case, blanks and punctuation
+#: possible titles of a column of image names, or of tags, in lower case, without spaces and punctuation
 NAME_COLUMNS = ('file', 'filename', 'filepath', 'path', 'image', 'imagename', 'imagepath', 'img', 'imageid', 'photo',
                 'picture', 'name', 'id')
 TAG_COLUMNS = ('tag', 'tags', 'label', 'labels', 'class', 'classes', 'classname', 'category', 'categories')
-#: numbers of rows, which are no classes
+#: titles of row numbers, which are not classes
 _COUNTERS = ('unnamed', 'id', 'imageid')
-#: what programs write for a cell without content
+#: what programs write into an empty cell
 _NOTHING = ('nan', 'null', '#n/a')
 _FLAGS = {'0': False, '1': True, '0.0': False, '1.0': True, '': False, 'false': False, 'true': True}
 
 
 def read_csv(path: str) -> TaggedImages:
-    """Rows of image names and tags, separated by comma, semicolon or tab.
+    """Read rows of image names and tags, separated by commas, semicolons or tabs.
 
-    Without header the rows are ``file, tag, tag, …``. A first row without the name of an image file is a header, of
-    one of two forms: a column of tags (``TAG_COLUMNS``), whose cells may hold several, separated by ``, ; |``, or as
-    the list that Python prints; or a column a class of 0 and 1. An image may have several rows with a column of tags.
+    Without a header, the rows are ``file, tag, tag, …``. A first row without the name of an image file is a header, of
+    one of two kinds: either there is a column of tags (``TAG_COLUMNS``), whose cells may contain several tags,
+    separated by ``, ; |`` or as a list that Python printed; or every class has a column of 0 and 1. Only with a column
+    of tags may an image have several rows.
 
     Raises:
-        ValueError: if the file is no text, its header is of another form, or a row has no file, a name that leads out
-            of the image folder, or one that an earlier row has.
+        ValueError: if the file is not text, its header is of another kind, or a row has no file name, one that leads
+            out of the image folder, or one that an earlier row has already.
     """
     header, lines, rows = _read_rows(path)
     column, tagged = 0, []
@@ -60,10 +61,10 @@ def read_csv(path: str) -> TaggedImages:
 
 
 def _read_rows(path: str) -> tuple[list[str] | None, list[int], list[list[str]]]:
-    """The header, if there is one, then the lines and the cells of all other rows that are not empty."""
+    """Read the header (None if there is none), and line numbers and cells of all other rows that are not empty."""
     text = read_text(path)
     first = text.partition('\n')[0]
-    delimiter = next(iter(re.findall('[,;\t]', re.sub('"[^"]*"', '', first))), ',')  # the first that is not quoted
+    delimiter = next(iter(re.findall('[,;\t]', re.sub('"[^"]*"', '', first))), ',')  # the first unquoted one
     reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
     lines, rows = [], []
     try:
@@ -84,12 +85,12 @@ def _is_image(cell: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """The name of a column without case, blanks, punctuation and numbers."""
+    """Return the title of a column in lower case, without spaces, punctuation and digits."""
     return re.sub(r'[\W\d_]', '', name.lower())
 
 
 def _name_column(path: str, header: list[str], rows: list[list[str]]) -> int:
-    """The column of image names: one that is called so and has images alone; else the one of images; else by name."""
+    """Find the column of image names: by title and content, or else by content alone, or else by title alone."""
     images = [i for i in range(len(header)) if rows and all(i < len(row) and _is_image(row[i]) for row in rows)]
     called = sorted((i for i, name in enumerate(header) if _key(name) in NAME_COLUMNS),
                     key=lambda i: (i not in images, NAME_COLUMNS.index(_key(header[i]))))
@@ -106,7 +107,7 @@ def _name_column(path: str, header: list[str], rows: list[list[str]]) -> int:
 
 def _tags_of_columns(path: str, header: list[str], rows: list[list[str]], column: int,
                      tagged: list[int]) -> list[list[str]]:
-    """Tags of each row in the columns of tags; cells beyond the header's are further ones."""
+    """Read the tags of each row in the columns of tags; cells beyond the header are further tags."""
     tags = _tags_of_cells(path, [[row[i] for i in tagged if i < len(row)] + row[len(header):] for row in rows])
     others = [name for i, name in enumerate(header) if i != column and i not in tagged and name]
     if others:
@@ -116,7 +117,7 @@ def _tags_of_columns(path: str, header: list[str], rows: list[list[str]], column
 
 
 def _tags_of_cells(path: str, rows: list[list[str]]) -> list[list[str]]:
-    """Tags in cells that hold nothing else."""
+    """Read the tags in cells that contain nothing else."""
     cells = [cell for row in rows for cell in row]
     if any(cells) and all(cell.lower() in _FLAGS for cell in cells):
         raise ValueError(f'{path}: all tags are 0 or 1; name the classes: as tags, or in a header with a column for '
@@ -125,7 +126,7 @@ def _tags_of_cells(path: str, rows: list[list[str]]) -> list[list[str]]:
     if nothing:
         raise ValueError(f'{path}: {nothing[0]!r} stands where tags do, and is no tag; leave the cell empty')
     columns = list(itertools.zip_longest(*rows, fillvalue=''))
-    # beside names, a column of numbers is one of boxes, confidences or indices of classes
+    # next to names, a column of numbers must contain boxes, confidences or class indices
     numbers = [column for column in columns if all(re.fullmatch(r'[-+]?[\d.]+', cell) for cell in column)]
     if 0 < len(numbers) < len(columns):
         raise ValueError(f'{path}: {numbers[0][0]!r} stands where tags do, and the whole column has numbers; leave '
@@ -134,18 +135,18 @@ def _tags_of_cells(path: str, rows: list[list[str]]) -> list[list[str]]:
 
 
 def _split(cell: str) -> list[str]:
-    """Tags in a cell: separated by , ; | or new lines, perhaps as Python prints a list, a tuple or a set."""
+    """Split a cell into tags: at , ; | or line breaks, perhaps inside a list, tuple or set as Python prints it."""
     if re.fullmatch(r'\[.*\]|[({]\s*([\'"]).*\1\s*,?\s*[)}]', cell, re.DOTALL):
         cell = cell[1:-1]
-        quoted = re.findall(r'([\'"])(.*?)\1(?=[\s,;|]|$)', cell, re.DOTALL)  # NumPy has blanks between them
+        quoted = re.findall(r'([\'"])(.*?)\1(?=[\s,;|]|$)', cell, re.DOTALL)  # NumPy puts spaces between them
         cell = '\n'.join(text for _, text in quoted) if quoted else cell
     return [tag for tag in map(clean_class_name, re.split(r'[,;|\n\r]', cell)) if tag]
 
 
 def _tags_of_flags(path: str, header: list[str], lines: list[int], rows: list[list[str]],
                    column: int) -> list[list[str]]:
-    """Tags of each row where every class has a column of 0 and 1."""
-    # further names are no classes, but "photo" over 0 and 1 is one
+    """Read the tags of each row, with a column of 0 and 1 for every class."""
+    # further columns of names are not classes, but "photo" above 0 and 1 is one
     classes = {i: clean_class_name(name) for i, name in enumerate(header)
                if name and i != column and _key(name) not in _COUNTERS and (
                    _key(name) not in NAME_COLUMNS or all(row[i].lower() in _FLAGS for row in rows if i < len(row)))}

@@ -1,4 +1,4 @@
-"""Names of images and of classes, and what all readers of tags give."""
+"""Names of images and classes, and the result of all readers of tags."""
 from __future__ import annotations
 
 import os
@@ -13,8 +13,7 @@ _INVISIBLE = '\u200b\u200c\u200d\u2060\ufeff'
 
 @dataclass
 class TaggedImage:
-    """Name and tags (class names, in the order found) of one image; ``source_id`` is that of COCO json, as it
-    stands there."""
+    """Name and tags (class names, in the order found) of one image; ``source_id`` is its unchanged id in COCO json."""
     name: str
     tags: list[str]
     source_id: int | float | str | None = None
@@ -22,9 +21,9 @@ class TaggedImage:
 
 @dataclass
 class TaggedImages:
-    """All images of a source, and its class names: categories in the file's order, else tags in the alphabet's.
+    """All images of a source, and its class names: categories in the order of the file, or else tags in sorted order.
 
-    ``category_ids`` holds the id of each class in COCO json, as it stands there.
+    ``category_ids`` contains the id of each class in COCO json, unchanged.
     """
     images: list[TaggedImage]
     classes: tuple[str, ...] = ()
@@ -35,15 +34,15 @@ class TaggedImages:
 
 
 def clean_class_name(text: str) -> str:
-    """Without blanks around it, composed: é is one letter or two, by the system that wrote it."""
+    """Strip spaces, and compose letters: depending on the system that wrote it, é is one character or two."""
     return unicodedata.normalize('NFC', text.strip().strip(_INVISIBLE).strip())
 
 
 def safe_name(name, where: str) -> str:
-    """A relative path below the image folder, in its shortest form. Any name that stays inside is one.
+    """Check that a name is a relative path that stays below the image folder, and return its shortest form.
 
     Raises:
-        ValueError: for anything that is no text, has control characters, is absolute or leads out of the folder; it
+        ValueError: if it is not text, has control characters, is absolute or leads out of the folder; the message
             begins with ``where``.
     """
     if not isinstance(name, str) or not name.strip():

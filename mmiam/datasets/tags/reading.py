@@ -1,4 +1,4 @@
-"""One entrance for all sources of tags, and the simplest source: a folder a class."""
+"""One entry point for all sources of tags, and the simplest source: one folder per class."""
 from __future__ import annotations
 
 import logging
@@ -18,19 +18,23 @@ from .coco_json import read_coco
 from .csv_files import read_csv
 from .names import TaggedImage, TaggedImages, clean_class_name
 
-#: in place of a file of tags: one folder a class
+#: stands for one folder per class, in place of a file of tags
 FOLDERS = 'folders'
 READERS = {'.csv': read_csv, '.json': read_coco}
-#: names of parts of a data set, which are no classes
+#: names for parts of a data set, which are not classes
 _PARTS = {'train', 'training', 'val', 'valid', 'validation', 'trainval', 'test', 'testing'}
 
 
 def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
-    """Images and tags, by what ``ann_file`` is: 'folders' (one folder a class in ``img_root``), ``*.csv``, ``*.json``.
+    """Read images and their tags from a ``*.csv`` or ``*.json`` file, or from folders.
+
+    Args:
+        img_root (str): image folder.
+        ann_file (str): file of tags, or 'folders' for one folder per class in ``img_root``.
 
     Raises:
         FileNotFoundError: if the image folder, the file or an image is missing.
-        ValueError: if the source is malformed; the message names file, line or key, and the remedy.
+        ValueError: if the source is malformed; names file, line or key, and the remedy.
     """
     if not os.path.isdir(img_root):
         raise FileNotFoundError(f'image folder {img_root} does not exist; set img_root to the folder of your images')
@@ -56,13 +60,13 @@ def read_tags(img_root: str, ann_file: str = FOLDERS) -> TaggedImages:
 
 
 def _as_stored(img_root: str, name: str) -> str | None:
-    """A name as the disk has it, which may write é as one letter or as two; None if there is no such file."""
+    """Return a name in the form that is on disk, where é may be one character or two; None if there is no such file."""
     forms = dict.fromkeys((name, unicodedata.normalize('NFC', name), unicodedata.normalize('NFD', name)))
     return next((form for form in forms if os.path.isfile(os.path.join(img_root, form))), None)
 
 
 def _check_classes(source: str, classes: Sequence[str]) -> None:
-    """Refuse names that no picture or file could show; say which differ in case alone."""
+    """Refuse names that no picture or file could show; warn of names that differ only in case."""
     broken = [name for name in classes if any(unicodedata.category(letter) in ('Cc', 'Cs') for letter in name)]
     if broken:
         raise ValueError(f'{source}: the class {broken[0]!r} has letters that are none; give it another name')
@@ -74,15 +78,18 @@ def _check_classes(source: str, classes: Sequence[str]) -> None:
 
 
 def read_class_folders(root: str) -> TaggedImages:
-    """Images below ``root``, the first folder on the way to an image is its tag. See :func:`list_images` for links.
+    """Read the images below ``root``; the first folder on the way to an image is its tag.
+
+    For links see :func:`list_images`.
 
     Raises:
-        ValueError: if there is no folder, one without an image, or an image beside the folders.
+        ValueError: if there is no folder, a folder has no image, an image lies beside the folders, or the folders are
+            parts of a data set ('train', 'test', ...).
     """
     names = list_images(root, recursive=True)
     loose = [name for name in names if '/' not in name]
     folders = sorted(entry.name for entry in os.scandir(root) if not entry.name.startswith('.') and (
-        os.path.isdir(entry.path) or not os.path.exists(entry.path) and '.' not in entry.name))  # a link to nowhere
+        os.path.isdir(entry.path) or not os.path.exists(entry.path) and '.' not in entry.name))  # a broken link
     if not folders or not names:
         raise ValueError(f'{root} has no folder with an image; make one folder a class ({root}/cat/1.jpg), or name a '
                          '.csv or .json file of tags as ann_file')
@@ -103,9 +110,9 @@ def read_class_folders(root: str) -> TaggedImages:
 
 
 def _one_of_equal_files(images: list[TaggedImage], root: str) -> list[TaggedImage]:
-    """A photo that lies in the folders of several classes once, with all their tags; it would contradict itself."""
+    """Merge equal files in the folders of several classes into one with all tags; otherwise they would contradict."""
     stamps = [file_stamp(os.path.join(root, image.name)) for image in images]
-    sizes = [stamp[0] if stamp else 0 for stamp in stamps]  # 0: a link to nowhere
+    sizes = [stamp[0] if stamp else 0 for stamp in stamps]  # 0: a broken link
     shared = {size for size, count in Counter(sizes).items() if size and count > 1}
     first: dict[str, TaggedImage] = {}
     kept, merged = [], []
@@ -124,9 +131,9 @@ def _one_of_equal_files(images: list[TaggedImage], root: str) -> list[TaggedImag
 
 
 def class_names(img_root: str, ann_file: str = FOLDERS, chosen: Sequence[str] | str = ()) -> tuple[str, ...]:
-    """Class names for a config: ``chosen`` (also as 'cat,dog') if there are any, else those of the source.
+    """Return the class names for a config: those ``chosen`` (also as 'cat,dog') if any, or else those of the source.
 
-    Returns () where image folder or file do not exist, so that a config can be read without its data.
+    If image folder or file do not exist, the result is (), so that a config can be read without its data.
     """
     names = chosen.split(',') if isinstance(chosen, str) else chosen
     names = tuple(clean_class_name(name) for name in names if name.strip())

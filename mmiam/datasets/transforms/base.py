@@ -1,11 +1,11 @@
-"""What the transforms share."""
+"""What all transforms share."""
 from __future__ import annotations
 
 from mmcv.transforms import BaseTransform
 
 
 class PlainTransform(BaseTransform):
-    """A transform whose settings are its attributes, which its text says: caches are told apart by it."""
+    """Base class of transforms whose ``repr`` lists their settings (their attributes), to tell caches apart."""
 
     def __repr__(self) -> str:
         settings = ', '.join(f'{name}={value!r}' for name, value in vars(self).items())

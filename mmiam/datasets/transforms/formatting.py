@@ -1,4 +1,4 @@
-"""From a pipeline's dict to what the model takes: image-level labels and proposals, never boxes or masks."""
+"""From the dict of a pipeline to the model's input: image-level labels and proposals, never boxes or masks."""
 from __future__ import annotations
 
 import warnings
@@ -13,25 +13,24 @@ from .base import PlainTransform
 
 #: keys of every sample
 META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-#: keys packed besides, where the sample has them
+#: further keys that are packed if the sample has them
 WEAK_KEYS = ('image_labels', 'instances', 'void_mask', 'saliency_mask', 'tile', 'whole_shape')
 
 
 @TRANSFORMS.register_module()
 class PackWeakInputs(PlainTransform):
-    """Pack an image, its image-level labels and its segment proposals.
+    """Transform that packs an image, its image-level labels and its segment proposals.
 
-    There is no way through this transform for ``gt_bboxes`` or ``gt_masks``. Ground truth for evaluation
-    (``instances``, ``void_mask``, ``saliency_mask``) exists only in test samples and is packed as meta
-    information, which no loss reads.
+    ``gt_bboxes`` and ``gt_masks`` cannot pass through it. Ground truth for evaluation (``instances``, ``void_mask``,
+    ``saliency_mask``) exists only in test samples and is packed as meta information, which no loss reads.
 
     Args:
-        meta_keys (Sequence[str]): Meta information to pack; keys that a sample does not have are left out.
-            ``image_labels``, ``instances`` and ``void_mask`` are always packed where present.
+        meta_keys (Sequence[str]): meta information to pack; keys that a sample does not have are left out. The keys in
+            ``WEAK_KEYS``, such as ``image_labels``, are always packed if the sample has them.
 
-    Returns of ``transform``: dict with ``inputs`` (Tensor uint8 (3, H, W), channels as loaded) and
-    ``data_samples`` (:obj:`DetDataSample`), whose field ``segment_proposals`` is the very
-    :class:`mmiam.proposals.SegmentProposals` of the sample (not copied), if there is one.
+    ``transform`` returns a dict with ``inputs`` (Tensor uint8 (3, H, W), channels as loaded; floats stay floats) and
+    ``data_samples`` (:obj:`DetDataSample`), whose field ``segment_proposals``, if there is one, is the very
+    :class:`mmiam.proposals.SegmentProposals` of the sample (not a copy).
     """
 
     def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
@@ -52,11 +51,11 @@ class PackWeakInputs(PlainTransform):
 
 
 def image_tensor(image: np.ndarray) -> torch.Tensor:
-    """Contiguous tensor (3, H, W) of an image (H, W, 3), or of a gray one, (H, W) or (H, W, 1), of the same type.
+    """Convert an image (H, W, 3), or a gray one, (H, W) or (H, W, 1), to a contiguous tensor (3, H, W) of its type.
 
     Raises:
-        ValueError: for another number of channels, or values that are not 0 to 255: other whole numbers than uint8 (of
-            16 bits, say), and floats that are infinite or no numbers.
+        ValueError: if the number of channels is another, or the values cannot be 0 to 255: integers other than uint8
+            (of 16 bits, say), and floats that are infinite or NaN.
     """
     image = np.atleast_3d(image)
     if image.dtype != np.uint8 and not (image.dtype.kind == 'f' and np.isfinite(image).all()):

@@ -11,10 +11,10 @@ from .base import PlainTransform
 
 @TRANSFORMS.register_module()
 class LoadVOCInstances(PlainTransform):
-    """Read VOC's two mask files of an image, for evaluation.
+    """Transform that reads VOC's two mask files of an image, for evaluation.
 
-    A sample without mask paths passes unchanged: training samples (which name no mask file) and single images
-    handed in by an inferencer.
+    A sample without mask paths passes unchanged: training samples (which name no mask file), and single images from an
+    inferencer.
 
     Required keys: none. Read if present: ``semantic_mask_path``, ``instance_mask_path``, ``mask_labels``,
     ``num_mask_classes``, ``ori_shape``.
@@ -24,10 +24,10 @@ class LoadVOCInstances(PlainTransform):
 
     Raises:
         FileNotFoundError: if a mask file is missing.
-        ValueError: if a mask is damaged, or its size is not the image's.
+        ValueError: if a mask is damaged, or its size is not that of the image.
     """
 
-    #: lets a data set check the files once at the start
+    #: lets a data set check the files once, at the start
     reads_instance_masks = True
 
     def transform(self, results: dict) -> dict:
@@ -44,16 +44,16 @@ class LoadVOCInstances(PlainTransform):
 
 @TRANSFORMS.register_module()
 class LoadSaliencyMask(PlainTransform):
-    """Read the mask file of an image.
+    """Transform that reads the mask file of an image.
 
-    A sample without mask path passes unchanged: single images handed in by an inferencer.
+    A sample without a mask path passes unchanged, such as single images from an inferencer.
 
     Required keys: none. Read if present: ``saliency_mask_path``, ``ori_shape``. Added key: ``saliency_mask`` (RLE, in
     pixels of the original image).
 
     Raises:
         FileNotFoundError: if the mask file is missing.
-        ValueError: if it is damaged, of another size than the image, or not black and white.
+        ValueError: if it is damaged, not of the image's size, or not a mask (see :func:`load_saliency_mask`).
     """
 
     def transform(self, results: dict) -> dict:
@@ -66,10 +66,10 @@ class LoadSaliencyMask(PlainTransform):
 
 @TRANSFORMS.register_module()
 class InstancesToSaliencyMask(PlainTransform):
-    """Take the union of the ground-truth instances as the salient object. Goes after LoadVOCInstances.
+    """Transform that takes the union of the ground-truth instances as the salient object; follows LoadVOCInstances.
 
     A sample without ``instances`` passes unchanged. Required keys: none. Read if present: ``instances``, ``ori_shape``.
-    Added key: ``saliency_mask`` (RLE). Pixels marked void belong to no instance; ``void_mask`` says which they are.
+    Added key: ``saliency_mask`` (RLE). Void pixels belong to no instance; they are marked in ``void_mask``.
     """
 
     def transform(self, results: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Segment proposals in a data pipeline: load them, then bring them where the image went.
+"""Segment proposals in a data pipeline: loading them, and giving them the geometry of the image.
 
 Legend: H, W size of the original image; H', W' size after Resize.
 """
@@ -16,22 +16,22 @@ from .base import PlainTransform
 
 @TRANSFORMS.register_module()
 class LoadSegmentProposals(PlainTransform):
-    """Loads the class-agnostic segment proposals of an image, by the stem of its file name.
+    """Transform that loads the class-agnostic segment proposals of an image, by the stem of its file name.
 
-    Required keys: ``img_path``, ``ori_shape`` (after LoadImageFromFile); read if present: ``proposal_name``, a path
-    below ``proposal_root`` without suffix, in place of the stem (images in several folders). Added key:
+    Required keys: ``img_path``, ``ori_shape`` (from LoadImageFromFile). Read if present: ``proposal_name``, a path
+    below ``proposal_root`` without suffix, which replaces the stem (for images in several folders). Added key:
     ``segment_proposals`` (:class:`~mmiam.proposals.SegmentProposals` of the original size).
 
     Args:
-        proposal_root (str): Folder with one file an image.
-        file_suffix (str): What follows the image's stem. Defaults to '.npz', as tools/proposals writes it; other
-            formats of :func:`mmiam.proposals.io.load_proposals` work too, slower ('' for folders of masks).
-        max_proposals (int, optional): Keep the first ones only; by default all.
-        on_missing (str): 'error', or 'empty' to go on without proposals where an image has no file.
+        proposal_root (str): folder with one file per image.
+        file_suffix (str): what follows the stem of the image, by default '.npz', which tools/proposals writes. Other
+            formats of :func:`mmiam.proposals.io.load_proposals` also work, but are slower ('' for folders of masks).
+        max_proposals (int, optional): keep only the first ones; by default all.
+        on_missing (str): 'error', or 'empty' to go on without proposals if an image has no file.
 
     Raises:
         FileNotFoundError: if the file is missing and ``on_missing`` is 'error'.
-        ValueError: if the file is broken or of another size than the image.
+        ValueError: if the file is broken, or not of the size of the image.
     """
 
     def __init__(self, proposal_root: str, file_suffix: str = '.npz', max_proposals: int | None = None,
@@ -44,13 +44,13 @@ class LoadSegmentProposals(PlainTransform):
         self.on_missing = on_missing
 
     def transform(self, results: dict) -> dict:
-        """Adds ``segment_proposals``."""
+        """Add ``segment_proposals``."""
         size = tuple(results['ori_shape'][:2])
         results['segment_proposals'] = self._load(self.proposal_path(results), size, results['img_path'])
         return results
 
     def proposal_path(self, results: dict) -> Path:
-        """The file of an image's proposals."""
+        """Return the file of an image's proposals."""
         name = results.get('proposal_name') or Path(results['img_path']).stem
         return Path(self.proposal_root, name + self.file_suffix)
 
@@ -68,17 +68,18 @@ class LoadSegmentProposals(PlainTransform):
 
 @TRANSFORMS.register_module()
 class AlignSegmentProposals(PlainTransform):
-    """Brings the proposals where mmdet's Resize and RandomFlip brought the image. Goes after both.
+    """Transform that repeats mmdet's Resize and RandomFlip of the image on the proposals; follows both.
 
-    Required keys: ``segment_proposals``, ``img_shape``; read if present: ``flip``, ``flip_direction``. Crops are
-    not recorded in the results by mmdet and are therefore refused, not ignored: see ``Raises``.
+    Required keys: ``segment_proposals``, ``img_shape``. Read if present: ``flip``, ``flip_direction``,
+    ``scale_factor``. Since mmdet does not record crops in the results, they cannot be repeated, and are refused rather
+    than ignored.
 
     Raises:
-        ValueError: if the image's ratio of sides changed otherwise than ``scale_factor`` says (a crop).
+        ValueError: if a side of the image differs by more than a pixel from what ``scale_factor`` says (a crop).
     """
 
     def transform(self, results: dict) -> dict:
-        """Replaces ``segment_proposals`` by the aligned ones."""
+        """Replace ``segment_proposals`` by the aligned ones."""
         proposals = results['segment_proposals']
         size = tuple(results['img_shape'][:2])
         self._refuse_crops(proposals.size, size, results.get('scale_factor'))

@@ -9,17 +9,17 @@ from .base import PlainTransform
 
 @TRANSFORMS.register_module()
 class CropTile(PlainTransform):
-    """Cut a window out of a loaded image; what is predicted in it, :class:`MaskTTAModel` puts back.
+    """Transform that cuts a window out of a loaded image; :class:`MaskTTAModel` puts its predictions back in place.
 
-    The sample becomes one of the window: ``img``, ``img_shape`` and ``ori_shape`` are the window's. Added are ``tile``,
-    the window (x1, y1, x2, y2) in pixels, and ``whole_shape``, the image's (H0, W0); they have to be among the
-    ``meta_keys`` of what packs the sample (:class:`PackWeakInputs` has them).
+    The sample becomes that of the window: ``img``, ``img_shape`` and ``ori_shape`` are the window's. Added keys:
+    ``tile``, the window (x1, y1, x2, y2) in pixels, and ``whole_shape``, the size (H0, W0) of the image. The transform
+    that packs the sample must have them among its ``meta_keys`` (:class:`PackWeakInputs` always packs them).
 
     Args:
-        window (tuple[float]): (x1, y1, x2, y2) in shares of width and height, from 0 to 1.
+        window (tuple[float]): (x1, y1, x2, y2) as shares of width and height, in [0, 1].
 
     Raises:
-        ValueError: for a window that is none, or not within the image.
+        ValueError: if the window is empty, or not inside the image.
     """
 
     def __init__(self, window: tuple[float, float, float, float]) -> None:
@@ -29,7 +29,7 @@ class CropTile(PlainTransform):
         self.window = (x1, y1, x2, y2)
 
     def transform(self, results: dict) -> dict:
-        """Cut."""
+        """Cut out the window."""
         height, width = results['img'].shape[:2]
         x1, y1, x2, y2 = (np.array(self.window) * [width, height, width, height]).round().astype(int).tolist()
         x1, y1 = min(x1, width - 1), min(y1, height - 1)
