@@ -1,10 +1,10 @@
-"""Segment proposals of one image, kept as label maps and memberships instead of masks.
+"""Segment proposals of one image, stored as label maps and memberships instead of masks.
 
 Legend: L levels (label maps), H, W image size, K_l labels of level l, n proposals, n_l proposals of level l.
 
-A proposal is a union of superpixels of one label map. It is stored as its level and one row of a bit-packed
-membership table over the labels of that level, so that 1,500 proposals of a 500x375 image need well under 2 MB
-(as boolean masks: 280 MB). Flip and resize act on the L label maps; no mask is expanded for them.
+A proposal is a union of superpixels of one label map. It is stored as its level, and one row of a bit-packed membership
+table over the labels of that level. Thus 1,500 proposals of a 500x375 image need well under 2 MB (as boolean masks: 280
+MB). Flips and resizing act on the L label maps, without expanding any mask.
 """
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mmiam.utils.files import write_arrays
 from mmiam.utils.images import check_sides
 
 FORMAT_VERSION = 1
-#: of a level: a table without rows may state any number, as a file made to fill the memory does (our choice)
+#: limit for a level: in a file made to exhaust memory, a table without rows can claim any number (our choice)
 MAX_LABELS = 2**24
 _FLIP_AXES = {'horizontal': (1,), 'vertical': (0,), 'diagonal': (0, 1)}
 
 
 def label_dtype(num_labels: int) -> np.dtype:
-    """The smallest integer type that holds the labels 0 .. num_labels - 1."""
+    """Return the smallest integer type for the labels 0 .. num_labels - 1."""
     return np.min_scalar_type(max(num_labels - 1, 0))
 
 
@@ -33,20 +33,20 @@ class SegmentProposals:
     """Class-agnostic segment proposals of one image.
 
     Args:
-        label_maps (sequence of ndarray): L integer maps of shape (H, W), labels from 0.
+        label_maps (sequence of ndarray): L integer maps of shape (H, W), with labels from 0.
         members (sequence of ndarray): L tables, ``members[l]`` either bool (n_l, K_l), or uint8 (n_l, ceil(K_l/8))
-            as :func:`numpy.packbits` makes them; with K_l > every label of ``label_maps[l]``.
-        scores (ndarray, optional): (n,) floats, higher is better, or None where the source gives none.
-        origin (str): Where the proposals come from, for instance ``'cob'``.
-        level (ndarray, optional): (n,) level of each proposal. By default the levels follow one another.
-        row (ndarray, optional): (n,) row of each proposal in ``members[level]``. Given with ``level`` only.
-        num_labels (sequence of int, optional): K_l; by default from the bool tables, else from the maps.
-        seconds (float, optional): Processor time that making them took, where the source tells.
+            as made by :func:`numpy.packbits`; K_l exceeds every label in ``label_maps[l]``.
+        scores (ndarray, optional): (n,) floats, higher is better, or None if the source gives none.
+        origin (str): where the proposals come from, for instance ``'cob'``.
+        level (ndarray, optional): (n,) level of each proposal. By default, the levels follow one another.
+        row (ndarray, optional): (n,) row of each proposal in ``members[level]``. Given only together with ``level``.
+        num_labels (sequence of int, optional): K_l, by default taken from bool tables, or else from the maps.
+        seconds (float, optional): processor time that it took to make them, if the source states it.
 
     The proposals are ordered: index 0 is the one that the source ranks first.
 
     Raises:
-        ValueError: if shapes, labels or indices contradict each other; the message says which.
+        ValueError: if shapes, labels or indices contradict each other, or scores are not finite; says which.
 
     Example:
         >>> maps = [np.array([[0, 1], [2, 2]])]
@@ -80,11 +80,11 @@ class SegmentProposals:
             row = np.concatenate([np.arange(c) for c in counts])
         self.level = np.asarray(level, dtype=label_dtype(len(counts)))
         self.row = np.asarray(row, dtype=np.int32)
-        with np.errstate(over='ignore'):  # what is too large is refused below
+        with np.errstate(over='ignore'):  # values that are too large are refused below
             self.scores = None if scores is None else np.asarray(scores, dtype=np.float32)
         self.origin = str(origin)
         self.seconds = seconds
-        self.cache: dict = {}  # what matching derives from the label maps; never saved
+        self.cache: dict = {}  # results that matching derives from the label maps; never saved
         self._fingerprint: str | None = None
         self._check(label_maps)
 
@@ -108,7 +108,7 @@ class SegmentProposals:
 
     @classmethod
     def empty(cls, size: tuple[int, ...], origin: str = '') -> SegmentProposals:
-        """No proposals of an image of size (H, W)."""
+        """Make a container without proposals, for an image of size (H, W)."""
         return cls([np.zeros(size, np.uint8)], [np.zeros((0, 1), bool)], np.zeros(0, np.float32), origin)
 
     def __len__(self) -> int:
@@ -120,16 +120,16 @@ class SegmentProposals:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory (without :attr:`cache`)."""
+        """Size in memory, in bytes (without :attr:`cache`)."""
         arrays = [*self.label_maps, *self.members, self.level, self.row]
         return sum(a.nbytes for a in arrays) + (0 if self.scores is None else self.scores.nbytes)
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal sha256 of everything that matching and sampling can depend on, the order included.
+        """Hexadecimal sha256 of everything that matching and sampling can depend on, including the order.
 
-        Arrays are hashed once. What is flipped or resized from these proposals has the hash of this one and of
-        the operation, so that equal masks that came about in another way have another fingerprint.
+        Arrays are hashed once. Proposals made from these by a flip or by resizing hash this fingerprint together with
+        the operation, so equal masks that were made in different ways have different fingerprints.
         """
         if self._fingerprint is None:
             digest = hashlib.sha256(repr((self.size, self.num_labels)).encode())
@@ -140,13 +140,14 @@ class SegmentProposals:
 
     # -- looking up --------------------------------------------------------------------------------------------
     def by_level(self, indices: np.ndarray | Sequence[int] | None = None):
-        """Yields (l, positions, membership) for each level that occurs.
+        """Yield (l, positions, membership) for each level that occurs.
 
         Args:
-            indices (sequence of int, optional): (k,) proposals; all of them by default.
+            indices (sequence of int, optional): (k,) proposals, by default all.
 
         Yields:
-            tuple: the level, the (m,) positions in ``indices`` that lie on it, and their bool (m, K_l) membership.
+            tuple: the level, the (m,) positions in ``indices`` whose proposals lie on it, and their membership, bool
+            (m, K_l).
         """
         indices = self._indices(indices)
         level = self.level[indices]
@@ -157,7 +158,7 @@ class SegmentProposals:
                 yield l, positions, np.unpackbits(packed, axis=1, count=self.num_labels[l]).view(bool)
 
     def masks(self, indices: np.ndarray | Sequence[int] | None = None) -> np.ndarray:
-        """Masks of the given proposals (all by default): bool (k, H, W)."""
+        """Expand the masks of the given proposals (by default all): bool (k, H, W)."""
         indices = self._indices(indices)
         masks = np.empty((len(indices), *self.size), dtype=bool)
         for l, positions, membership in self.by_level(indices):
@@ -166,21 +167,21 @@ class SegmentProposals:
         return masks
 
     def areas(self) -> np.ndarray:
-        """(n,) int64: pixels of each proposal."""
+        """Count the pixels of each proposal: int64 (n,)."""
         areas = np.zeros(len(self), np.int64)
         for l, positions, membership in self.by_level():
-            # float64 holds every pixel count exactly, and its matrix product is the fast one
+            # float64 represents every pixel count exactly, and its matrix product is fast
             areas[positions] = np.rint(membership @ self.label_areas(l).astype(np.float64)).astype(np.int64)
         return areas
 
     def label_areas(self, level: int) -> np.ndarray:
-        """(K_l,) int64: pixels of each label of one level."""
+        """Count the pixels of each label of one level: int64 (K_l,)."""
         return np.bincount(self.label_maps[level].ravel(), minlength=self.num_labels[level])
 
     def boxes(self) -> np.ndarray:
-        """(n, 4) float32 boxes x1, y1, x2, y2 in pixels, x2 and y2 exclusive; zeros for an empty proposal."""
+        """Compute boxes x1, y1, x2, y2 in pixels, x2 and y2 exclusive, zeros for an empty proposal: float32 (n, 4)."""
         boxes = np.zeros((len(self), 4), np.float32)
-        nowhere = (slice(2**31, 0), ) * 2  # of a label that no pixel has: it moves no minimum and no maximum
+        nowhere = (slice(2**31, 0), ) * 2  # for a label without pixels: it changes no minimum and no maximum
         for l, positions, membership in self.by_level():
             found = ndimage.find_objects(self.label_maps[l].astype(np.int32) + 1, self.num_labels[l])
             extents = [window or nowhere for window in found]
@@ -194,9 +195,9 @@ class SegmentProposals:
 
     def pairwise_iou(self, indices_a: np.ndarray | Sequence[int] | None = None,
                      indices_b: np.ndarray | Sequence[int] | None = None, dtype: type = np.float64) -> np.ndarray:
-        """Jaccard index between proposals without expanding masks: (a, b), 0 where both are empty.
+        """Compute the IoU between proposals without expanding masks: (a, b), 0 where both are empty.
 
-        ``dtype`` float32 is twice as fast and exact for images of up to 2^24 pixels, but for the division.
+        With ``dtype`` float32, this is twice as fast, and exact except for the division in images of up to 2^24 pixels.
         """
         indices_a, indices_b = self._indices(indices_a), self._indices(indices_b)
         common = np.zeros((len(indices_a), len(indices_b)), dtype)
@@ -215,7 +216,7 @@ class SegmentProposals:
         return np.divide(common, np.maximum(union, 1, out=union), out=common)
 
     def label_overlaps(self, level_a: int, level_b: int) -> np.ndarray:
-        """(K_a, K_b) float64: pixels that carry label i on one level and label j on the other. Cached."""
+        """Count the pixels that have label i on one level and label j on the other: float64 (K_a, K_b); cached."""
         if level_a > level_b:
             return self.label_overlaps(level_b, level_a).T
         key = ('overlaps', level_a, level_b)
@@ -227,13 +228,13 @@ class SegmentProposals:
 
     # -- geometry, on label maps only ----------------------------------------------------------------------------
     def flip(self, direction: str = 'horizontal') -> SegmentProposals:
-        """Flipped proposals; ``direction`` as in mmdet: 'horizontal', 'vertical' or 'diagonal'."""
+        """Flip the proposals; ``direction`` is 'horizontal', 'vertical' or 'diagonal', as in mmdet."""
         if direction not in _FLIP_AXES:
             raise ValueError(f'flip direction must be one of {sorted(_FLIP_AXES)}, got {direction!r}')
         return self._with_maps([np.flip(m, _FLIP_AXES[direction]) for m in self.label_maps], direction)
 
     def resize(self, size: tuple[int, int]) -> SegmentProposals:
-        """Proposals at another size (H', W'), by the nearest pixel center, as the image's pixels are aligned."""
+        """Resize the proposals to (H', W') by the nearest pixel center, with the alignment used for the image."""
         height, width = (int(s) for s in size)
         if height < 1 or width < 1:
             raise ValueError(f'size must be positive, got {(height, width)}')
@@ -244,7 +245,7 @@ class SegmentProposals:
         return self._with_maps([m[ys[:, None], xs] for m in self.label_maps], (height, width))
 
     def select(self, indices: np.ndarray | Sequence[int]) -> SegmentProposals:
-        """The given proposals, in the given order; memberships that are no longer needed are dropped."""
+        """Select the given proposals, in the given order, and drop memberships that are no longer needed."""
         indices = self._indices(indices)
         level, row, members = self.level[indices], np.zeros(len(indices), np.int32), []
         for l, table in enumerate(self.members):
@@ -256,12 +257,12 @@ class SegmentProposals:
                                 self.seconds)
 
     def first(self, number: int | None) -> SegmentProposals:
-        """The first ``number`` proposals; all for None."""
+        """Select the first ``number`` proposals, or all if it is None."""
         return self if number is None or number >= len(self) else self.select(range(number))
 
     # -- files ---------------------------------------------------------------------------------------------------
     def save(self, path: str | Path) -> None:
-        """Writes the project's own file, an ``.npz`` of plain arrays (docs/proposals.md has the keys), atomically."""
+        """Write the project's own format, an ``.npz`` of plain arrays (keys in docs/proposals.md), atomically."""
         arrays = dict(format=np.array(FORMAT_VERSION), size=np.array(self.size), num_labels=np.array(self.num_labels),
                       level=self.level, row=self.row, origin=np.array(self.origin))
         if self.scores is not None:
@@ -275,10 +276,10 @@ class SegmentProposals:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SegmentProposals:
-        """Proposals from the arrays of a file of :meth:`save`.
+        """Make proposals from the arrays in a file that :meth:`save` wrote.
 
         Raises:
-            ValueError, TypeError, KeyError: for other arrays.
+            ValueError, TypeError, KeyError: if these are other arrays.
         """
         if int(arrays['format']) != FORMAT_VERSION:
             raise ValueError(f'format version {int(arrays["format"])}, this version reads {FORMAT_VERSION}')

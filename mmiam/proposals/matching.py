@@ -1,10 +1,10 @@
-"""Matching Peak Response Maps with segment proposals, Sec. 3.2 of the paper.
+"""Matching of Peak Response Maps with segment proposals, Sec. 3.2 of the paper.
 
 Legend: P maps, n proposals, K labels of a level, T distinct window sets, H, W image size.
 
     f_ij = alpha * <M_i, S_j> + <M_i, contour(S_j)>
 
-with contour(S) the 5x5 morphological gradient of the mask. No mask is expanded: <M, S> is the map's mass per
+where contour(S) is the 5x5 morphological gradient of the mask. No mask is expanded: <M, S> is the map's mass per
 superpixel times the membership table, and <M, contour(S)> is its mass per window set, summed over the sets that S
 cuts (see :mod:`mmiam.proposals.window_sets`). Both are exact.
 """
@@ -21,17 +21,17 @@ from .window_sets import WindowSets, group_by_window_set
 
 def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.8,
                     contour_size: int = 5) -> tuple[Tensor, Tensor]:
-    """Scores every proposal against every Peak Response Map.
+    """Score every proposal against every Peak Response Map.
 
     Args:
-        prms (Tensor): Maps of shape (P, H, W), non-negative and of sum 1; at the size of the proposals.
-        proposals (SegmentProposals): n proposals of size (H, W). What depends on the image only is kept in
+        prms (Tensor): maps of shape (P, H, W), non-negative and with sum 1, at the size of the proposals.
+        proposals (SegmentProposals): n proposals of size (H, W). Whatever depends only on the image is kept in
             ``proposals.cache``, so that a second call with other maps is faster.
-        alpha (float): Weight of the mass inside the proposal. Not stated in the paper; 0.8 as in PRM's demo.
-        contour_size (int): Side of the structuring element of the contour. 5 as in PRM's code.
+        alpha (float): weight of the mass inside the proposal. Not stated in the paper; 0.8 as in PRM's demo.
+        contour_size (int): side of the structuring element of the contour; 5 as in PRM's code.
 
     Returns:
-        tuple[Tensor, Tensor]: scores f (P, n) and mass <M, S> (P, n), of the type and on the device of ``prms``.
+        tuple[Tensor, Tensor]: scores f (P, n) and mass <M, S> (P, n), with the type and on the device of ``prms``.
 
     Raises:
         ValueError: if the maps are not (P, H, W) at the size of the proposals.
@@ -39,7 +39,7 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
     if prms.ndim != 3 or tuple(prms.shape[1:]) != proposals.size:
         raise ValueError(f'prms must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
                          f'got {tuple(prms.shape)}')
-    # Sums over superpixels are made in float64 on the CPU: a few small maps travel, no mask does.
+    # Sums over superpixels are computed in float64 on the CPU: only a few small maps are moved, and no mask.
     maps = prms.detach().to('cpu', torch.float64).flatten(1).T.contiguous().numpy()
     mass = np.zeros((maps.shape[1], len(proposals)))
     contour = np.zeros_like(mass)
@@ -53,12 +53,12 @@ def match_proposals(prms: Tensor, proposals: SegmentProposals, alpha: float = 0.
 
 
 def proposal_iou(masks: Tensor | np.ndarray, proposals: SegmentProposals, ignore: np.ndarray | None = None) -> Tensor:
-    """Intersection over union of every proposal with every mask, exact, without expanding a proposal.
+    """Compute the exact IoU of every proposal with every mask, without expanding proposals.
 
     Args:
         masks (Tensor | ndarray): bool, has shape (P, H, W), at the size of the proposals.
         proposals (SegmentProposals): n proposals of size (H, W).
-        ignore (ndarray, optional): bool (H, W), pixels that count neither in intersections nor in unions.
+        ignore (ndarray, optional): bool (H, W), pixels that are left out of intersections and unions.
 
     Returns:
         Tensor: has shape (P, n), float64 on the CPU; 0 where both are empty.
@@ -69,7 +69,7 @@ def proposal_iou(masks: Tensor | np.ndarray, proposals: SegmentProposals, ignore
     if masks.ndim != 3 or tuple(masks.shape[1:]) != proposals.size:
         raise ValueError(f'masks must be (P, {proposals.size[0]}, {proposals.size[1]}) as the proposals are, '
                          f'got {tuple(masks.shape)}')
-    # the last one is the whole image: what of each proposal counts
+    # the last one is the whole image: the part of each proposal that counts
     counted = np.ones((1, *proposals.size), bool) if ignore is None else ~ignore[None]
     flat = np.concatenate([torch.as_tensor(masks).detach().cpu().numpy() & counted, counted])
     flat = np.ascontiguousarray(flat.reshape(len(flat), -1).T, np.float64)
@@ -89,26 +89,27 @@ def _window_sets(proposals: SegmentProposals, level: int, contour_size: int) -> 
 
 
 def _bin(maps: np.ndarray, bins: np.ndarray, num_bins: int) -> np.ndarray:
-    """Sums the rows of (m, P), a pixel in all maps, over the pixels of each bin: (num_bins, P)."""
+    """Sum the rows of (m, P), each a pixel in all maps, over the pixels of each bin: (num_bins, P)."""
     return _sum_rows(maps, bins, np.arange(len(bins) + 1), num_bins)
 
 
 def _sum_rows(rows: np.ndarray, targets: np.ndarray, starts: np.ndarray, num_targets: int) -> np.ndarray:
-    """Adds row i of (m, P) to ``targets[starts[i]:starts[i + 1]]``: (num_targets, P).
+    """Add row i of (m, P) to ``targets[starts[i]:starts[i + 1]]``: (num_targets, P).
 
-    A product with a sparse matrix, whose columns these are: all P values of a row lie together in memory. Map by map,
-    thousands of ragged masks take two to three times as long.
+    This is a product with a sparse matrix, whose column i marks the targets of row i, so that all P values of a row are
+    read together. Map by map, thousands of ragged masks take two to three times as long.
     """
     matrix = sparse.csc_matrix((np.ones(len(targets)), targets, starts), shape=(num_targets, len(rows)))
     return matrix @ rows
 
 
 def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.ndarray) -> np.ndarray:
-    """Sums mass per set (T, P) over the sets that each proposal cuts: (P, n).
+    """Sum mass per set (T, P) over the sets that each proposal cuts: (P, n).
 
-    A proposal cuts a set if it holds some of its labels but not all. The test runs on 64 proposals at once, as
-    bitwise or / and over the labels of a set. Its bits are added up a byte (eight proposals) at a time: mass is
-    collected by byte value first, which the bits of the 256 values then spread over the eight proposals.
+    A proposal cuts a set if it contains some of its labels but not all. The test runs on 64 proposals at once, as
+    bitwise or / and over the labels of a set. Its bits are then added up by bytes, that is, for eight proposals at a
+    time: mass is first collected for each of the 256 byte values, and then spread over the eight proposals by the bits
+    of these values.
     """
     words = _words_by_label(membership)
     num_bytes = words.shape[1] * 8
@@ -136,7 +137,7 @@ def _sum_over_cut_sets(per_set: np.ndarray, sets: WindowSets, membership: np.nda
 
 
 def _words_by_label(membership: np.ndarray) -> np.ndarray:
-    """Which proposals hold a label, packed in 64-bit words: (K, ceil(n/64)) uint64 from bool (n, K)."""
+    """Pack which proposals contain each label into 64-bit words: bool (n, K) -> uint64 (K, ceil(n/64))."""
     bits = np.packbits(membership, axis=0).T
     width = -(-bits.shape[1] // 8) * 8
     return np.ascontiguousarray(np.pad(bits, ((0, 0), (0, width - bits.shape[1])))).view(np.uint64)

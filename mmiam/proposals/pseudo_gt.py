@@ -1,4 +1,4 @@
-"""Choosing pseudo ground truth among scored proposals, Sec. 3.2 of the paper.
+"""Choice of pseudo ground truth among scored proposals, Sec. 3.2 of the paper.
 
 Legend: P Peak Response Maps of one image, n proposals.
 """
@@ -15,25 +15,25 @@ from .matching import proposal_iou
 
 def prior_scores(proposals: SegmentProposals, rank_weight: float = 0., class_map_weight: float = 0.,
                  cams: Tensor | None = None) -> np.ndarray:
-    """What speaks for a proposal besides its match with a Peak Response Map: to be added to the matching score.
+    """Compute what else speaks for a proposal than its match with a Peak Response Map, to be added to the match score.
 
-    Not in the paper, which scores by the match alone. Our choice, because the response often covers a small part of
-    an instance, which says little about where the instance ends (measured in docs/experiments.md).
+    Not in the paper, which scores by the match alone. Our choice, because the response often covers only a small part
+    of an instance, which says little about where the instance ends (measured in docs/experiments.md).
 
     Args:
-        proposals (SegmentProposals): n proposals, best first by their source.
-        rank_weight (float): Subtracted in proportion to a proposal's place in that order: 0 for the first, all of it
-            for the last.
-        class_map_weight (float): Weight of the proposal's IoU with the region where the class response map reaches
-            half of its maximum; nothing is added for a map that is nowhere positive.
-        cams (Tensor, optional): Class response maps, raw logits, (P, H, W) at the size of the proposals. Needed if
-            ``class_map_weight`` is not 0.
+        proposals (SegmentProposals): n proposals, best first according to their source.
+        rank_weight (float): subtracted in proportion to a proposal's place in that order: 0 for the first proposal, all
+            of it for the last.
+        class_map_weight (float): weight of the proposal's IoU with the region where the class response map reaches half
+            of its maximum; nothing is added if a map is nowhere positive.
+        cams (Tensor, optional): class response maps as raw logits, (P, H, W) at the size of the proposals; only needed
+            if ``class_map_weight`` is not 0.
 
     Returns:
-        ndarray: float64, (1, n) without class maps, else (P, n).
+        ndarray: float64, (P, n), or (1, n) without class maps.
 
     Raises:
-        ValueError: if ``class_map_weight`` is given without ``cams``.
+        ValueError: if ``class_map_weight`` is set and there are no ``cams``.
     """
     scores = -rank_weight * np.linspace(0, 1, len(proposals))[None]
     if class_map_weight:
@@ -49,32 +49,32 @@ def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, ar
                       overlap_thr: float = 0.2, overlap_rule: str = 'max',
                       area_range: tuple[float, float] = (2e-5, 0.85), min_score: float | None = None,
                       dedupe_iou: float = 0.95, proposals: SegmentProposals | None = None) -> list[np.ndarray]:
-    """The top k proposals of each map, without near-duplicates, that hold enough of a map's mass.
+    """Choose, among the top k proposals of each map without near-duplicates, those with enough of a map's mass.
 
     "After ranking the match scores for each PRM, we retain the top k proposals [...] and discard proposals with
     overlap max_i M^i * S_j lower than a threshold, i.e., 0.2." (Sec. 3.2)
 
     Args:
-        scores (Tensor | ndarray): f of :func:`~mmiam.proposals.matching.match_proposals`, (P, n).
-        mass (Tensor | ndarray): <M, S>, (P, n); each map sums to 1, so it is a share.
-        areas (ndarray): (n,) areas as a share of the image, in [0, 1].
-        k (int): Candidates a map. Defaults to 5 (the paper's S5).
-        overlap_thr (float): Least overlap of a candidate. Defaults to 0.2, Sec. 3.2.
+        scores (Tensor | ndarray): f from :func:`~mmiam.proposals.matching.match_proposals`, (P, n).
+        mass (Tensor | ndarray): <M, S>, (P, n); a share, since each map sums to 1.
+        areas (ndarray): (n,) areas as shares of the image, in [0, 1].
+        k (int): most candidates per map, by default 5 (the paper's S5).
+        overlap_thr (float): least overlap of a candidate, by default 0.2 (Sec. 3.2).
         overlap_rule (str): 'max' (the paper's text): the largest mass that any map of the image has inside the
             proposal; 'own': the mass of the map that ranks it.
-        area_range (tuple): Areas allowed, lower limit included, upper one not. Not stated in the paper; as in
-            PRM's code, because with a large alpha the whole image would win.
-        min_score (float, optional): Least score of a candidate. Not in the paper, which keeps the top k whatever
-            they score; our choice as an option, because what scores low is mostly wrong (docs/experiments.md).
-        dedupe_iou (float): Two candidates of one map with this IoU or more count once: the better one stays and
-            the next in rank moves up. Our choice, because k equal masks are one candidate. Needs ``proposals``.
-        proposals (SegmentProposals, optional): The n proposals, for ``dedupe_iou``.
+        area_range (tuple): allowed areas, including the lower limit, but not the upper one. Not stated in the paper; as
+            in PRM's code, because with a large alpha the whole image would win.
+        min_score (float, optional): least score of a candidate. Not in the paper, which keeps the top k whatever their
+            scores; our option, because candidates with low scores are mostly wrong (docs/experiments.md).
+        dedupe_iou (float): two candidates of one map with at least this IoU count once: the better one stays, and the
+            next in rank moves up. Our choice, because k equal masks are one candidate. Needs ``proposals``.
+        proposals (SegmentProposals, optional): the n proposals, for ``dedupe_iou``; without them, duplicates stay.
 
     Returns:
-        list[ndarray]: for each map the int64 indices of its candidates by descending score; may be empty.
+        list[ndarray]: for each map, the int64 indices of its candidates by descending score; may be empty.
 
     Raises:
-        ValueError: if shapes disagree or ``overlap_rule`` is unknown.
+        ValueError: if shapes disagree, ``overlap_rule`` is unknown, or k is below 1.
     """
     scores, mass = to_numpy(scores), to_numpy(mass)
     areas = np.asarray(areas, dtype=np.float64)
@@ -101,7 +101,7 @@ def select_candidates(scores: Tensor | np.ndarray, mass: Tensor | np.ndarray, ar
 
 
 def _first_distinct(ranked: np.ndarray, k: int, iou_thr: float, proposals: SegmentProposals) -> np.ndarray:
-    """The first k of ``ranked`` whose IoU with every one taken before is below ``iou_thr``."""
+    """Take the first k of ``ranked`` whose IoU with all that were taken before is below ``iou_thr``."""
     taken: list[int] = []
     for start in range(0, len(ranked), 4 * k):
         chunk = ranked[start:start + 4 * k]

@@ -1,4 +1,4 @@
-"""What tells an object from a chance region, without having seen an object.
+"""Cues that distinguish an object from a chance region, without having seen any object.
 
 Legend: H, W image size, K superpixels, E pairs of touching superpixels, n regions, T trees.
 """
@@ -13,14 +13,14 @@ from .merging import MergeTree
 
 @dataclass(frozen=True)
 class SuperpixelGraph:
-    """One label map with what the regions on it are judged by.
+    """One label map, and what its regions are judged by.
 
     Attributes:
         label_map (ndarray): (H, W) labels 0 .. K - 1.
         pairs (ndarray): (E, 2) labels that touch.
-        length (ndarray): (E,) length of their common boundary in pixels.
+        length (ndarray): (E,) length of their common boundary, in pixels.
         strength (ndarray): (E,) sum of the edge strength along it.
-        color (ndarray): (K, B) color histograms of sum 1.
+        color (ndarray): (K, B) color histograms with sum 1.
     """
     label_map: np.ndarray
     pairs: np.ndarray
@@ -30,32 +30,32 @@ class SuperpixelGraph:
 
     @property
     def areas(self) -> np.ndarray:
-        """(K,) pixels of each label."""
+        """Number of pixels of each label, (K,)."""
         return np.bincount(self.label_map.ravel(), minlength=len(self.color)).astype(np.float64)
 
     @property
     def border(self) -> np.ndarray:
-        """(K,) pixels of each label on the image's border."""
+        """Number of pixels of each label on the border of the image, (K,)."""
         x = self.label_map
         return np.bincount(np.concatenate([x[0], x[-1], x[:, 0], x[:, -1]]), minlength=len(self.color))
 
 
 def region_cues(graph: SuperpixelGraph, tree: MergeTree, regions: np.ndarray,
                 membership: np.ndarray) -> dict[str, np.ndarray]:
-    """Cues of regions of one tree; for each, more speaks for an object.
+    """Compute cues for regions of one tree; higher values always speak for an object.
 
     Args:
-        graph (SuperpixelGraph): The superpixels.
-        tree (MergeTree): The tree.
+        graph (SuperpixelGraph): the superpixels.
+        tree (MergeTree): the tree.
         regions (ndarray): (n,) regions of the tree.
-        membership (ndarray): bool (n, K) their superpixels.
+        membership (ndarray): bool (n, K), their superpixels.
 
     Returns:
-        dict: name to (n,) floats. ``order``: when the region was made, as a share of all merges (late ones are
-        few and large). ``persistence``: growth in dissimilarity that it withstands before it is merged away.
-        ``edge``: mean edge strength along its contour. ``contrast``: difference of its colors from those of the
-        superpixels around it. ``compact``: 4 pi area / perimeter². ``fill``: share of its box. ``inner``: share of
-        its perimeter that is not the image's border.
+        dict: name -> (n,) floats. ``order``: when the region was made, as a share of the sequence of all regions (late
+        ones are few and large). ``persistence``: the growth in dissimilarity that it withstands before it is merged
+        into another. ``edge``: mean edge strength along its contour. ``contrast``: difference of its colors from those
+        of the superpixels around it. ``compact``: 4 pi area / perimeter². ``fill``: the share of its box that it fills.
+        ``inner``: the share of its perimeter that is not on the image's border.
     """
     a, b = membership[:, graph.pairs[:, 0]], membership[:, graph.pairs[:, 1]]
     cut = (a != b).astype(np.float32)
@@ -76,7 +76,7 @@ def region_cues(graph: SuperpixelGraph, tree: MergeTree, regions: np.ndarray,
 
 def _color_contrast(graph: SuperpixelGraph, table: np.ndarray, area: np.ndarray, cut: np.ndarray,
                      second_inside: np.ndarray) -> np.ndarray:
-    """1 - histogram intersection of a region and its ring; the ring's superpixels count by common boundary."""
+    """Compute 1 - histogram intersection of a region and its ring, whose superpixels count by common boundary: (n,)."""
     color = graph.color.astype(np.float32)
     inside = (table * graph.areas.astype(np.float32)) @ color / np.maximum(area, 1)[:, None]
     weighted = cut * graph.length.astype(np.float32)
@@ -87,7 +87,7 @@ def _color_contrast(graph: SuperpixelGraph, table: np.ndarray, area: np.ndarray,
 
 
 def _box_areas(label_map: np.ndarray, membership: np.ndarray) -> np.ndarray:
-    """(n,) area of each region's box in pixels."""
+    """Compute the area of each region's box in pixels: (n,)."""
     result = np.ones(len(membership))
     for lines in (label_map, label_map.T):
         present = np.zeros((len(lines), membership.shape[1]), np.float32)
@@ -98,15 +98,15 @@ def _box_areas(label_map: np.ndarray, membership: np.ndarray) -> np.ndarray:
 
 
 def agreement_cues(iou: np.ndarray, tree_index: np.ndarray) -> dict[str, np.ndarray]:
-    """How far the trees agree on a region: chance regions are found once, objects again and again.
+    """Measure how far the trees agree on a region: chance regions are found once, objects again and again.
 
     Args:
         iou (ndarray): (n, n) IoU between all regions.
-        tree_index (ndarray): (n,) tree that each region comes from; regions of a tree stand together.
+        tree_index (ndarray): (n,) tree that each region comes from; the regions of a tree are consecutive.
 
     Returns:
-        dict: ``agreement``: mean over trees of the best IoU with one of its regions. ``density``: sum over regions
-        of IoU to the fourth, on a logarithmic scale.
+        dict: ``agreement``: best IoU with a region of each tree, averaged over the trees. ``density``: logarithm of the
+        sum, over all regions, of IoU to the fourth power.
     """
     starts = np.flatnonzero(np.r_[True, np.diff(tree_index) != 0])
     best = np.maximum.reduceat(iou, starts, axis=1)

@@ -1,4 +1,4 @@
-"""Pixel features that superpixels and merging are made from.
+"""Pixel features from which superpixels are made and merged.
 
 Legend: H, W image size, C channels.
 """
@@ -11,19 +11,19 @@ _CONVERSIONS = {'lab': cv2.COLOR_RGB2LAB, 'hsv': cv2.COLOR_RGB2HSV_FULL, 'rgb': 
 
 
 def convert_color(image: np.ndarray, space: str) -> np.ndarray:
-    """Color space of an RGB image: uint8 (H, W, 3), each channel over 0 .. 255; 'lab', 'hsv' or 'rgb'."""
+    """Convert an RGB image to 'lab', 'hsv' or 'rgb': uint8 (H, W, 3), each channel over 0 .. 255."""
     if space not in _CONVERSIONS:
         raise ValueError(f'color space must be one of {sorted(_CONVERSIONS)}, got {space!r}')
     return image if _CONVERSIONS[space] is None else cv2.cvtColor(image, _CONVERSIONS[space])
 
 
 def color_bins(image: np.ndarray, bins: int = 25) -> np.ndarray:
-    """Histogram bin of each pixel in each channel of a uint8 (H, W, 3) image: int64 (3, H, W), 0 .. bins - 1."""
+    """Find the histogram bin of each pixel in each channel: uint8 (H, W, 3) -> int64 (3, H, W), 0 .. bins - 1."""
     return (image.transpose(2, 0, 1).astype(np.int64) * bins) >> 8
 
 
 def texture_bins(image: np.ndarray, orientations: int = 8, strengths: int = 4) -> np.ndarray:
-    """Bin of each pixel's gradient by orientation and, on a logarithmic scale, strength: int64 (C, H, W)."""
+    """Find the bin of each pixel's gradient, by orientation and by strength (on a log scale): int64 (C, H, W)."""
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
     result = []
     for channel in range(smooth.shape[2]):
@@ -36,7 +36,10 @@ def texture_bins(image: np.ndarray, orientations: int = 8, strengths: int = 4) -
 
 
 def edge_strength(image: np.ndarray) -> np.ndarray:
-    """Strength of color edges in [0, 1]: largest channel gradient over two scales, by its share of a soft limit."""
+    """Compute the strength of color edges: (H, W), in [0, 1).
+
+    The gradient g, over all channels, is the larger one of two scales (each times its sigma), squashed to g / (g + 15).
+    """
     best = np.zeros(image.shape[:2], np.float32)
     for sigma in (1.0, 2.0):
         smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma)

@@ -3,10 +3,10 @@
 Legend: H, W image size, K superpixels, N = 2K - 1 regions of the tree at most, E pairs of touching regions,
 B histogram bins.
 
-Region similarity follows selective search (Uijlings et al., IJCV 2013): intersection of color and of texture
-histograms, small regions first, pairs that fill their common box first; here with the mean edge strength along the
-common boundary as a fifth cue. Instead of one pair at a time, each round merges every pair of regions that are
-each other's most similar neighbors, so that a tree takes tens of numpy calls instead of hundreds of heap steps.
+Region similarity follows selective search (Uijlings et al., IJCV 2013): intersection of color histograms and of texture
+histograms, small regions first, and pairs that fill their common box first. We add the mean edge strength along the
+common boundary as a fifth cue. Instead of one pair at a time, each round merges all pairs of regions that are each
+other's most similar neighbors, so a tree takes tens of numpy calls instead of hundreds of heap steps.
 """
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from scipy import ndimage
 
 @dataclass
 class RegionStats:
-    """What a region is described by; every field has the regions as its first axis.
+    """Statistics that describe regions; the first axis of every field is that of the regions.
 
     Attributes:
-        area (ndarray): (K,) share of the image.
+        area (ndarray): (K,) area as a share of the image.
         box (ndarray): (K, 4) x1, y1, x2, y2 as shares of the image's sides.
-        color (ndarray): (K, B) histogram of sum 1.
-        texture (ndarray): (K, B') histogram of sum 1.
+        color (ndarray): (K, B) histogram with sum 1.
+        texture (ndarray): (K, B') histogram with sum 1.
     """
     area: np.ndarray
     box: np.ndarray
@@ -32,7 +32,7 @@ class RegionStats:
     texture: np.ndarray
 
     def merged(self, a: np.ndarray, b: np.ndarray) -> RegionStats:
-        """Statistics of the unions of regions ``a`` and ``b``, (m,) each."""
+        """Compute the statistics of the unions of regions ``a`` and ``b``, (m,) each."""
         area = self.area[a] + self.area[b]
         wa, wb = (self.area[a] / area)[:, None], (self.area[b] / area)[:, None]
         box = np.concatenate([np.minimum(self.box[a, :2], self.box[b, :2]),
@@ -41,20 +41,20 @@ class RegionStats:
                            wa * self.texture[a] + wb * self.texture[b])
 
     def append(self, other: RegionStats) -> None:
-        """Adds the regions of ``other`` after these."""
+        """Append the regions of ``other``."""
         for name in ('area', 'box', 'color', 'texture'):
             setattr(self, name, np.concatenate([getattr(self, name), getattr(other, name)]))
 
 
 @dataclass(frozen=True)
 class MergeTree:
-    """A binary (or, for a disconnected image, several) tree of regions.
+    """A binary tree of regions, or several trees if some regions do not touch.
 
     Attributes:
         num_leaves (int): K; the superpixels are regions 0 .. K - 1.
         children (ndarray): (M, 2) children of regions K .. K + M - 1.
-        height (ndarray): (K + M,) dissimilarity at which a region was made, 0 for leaves; never decreasing towards
-            the root.
+        height (ndarray): (K + M,) dissimilarity at which a region was made, 0 for leaves; it never decreases toward the
+            root.
     """
     num_leaves: int
     children: np.ndarray
@@ -62,13 +62,13 @@ class MergeTree:
 
     @property
     def parents(self) -> np.ndarray:
-        """(K + M,) parent of each region, -1 for a root."""
+        """Parent of each region, -1 for a root, (K + M,)."""
         parents = np.full(self.num_leaves + len(self.children), -1, np.int64)
         parents[self.children.ravel()] = np.repeat(np.arange(len(self.children)) + self.num_leaves, 2)
         return parents
 
     def membership(self) -> np.ndarray:
-        """(K + M, K) bool: which leaves lie under each region."""
+        """Find the leaves under each region: bool (K + M, K)."""
         table = np.zeros((self.num_leaves + len(self.children), self.num_leaves), bool)
         table[np.arange(self.num_leaves), np.arange(self.num_leaves)] = True
         for i, (a, b) in enumerate(self.children):  # children come before their parent
@@ -76,7 +76,7 @@ class MergeTree:
         return table
 
     def leaf_order(self) -> np.ndarray:
-        """(K,) leaves in depth-first order: under every region they are consecutive."""
+        """List the leaves in depth-first order, so that those under any region are consecutive: (K,)."""
         order: list[int] = []
         stack = np.flatnonzero(self.parents < 0)[::-1].tolist()
         while stack:
@@ -89,15 +89,15 @@ class MergeTree:
 
 
 def region_stats(label_map: np.ndarray, color_bins: np.ndarray, texture_bins: np.ndarray) -> RegionStats:
-    """Describes the K labels of a map.
+    """Compute the statistics of the K labels of a map.
 
     Args:
-        label_map (ndarray): (H, W) labels 0 .. K - 1, each of them present.
+        label_map (ndarray): (H, W) labels 0 .. K - 1, each of which occurs.
         color_bins (ndarray): (C, H, W) integers: the histogram bin of each pixel in each channel.
         texture_bins (ndarray): (C', H, W), likewise.
 
     Returns:
-        RegionStats: of K regions.
+        RegionStats: statistics of K regions.
     """
     height, width = label_map.shape
     k = int(label_map.max()) + 1
@@ -119,15 +119,15 @@ def _histograms(labels: np.ndarray, bins: np.ndarray, area: np.ndarray) -> np.nd
 
 
 def adjacency(label_map: np.ndarray, edge_strength: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of labels that touch (4-neighbors).
+    """Find the pairs of labels that touch (4-neighbors).
 
     Args:
         label_map (ndarray): (H, W) labels.
         edge_strength (ndarray): (H, W) strength of an edge at each pixel, in [0, 1].
 
     Returns:
-        tuple: (E, 2) pairs with the smaller label first, (E,) length of the boundary in pixels, and (E,) sum of
-        the edge strength along it (mean of the two pixels that face each other).
+        tuple: (E, 2) pairs with the smaller label first, (E,) length of their boundaries in pixels, and (E,) sum of the
+        edge strength along them, each time the mean of the two pixels that face each other.
     """
     k = int(label_map.max()) + 1
     keys, weights = [], []
@@ -145,14 +145,14 @@ def adjacency(label_map: np.ndarray, edge_strength: np.ndarray) -> tuple[np.ndar
 
 def merge_regions(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, strength: np.ndarray,
                   weights: dict[str, float]) -> MergeTree:
-    """Merges touching regions until none touch.
+    """Merge touching regions until none touch.
 
     Args:
-        stats (RegionStats): K regions; extended in place by those that are made.
+        stats (RegionStats): K regions; the new ones are appended in place.
         pairs (ndarray): (E, 2) touching regions.
         length (ndarray): (E,) boundary lengths.
         strength (ndarray): (E,) sums of edge strength along the boundaries.
-        weights (dict): Weight of each cue: 'color', 'texture', 'size', 'fill', 'edge'; a missing one is 0.
+        weights (dict): weight of each cue: 'color', 'texture', 'size', 'fill', 'edge'; a missing one counts as 0.
 
     Returns:
         MergeTree: the tree.
@@ -196,7 +196,7 @@ def _similarity(stats: RegionStats, pairs: np.ndarray, length: np.ndarray, stren
 
 
 def _mutually_best(pairs: np.ndarray, similarity: np.ndarray, num_regions: int) -> np.ndarray:
-    """Indices of the pairs whose regions are each other's most similar neighbor; at least one, none shared."""
+    """Find the pairs whose regions are each other's most similar neighbors: at least one pair, no region in two."""
     rank = np.empty(len(pairs), np.int64)  # ranks break ties, so that no region is in two chosen pairs
     rank[np.argsort(similarity, kind='stable')] = np.arange(len(pairs))
     best = np.full(num_regions, -1)
@@ -207,7 +207,7 @@ def _mutually_best(pairs: np.ndarray, similarity: np.ndarray, num_regions: int) 
 
 def _contract(renamed: np.ndarray, pairs: np.ndarray, length: np.ndarray, strength: np.ndarray,
               similarity: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Pairs after merging; ``similarity`` is NaN where it must be computed anew."""
+    """Update the pairs after merging; ``similarity`` is NaN where it must be computed anew."""
     after = renamed[pairs]
     changed = (after != pairs).any(1)
     after.sort(axis=1)

@@ -1,8 +1,8 @@
-"""The built-in generator: several merging trees over few superpixel maps, regions ranked and thinned out.
+"""The built-in generator: several merging trees over a few superpixel maps, whose regions are ranked and thinned out.
 
 Legend: H, W image size, L superpixel maps (= levels), K superpixels of a level, T trees, n regions.
 
-No learning of any kind: no mask, box or label was seen. The settings below were compared on images of the training
+It involves no learning: it has seen no mask, box or label. The settings below were compared on images of the training
 split (docs/proposals.md says which).
 """
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Level:
     """One superpixel map and the trees over it.
 
     Attributes:
-        space (str): Color space that superpixels are made in.
-        scale (int): Felzenszwalb's scale; larger ones give larger superpixels.
+        space (str): color space in which superpixels are made.
+        scale (int): Felzenszwalb's scale; larger values give larger superpixels.
         trees (tuple): (color space of the histograms, weights of the merging cues) of each tree.
     """
     space: str
@@ -40,7 +40,7 @@ class Level:
     trees: tuple[tuple[str, dict[str, float]], ...]
 
 
-# Trees that differ in what they look at find different objects: docs/proposals.md has the figures with fewer.
+# Trees with different cues find different objects: docs/proposals.md has the figures with fewer trees.
 DEFAULT_LEVELS = (
     Level('lab', 50, (('hsv', dict(_ALL, edge=2)), ('lab', dict(_ALL, edge=2)), ('lab', dict(size=1, fill=1)),
                       ('lab', dict(size=1, edge=1)), ('hsv', dict(color=1, size=1, fill=1)))),
@@ -51,16 +51,17 @@ DEFAULT_LEVELS = (
 
 @dataclass
 class SelectiveMerging:
-    """Makes ranked segment proposals of an image.
+    """Generator that makes ranked segment proposals of an image.
 
     Attributes:
-        levels (tuple): Superpixel maps and their trees.
-        max_proposals (int): Most proposals of an image.
-        area_range (tuple): Least and largest share of the image that a proposal covers.
-        duplicate_iou (float): A proposal that overlaps a better one this much is dropped.
-        pool_size (int): Most regions that are compared with each other; the best by the cues of their own tree.
-        work_pixels (int): A larger image is made this small first, and its proposals large again: it takes about 480
-            bytes of memory a pixel, and the scales above were chosen for 500 x 375.
+        levels (tuple): superpixel maps and their trees.
+        max_proposals (int): greatest number of proposals per image.
+        area_range (tuple): share of the image that a proposal covers, at least the first and less than the second.
+        duplicate_iou (float): a proposal whose IoU with a better one reaches this is dropped.
+        pool_size (int): greatest number of regions that are compared with each other, the best ones by the cues of
+            their own tree.
+        work_pixels (int): an image with more pixels is first shrunk to about this number, and its proposals are
+            enlarged again: a pixel takes about 480 bytes of memory, and the scales above were chosen for 500 x 375.
 
     Example:
         >>> proposals = SelectiveMerging()(image)  # image: uint8 RGB (H, W, 3)
@@ -73,7 +74,12 @@ class SelectiveMerging:
     work_pixels: int = 2**20
 
     def __call__(self, image: np.ndarray) -> SegmentProposals:
-        """Proposals of a uint8 RGB image (H, W, 3), best first, with scores that decrease."""
+        """Make the proposals of an RGB image, uint8 (H, W, 3), best first, with descending scores.
+
+        Raises:
+            ValueError: if the image has another type or shape.
+            ImportError: if scikit-image is missing.
+        """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'image must be uint8 (H, W, 3), got {image.dtype} {image.shape}')
         start = time.process_time()
@@ -87,11 +93,11 @@ class SelectiveMerging:
         return proposals
 
     def write(self, source: Path, target: Path) -> None:
-        """Write the proposals of an image file: what :func:`mmiam.utils.jobs.run_jobs` calls."""
+        """Write the proposals of an image file; :func:`mmiam.utils.jobs.run_jobs` calls this."""
         self(read_image(source)).save(target)
 
     def superpixels(self, image: np.ndarray, level: Level) -> np.ndarray:
-        """Superpixels of an RGB image as a level wants them: int64 labels (H, W) from 0.
+        """Compute the superpixels of an RGB image for a level: int64 labels (H, W) from 0.
 
         Raises:
             ImportError: if scikit-image is missing.
@@ -104,12 +110,12 @@ class SelectiveMerging:
                             min_size=max(level.scale // 2, 20))
 
     def tree(self, stats: RegionStats, neighbors: tuple[np.ndarray, ...], weights: dict[str, float]) -> MergeTree:
-        """A tree over the superpixels, of which ``neighbors`` (see :func:`~.merging.adjacency`) touch."""
+        """Build a tree over the superpixels, given the ``neighbors`` from :func:`~.merging.adjacency`."""
         pairs, length, strength = neighbors
         return merge_regions(copy.copy(stats), pairs, length, strength, weights)
 
     def _pool(self, image: np.ndarray) -> tuple[SegmentProposals, dict[str, np.ndarray], np.ndarray]:
-        """All regions of all trees: proposals without rank, their cues and the index of their tree, (n,) each."""
+        """Collect the regions of all trees: unranked proposals, their cues and the index of their tree, (n,) each."""
         edges, texture = edge_strength(image), texture_bins(image)
         spaces = {space for level in self.levels for space, _ in level.trees}
         colors = {space: color_bins(convert_color(image, space)) for space in spaces}
@@ -121,7 +127,7 @@ class SelectiveMerging:
             level_tables = []
             for space, weights in level.trees:
                 tree = self.tree(stats[space], neighbors, weights)
-                if not level_tables:  # superpixels in the order of the first tree: its regions are runs of ones
+                if not level_tables:  # order superpixels as in the first tree, so that its regions are runs of ones
                     order = tree.leaf_order()
                 graph = SuperpixelGraph(label_map, *neighbors, stats[space].color)
                 regions, membership = self._regions(tree, graph)
@@ -135,11 +141,11 @@ class SelectiveMerging:
         return pool, merged, np.concatenate(tree_index)
 
     def _regions(self, tree: MergeTree, graph: SuperpixelGraph) -> tuple[np.ndarray, np.ndarray]:
-        """Regions of allowed area that are no near-duplicate of their own parent, and their membership."""
+        """Find the regions of allowed area that are not near-duplicates of their own parents, and their membership."""
         membership = tree.membership()
         areas = membership.astype(np.float32) @ graph.areas.astype(np.float32) / graph.label_map.size
         allowed = (areas >= self.area_range[0]) & (areas < self.area_range[1])
-        parents = tree.parents  # nested regions: their IoU is the ratio of their areas
+        parents = tree.parents  # the IoU of nested regions is the ratio of their areas
         duplicate = (parents >= 0) & allowed[parents] & (areas >= self.duplicate_iou * areas[parents])
         regions = np.flatnonzero(allowed & ~duplicate)
         return regions, membership[regions]

@@ -1,4 +1,4 @@
-"""Reading segment proposals in the formats that people have."""
+"""Readers for segment proposals in common formats."""
 from .masks import proposals_from_masks
 from .reading import READERS, find_proposal_file, known_suffixes, load_proposals
 

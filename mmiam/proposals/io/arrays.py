@@ -19,14 +19,14 @@ _MASK_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff')
 
 
 def read_npz(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads the project's own file, or a plain one: ``masks`` (n, H, W), non-zero inside, and perhaps ``scores``.
+    """Read the project's own file, or a plain one with ``masks`` (n, H, W), non-zero inside, and perhaps ``scores``.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): the file.
         size (tuple, optional): (H, W) of the image, which the arrays must have.
 
     Raises:
-        ValueError: if the file is broken, holds pickled objects or no ``masks``.
+        ValueError: if the file is broken, contains pickled objects, or has no ``masks``.
     """
     def check(shapes: dict[str, tuple[int, ...]]) -> None:
         for name, shape in shapes.items():
@@ -51,11 +51,11 @@ def read_npz(path: str | Path, size: tuple[int, int] | None = None) -> SegmentPr
 
 
 def read_mask_folder(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads a folder of mask images, one proposal a file, non-zero inside; in the order of the numbers in the names.
+    """Read a folder of mask images, one proposal per file, non-zero inside, in the order of the numbers in their names.
 
     Raises:
-        ValueError: if there is no mask image, or one is broken or of another size than the image or the first; the
-            file is named.
+        ValueError: if there is no mask image, or one is broken or differs in size from the image or the first mask;
+            names the file.
     """
     files = sorted((f for f in Path(path).iterdir() if f.suffix.lower() in _MASK_SUFFIXES), key=_natural)
     if not files:
@@ -68,7 +68,7 @@ def read_mask_folder(path: str | Path, size: tuple[int, int] | None = None) -> S
 
 
 def _inside(pixels: np.ndarray) -> np.ndarray:
-    """Where a mask image is non-zero; of gray with alpha or color images, where any color channel is."""
+    """Find where a mask image is non-zero, in any color channel if it has several; alpha does not count."""
     if pixels.ndim == 2:
         return pixels != 0
     color = pixels[..., :1] if pixels.shape[2] == 2 else pixels[..., :3]

@@ -1,11 +1,11 @@
-"""JSON files: the PRM demo's runs, COCO RLE, and Segment Anything's automatic masks.
+"""JSON files: the runs of the PRM demo, COCO RLE, and the automatic masks of Segment Anything.
 
 Legend: H, W image size, n proposals.
 
-* PRM demo: a list of ``{"data": base64, "shape": [H, W]}``; the data are uint32 pairs (start from 1, length) of
-  runs in **row-major** order.
-* COCO RLE: a list of ``{"size": [H, W], "counts": text or list}``, **column-major**; or of objects that have one
-  under ``segmentation`` and perhaps a ``score``.
+* PRM demo: a list of ``{"data": base64, "shape": [H, W]}``; the data are pairs (start, length) of runs in **row-major**
+  order, as uint32, where starts count from 1.
+* COCO RLE: a list of ``{"size": [H, W], "counts": text or list}``, **column-major**; or a list of objects that have
+  such an RLE under ``segmentation``, and perhaps a ``score``.
 * Segment Anything, as in SA-1B: ``{"image": {"height", "width", ...}, "annotations": [{"segmentation": RLE,
   "predicted_iou", "stability_score", ...}]}``; also the list that its automatic mask generator returns with
   ``output_mode='coco_rle'``.
@@ -31,14 +31,14 @@ _CHECKED_MASKS = 20
 
 
 def read_json_proposals(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads a JSON file of any of the three layouts.
+    """Read a JSON file in any of the three layouts.
 
     Args:
-        path (str | Path): The file.
-        size (tuple, optional): (H, W) of the image, which the masks must have; needed only for a file without any.
+        path (str | Path): the file.
+        size (tuple, optional): (H, W) of the image, which the masks must have; only needed if the file has no mask.
 
     Raises:
-        ValueError, KeyError, TypeError, AttributeError: if the file is broken, mixed up or of none of the layouts.
+        ValueError, KeyError, TypeError, AttributeError: if the file is broken, mixes layouts, or has none of them.
     """
     entries, size = _entries(read_json(path), size)
     if not entries:
@@ -49,12 +49,12 @@ def read_json_proposals(path: str | Path, size: tuple[int, int] | None = None) -
     ranked = np.arange(len(entries)) if scores is None else np.argsort(-scores, kind='stable')
     _check_order((expand(entries[i], shape, i) for i in ranked[:_CHECKED_MASKS]), shape, order)
     origin = 'prm json' if is_prm else 'segment anything' if 'predicted_iou' in entries[0] else 'coco rle'
-    masks = (expand(entries[i], shape, i).reshape(shape, order=order) for i in ranked)  # one at a time is expanded
+    masks = (expand(entries[i], shape, i).reshape(shape, order=order) for i in ranked)  # expanded one at a time
     return proposals_from_masks(masks, shape, None if scores is None else scores[ranked], origin)
 
 
 def _entries(content, size: tuple[int, int] | None) -> tuple[list[dict], tuple[int, int] | None]:
-    """The list of proposals, and the image's (H, W) where the file states it, or as given."""
+    """Return the list of proposals, and (H, W) of the image as stated in the file, or else as given."""
     entries = content
     if isinstance(content, dict):
         if 'annotations' not in content:
@@ -73,7 +73,7 @@ def _entries(content, size: tuple[int, int] | None) -> tuple[list[dict], tuple[i
 
 
 def _sides(value, image: tuple[int, int] | None) -> tuple[int, int]:
-    """(H, W) as a file states it, checked before anything of that size is made."""
+    """Check (H, W) as stated in a file, before anything of that size is allocated."""
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(v, int) and v > 0 for v in value):
         raise ValueError(f'the size must be two positive whole numbers [H, W], found {str(value)[:60]}')
     refuse_other_size(tuple(value), image)
@@ -81,7 +81,7 @@ def _sides(value, image: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
-    """Flat row-major mask of one entry of the PRM demo."""
+    """Expand one entry of the PRM demo to a flat row-major mask."""
     if tuple(entry['shape']) != shape:
         raise ValueError(f'proposal {index} is of shape {entry["shape"]}, the first one of {list(shape)}')
     try:
@@ -97,7 +97,7 @@ def _prm_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
         raise ValueError(f'proposal {index}: runs leave the image of shape {entry["shape"]} (starts count from 1)')
     runs = runs[np.argsort(runs[:, 0], kind='stable')]
     ends = np.maximum.accumulate(runs.sum(1) - 1)
-    starts = np.maximum(runs[:, 0] - 1, np.r_[0, ends[:-1]])  # runs may overlap: no pixel is written twice
+    starts = np.maximum(runs[:, 0] - 1, np.r_[0, ends[:-1]])  # runs may overlap, but no pixel is written twice
     bits = np.zeros(total, bool)
     for start, end in zip(starts.tolist(), ends.tolist()):
         bits[start:end] = True
@@ -113,7 +113,7 @@ def _rle(entry: dict, index: int) -> dict:
 
 
 def _coco_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
-    """Flat column-major mask of a COCO RLE, its length checked before it is expanded."""
+    """Expand a COCO RLE to a flat column-major mask, after checking its length."""
     rle = _rle(entry, index)
     if tuple(rle['size']) != shape:
         raise ValueError(f'proposal {index} is of size {rle["size"]}, the first one of {list(shape)}')
@@ -128,7 +128,7 @@ def _coco_bits(entry: dict, shape: tuple[int, int], index: int) -> np.ndarray:
 
 
 def _scores(entries: list[dict]) -> np.ndarray | None:
-    """Segment Anything: predicted IoU times stability (our choice); otherwise ``score``; None without either."""
+    """Return predicted IoU times stability for Segment Anything (our choice), or else ``score``, or else None."""
     if all('predicted_iou' in e for e in entries):
         return np.array([e['predicted_iou'] * e.get('stability_score', 1.) for e in entries], np.float64)
     if all('score' in e for e in entries):
@@ -137,7 +137,7 @@ def _scores(entries: list[dict]) -> np.ndarray | None:
 
 
 def _check_order(bits: Iterable[np.ndarray], shape: tuple[int, int], order: str) -> None:
-    """Refuses masks that were written in the other order: read wrongly, they fall into stripes."""
+    """Refuse masks that were written in the other order: read in the wrong one, they fall apart into stripes."""
     other = 'F' if order == 'C' else 'C'
     here = there = 0
     for flat in bits:

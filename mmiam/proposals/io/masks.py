@@ -1,6 +1,6 @@
 """Arbitrary overlapping masks as label maps and memberships.
 
-Legend: n masks, H, W image size, K labels (atoms: the pixels that the same masks of a level hold).
+Legend: n masks, H, W image size, K labels (atoms: sets of pixels that lie in the same masks of a level).
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..container import SegmentProposals
 
 
 def refuse_other_size(size: tuple[int, ...], image: tuple[int, int] | None) -> None:
-    """Raises a ValueError unless a size that a file states is that of the image, (H, W), where it is known."""
+    """Raise a ValueError if a size stated in a file is not that of the image, (H, W), if the latter is known."""
     if image is not None and tuple(size) != tuple(image):
         raise ValueError(f'proposals of {tuple(size)} (H, W), the image is {tuple(image)}'
                          + (': transposed' if tuple(size) == tuple(image)[::-1] else ''))
@@ -20,16 +20,16 @@ def refuse_other_size(size: tuple[int, ...], image: tuple[int, int] | None) -> N
 
 def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, ...] | None = None,
                          scores: np.ndarray | None = None, origin: str = '') -> SegmentProposals:
-    """Builds the container from masks, one at a time, so that a generator of masks needs little memory.
+    """Build the container from masks, one at a time, so that a generator of masks needs little memory.
 
-    Masks join one level, splitting its atoms, until its membership table would outgrow the label map that a new
-    level costs. The masks come back exactly.
+    Masks are added to one level, splitting its atoms, until its membership table would outgrow the label map that a new
+    level costs. The container reproduces the masks exactly.
 
     Args:
         masks (iterable): bool (H, W) arrays, in order of rank.
-        size (tuple, optional): (H, W); needed where there may be no mask.
-        scores (ndarray, optional): (n,).
-        origin (str): Where they come from.
+        size (tuple, optional): (H, W); required if there may be no mask.
+        scores (ndarray, optional): (n,) floats, higher is better.
+        origin (str): where the masks come from.
 
     Returns:
         SegmentProposals: the same masks in the same order.
@@ -58,20 +58,20 @@ def proposals_from_masks(masks: Iterable[np.ndarray], size: tuple[int, ...] | No
 
 
 class _Level:
-    """One label map under construction; label 0 covers the whole image at first."""
+    """One label map under construction; at first, label 0 covers the whole image."""
 
     def __init__(self, size: tuple[int, ...]) -> None:
         self.label_map = np.zeros(size, np.int32)
         self.counts = np.array([self.label_map.size])
-        self.parents: list[np.ndarray] = []  # of the labels that each mask made
-        self.rows: list[np.ndarray] = []  # each over the labels of its time
+        self.parents: list[np.ndarray] = []  # for each mask, the labels that it split
+        self.rows: list[np.ndarray] = []  # for each mask, its membership over the labels that existed then
 
     def is_full(self) -> bool:
-        """Whether the table has outgrown a label map of two bytes a pixel."""
+        """Return whether the table has outgrown a label map of two bytes per pixel, or the labels nearly two bytes."""
         return len(self.rows) * len(self.counts) / 8 > 2 * self.label_map.size or len(self.counts) > 60000
 
     def add(self, mask: np.ndarray) -> None:
-        """Adds a mask, splitting the labels that it cuts."""
+        """Add a mask, splitting the labels that it cuts."""
         covered = self.label_map[mask]
         inside = np.bincount(covered, minlength=len(self.counts))
         cut = np.flatnonzero((inside > 0) & (inside < self.counts))
@@ -86,10 +86,10 @@ class _Level:
         self.rows.append(np.concatenate([row, np.ones(len(cut), bool)]))
 
     def finish(self) -> tuple[np.ndarray, np.ndarray]:
-        """The label map, and the bool (n, K) table over all labels made until now."""
+        """Return the label map, and the bool (n, K) table over all labels made so far."""
         table = np.zeros((len(self.rows), len(self.counts)), bool)
         for i, (row, parents) in enumerate(zip(self.rows, self.parents)):
             first = len(row) - len(parents)
-            table[:i, first:len(row)] = table[:i, parents]  # a part of a label is in what the label was in
+            table[:i, first:len(row)] = table[:i, parents]  # a part of a label lies in the masks that the label was in
             table[i, :len(row)] = row
         return self.label_map, table

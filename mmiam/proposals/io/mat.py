@@ -1,10 +1,10 @@
-"""MATLAB files: COB's and MCG's candidates, and CIM's ``maskmat``.
+"""MATLAB files: the candidates of COB and MCG, and CIM's ``maskmat``.
 
 Legend: H, W image size, n proposals.
 
-COB, MCG (``im2prop``, ``im2mcg``): ``superpixels`` (H, W) ids from 1, ``labels`` a cell of n arrays of ids,
-``scores`` (n,) descending, ``bboxes`` (n, 4); at the top of the file or inside one struct. CIM: ``maskmat``, a cell
-of n masks (H, W). Versions 5 to 7 are read by :mod:`.matlab_5`, 7.3 by h5py, 4 by scipy.
+COB and MCG (``im2prop``, ``im2mcg``) have ``superpixels``, ids from 1 (H, W), ``labels``, a cell of n arrays of ids,
+``scores`` (n,), descending, and ``bboxes`` (n, 4), either at the top level of the file or inside one struct. CIM has
+``maskmat``, a cell of n masks (H, W). Versions 5 to 7 are read by :mod:`.matlab_5`, 7.3 by h5py, 4 by scipy.
 """
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .matlab_7 import is_matlab_7, read_matlab_7
 
 
 def read_mat(path: str | Path, size: tuple[int, int] | None = None) -> SegmentProposals:
-    """Reads a .mat file of either layout.
+    """Read a .mat file in either layout.
 
     Args:
-        path (str | Path): The file.
+        path (str | Path): the file.
         size (tuple, optional): (H, W) of the image, which the arrays must have.
 
     Raises:
@@ -70,12 +70,12 @@ def _from_maskmat(maskmat, size: tuple[int, int] | None) -> SegmentProposals:
 
 
 def _cell(value) -> list:
-    """The entries of a MATLAB cell; a lone array is a cell of one."""
+    """Return the entries of a MATLAB cell; a single array counts as a cell of one."""
     return value if isinstance(value, list) else [value]
 
 
 def _find(variables: dict, *names: str) -> dict | None:
-    """The dictionary that has all the names: the file itself or a struct in it."""
+    """Find the dictionary that has all the names: the file itself, or a struct in it."""
     holders = [variables, *(value for value in variables.values() if isinstance(value, dict))]
     return next((holder for holder in holders if all(name in holder for name in names)), None)
 
@@ -91,5 +91,5 @@ def _load_variables(path: Path) -> dict:
         return {name: value for name, value in scipy.io.loadmat(str(path)).items() if not name.startswith('__')}
     except ImportError:
         raise
-    except Exception as error:  # scipy and h5py raise whatever they stumble over in a damaged file
+    except Exception as error:  # scipy and h5py raise all sorts of errors for damaged files
         raise ValueError(f'truncated, or not a MATLAB file ({error})') from error

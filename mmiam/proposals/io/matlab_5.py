@@ -1,10 +1,10 @@
-"""Reads MATLAB files of versions 5 to 7.
+"""Reader for MATLAB files of versions 5 to 7.
 
-scipy's reader is compiled code that trusts the sizes a file states: one flipped byte can end the whole process. Here
-every element is cut out of what holds it before anything in it is looked at, so that no size can lead out of the file.
+scipy's reader is compiled code that trusts the sizes stated in a file: one flipped byte can kill the whole process.
+Here, every element is cut out of its container before anything in it is read, so that no size can lead out of the file.
 
-Legend: a file is a header of 128 bytes and elements, each a tag (type, size in bytes) and its data, padded to 8 bytes.
-An array is an element of type 14 that holds elements: flags, dimensions, name, content.
+Legend: a file is a header of 128 bytes, followed by elements, each a tag (type, size in bytes) and its data, padded to
+8 bytes. An array is an element of type 14 that contains elements: flags, dimensions, name, content.
 """
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from mmiam.utils.files import MAX_BYTES
 _HEADER = 128
 MAX_DEPTH = 8  # arrays inside cells inside structs
 _MATRIX, _COMPRESSED = 14, 15
-#: NumPy's type of a value, by element type
+#: element type -> NumPy's type of its values
 _NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
 _CELL, _STRUCT, _NUMERIC, _OPAQUE = 1, 2, range(6, 16), 17
 
 
 def is_matlab_5(head: bytes) -> bool:
-    """Whether a file that begins so is of versions 5 to 7; version 4 has no such header."""
+    """Return whether a file that begins like this is of versions 5 to 7; version 4 has no such header."""
     return head[126:_HEADER] in (b'IM', b'MI')
 
 
 def read_matlab_5(data: bytes) -> dict:
-    """Variables of a file by name.
+    """Read the variables of a file, by name.
 
     Args:
         data (bytes): the whole file.
 
     Returns:
-        dict: arrays of numbers as ndarray, cells as lists (column by column), structs as dictionaries; None for what
-        is none of them (texts, sparse arrays, objects, functions, several structs in an array). Variables without a
-        name are left out.
+        dict: arrays of numbers as ndarray, cells as lists (column by column), structs as dictionaries, and None for
+        anything else (texts, sparse arrays, objects, functions, several structs in an array). Variables without a name
+        are left out.
 
     Raises:
         ValueError: if a size, type or dimension contradicts the file, or two variables have one name.
@@ -71,7 +71,7 @@ def _inflate(data: memoryview) -> bytes:
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """(type, data) of one element after another."""
+    """Yield (type, data) of one element after another."""
     position = 0
     while position < len(data):
         if position + 8 > len(data):
@@ -79,7 +79,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
         kind, size = struct.unpack_from(order + 'II', data, position)
         start, most = position + 8, len(data) - position - 8
         padding = 0 if kind == _COMPRESSED else -size % 8
-        if kind >> 16:  # the small form: size and type in four bytes, data in the next four
+        if kind >> 16:  # the small form: size and type in four bytes, and data in the next four
             kind, size = kind & 0xffff, kind >> 16
             start, most, padding = position + 4, 4, 4 - size
         if size > most:
@@ -89,7 +89,7 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 
 
 def _take(elements: Iterator[tuple[int, memoryview]], kinds: tuple[int, ...], what: str) -> memoryview:
-    """Data of the next element, which must be of one of the types."""
+    """Return the data of the next element, which must be of one of the types."""
     kind, data = next(elements, (0, memoryview(b'')))
     if kind not in kinds:
         raise ValueError(f'an array without {what}: an element of type {kind} is in its place')
@@ -97,7 +97,7 @@ def _take(elements: Iterator[tuple[int, memoryview]], kinds: tuple[int, ...], wh
 
 
 def _array(data: memoryview, order: str, depth: int) -> tuple[str, object]:
-    """Name and value of an array."""
+    """Read name and value of an array."""
     if not len(data):  # an empty array may have no content at all
         return '', np.zeros((0, 0))
     if depth > MAX_DEPTH:
@@ -122,7 +122,7 @@ def _array(data: memoryview, order: str, depth: int) -> tuple[str, object]:
 
 
 def _arrays(elements: Iterator[tuple[int, memoryview]], count: int, order: str, depth: int) -> list:
-    """Values of the arrays that a cell or struct holds; a promise of more than there are ends at the first."""
+    """Read the arrays in a cell or struct; if fewer follow than stated, this fails at the first missing one."""
     return [_array(_take(elements, (_MATRIX, ), f'{count} arrays in it'), order, depth + 1)[1] for _ in range(count)]
 
 
@@ -136,7 +136,7 @@ def _struct(elements: Iterator[tuple[int, memoryview]], count: int, order: str, 
 
 
 def _numbers(elements: Iterator[tuple[int, memoryview]], sides: list[int], order: str) -> np.ndarray:
-    """Real numbers, (rows, columns, …): the imaginary part behind them is not read."""
+    """Read real numbers, (rows, columns, …); the imaginary part, which would follow, is not read."""
     kind, data = next(elements, (0, memoryview(b'')))
     count = math.prod(sides)
     if kind not in _NUMBERS or len(data) != count * np.dtype(_NUMBERS[kind]).itemsize:

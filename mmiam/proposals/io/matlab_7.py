@@ -1,4 +1,4 @@
-"""Reads MATLAB files of version 7.3, which are HDF5, by h5py."""
+"""Reader for MATLAB files of version 7.3, which are HDF5, by h5py."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,21 +9,21 @@ from mmiam.utils.files import MAX_BYTES
 
 from .matlab_5 import MAX_DEPTH
 
-#: bytes that one byte of deflated data can stand for, at the most
+#: greatest number of bytes that one byte of deflated data can stand for
 MAX_RATIO = 1032
 
 
 def is_matlab_7(head: bytes) -> bool:
-    """Whether a file that begins so is HDF5; MATLAB puts a header of 512 bytes before it."""
+    """Return whether a file that begins like this is HDF5; MATLAB puts a header of 512 bytes before it."""
     return b'\x89HDF' in (head[:4], head[512:516])
 
 
 def read_matlab_7(path: Path) -> dict:
-    """Variables of a file by name: structs as dictionaries, cells as lists, everything else as ndarray.
+    """Read the variables of a file, by name: structs as dictionaries, cells as lists, everything else as ndarray.
 
     Raises:
         ImportError: if h5py is missing.
-        Exception: whatever HDF5's library stumbles over in a damaged file.
+        Exception: whatever error the HDF5 library raises for a damaged file.
     """
     try:
         import h5py
@@ -34,10 +34,11 @@ def read_matlab_7(path: Path) -> dict:
 
 
 class _Reader:
-    """Structs as dictionaries, cells as lists, arrays with their axes turned back (HDF5 has them reversed).
+    """Reader that makes structs dictionaries and cells lists, and restores the axes of arrays, which HDF5 reverses.
 
-    HDF5 can state arrays that take no room in the file, name one array a thousand times, and lead to other files: by
-    external links, external storage and virtual datasets. Nothing that leads out is followed, soft links neither.
+    HDF5 can declare arrays that take no space in the file, refer to one array a thousand times, and lead to other
+    files, by external links, external storage and virtual datasets. Nothing that leads out is followed, and no soft
+    link either.
     """
 
     def __init__(self, file, budget: int) -> None:
@@ -50,7 +51,7 @@ class _Reader:
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ValueError(f'{name!r} is a link to another place or file, which is not followed')
-            if not name.startswith('#'):  # where MATLAB keeps what cells refer to
+            if not name.startswith('#'):  # there, MATLAB keeps what cells refer to
                 result[name] = self.node(group[name], above)
         return result
 
@@ -72,5 +73,5 @@ class _Reader:
             return np.zeros((0, 0))
         values = node[()]
         if node.dtype == h5py.ref_dtype:
-            return [self.node(self.file[ref], above) for ref in values.ravel()]  # column by column of the cell
+            return [self.node(self.file[ref], above) for ref in values.ravel()]  # the cell, column by column
         return np.asarray(values).T

@@ -1,4 +1,4 @@
-"""One entrance for all formats."""
+"""One entry point for all formats."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -11,17 +11,17 @@ from .json_files import read_json_proposals
 from .masks import refuse_other_size
 from .mat import read_mat
 
-#: by suffix; each takes the path and the image's (H, W) or None, with which sizes are compared before memory is taken
+#: kind of file -> reader; it takes the path and the image's (H, W) or None, to compare sizes before allocating memory
 READERS = dict(npz=read_npz, mat=read_mat, json=read_json_proposals, folder=read_mask_folder)
 
 
 def known_suffixes() -> list[str]:
-    """Suffixes of the files that are read, in the order in which they are looked for."""
+    """List the suffixes of readable files, in the order in which they are looked for."""
     return [f'.{kind}' for kind in READERS if kind != 'folder']
 
 
 def find_proposal_file(folder: str | Path, stem: str) -> Path:
-    """The proposal file (or folder of masks) of an image.
+    """Find the proposal file (or folder of masks) of an image.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -35,20 +35,21 @@ def find_proposal_file(folder: str | Path, stem: str) -> Path:
 
 
 def load_proposals(path: str | Path, size: tuple[int, int] | None = None, format: str = 'auto') -> SegmentProposals:
-    """Reads the proposals of one image, in any known format. Nothing is ever unpickled.
+    """Read the proposals of one image, in any known format. Nothing is ever unpickled.
 
     Args:
-        path (str | Path): A file, or a folder of mask images.
-        size (tuple, optional): (H, W) of the image, checked where given. Needed for a JSON list without entries.
-        format (str): a key of :data:`READERS`; 'auto' goes by suffix. The layouts within a kind of file
-            are told apart by their keys.
+        path (str | Path): a file, or a folder of mask images.
+        size (tuple, optional): (H, W) of the image, which the file must have; needed for a JSON list without entries.
+        format (str): a key of :data:`READERS`, or 'auto' to go by the suffix. The layouts within a kind of file are
+            distinguished by their keys.
 
     Returns:
         SegmentProposals: at the size of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, truncated, of another size or unknown; file and cause are named.
+        ValueError: if the file is empty, truncated, of another size or of an unknown kind; names file and cause.
+        ImportError: if the file is of MATLAB 7.3 and h5py is missing.
     """
     path = Path(path)
     if not path.exists():
