@@ -1,4 +1,4 @@
-"""Json objects with a check sum in front: of a file in which a bit changed, other masks would be read."""
+"""Json objects with a checksum in front: without it, one flipped bit in a file would silently give other masks."""
 from __future__ import annotations
 
 import hashlib
@@ -13,17 +13,20 @@ _BODY = slice(len(_HEAD) + 64 + 2, None)
 
 
 def write_checked_json(path: str | Path, content: dict) -> None:
-    """Write an object with at least one key as compact json; its first key is ``sha256``, of all bytes behind it."""
+    """Write an object with at least one key as compact json.
+
+    Its first key is ``sha256``, the checksum of all bytes that follow.
+    """
     body = json.dumps(content, separators=(',', ':')).encode()[1:]
     atomic_write(path, _HEAD + hashlib.sha256(body).hexdigest().encode() + b'",' + body)
 
 
 def read_checked_json(path: str | Path) -> dict:
-    """What :func:`write_checked_json` wrote.
+    """Read a file written by :func:`write_checked_json`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is anything else, or a byte of it is another.
+        ValueError: if the file is anything else, or a byte of it has changed.
     """
     data = Path(path).read_bytes()
     if not data.startswith(_HEAD) or data[_DIGITS].decode('latin-1') != hashlib.sha256(data[_BODY]).hexdigest():

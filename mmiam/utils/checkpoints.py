@@ -1,7 +1,7 @@
-"""Checkpoints: read by torch's safe loader alone, checked by their own check sums, and compared with the model.
+"""Checkpoints: read only by torch's safe loader, verified by their own checksums, and compared with the model.
 
-A pickle is a program. ``torch.load(weights_only=True)`` builds tensors, numbers, texts, lists and dicts and calls
-nothing that a file names.
+A pickle is a program. ``torch.load(weights_only=True)`` builds tensors, numbers, strings, lists and dicts, and calls
+nothing that the file names.
 """
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ from .download import fetch
 from .files import atomic_write
 
 _REFUSED = re.compile(r'(?:GLOBAL|Unsupported class) ([\w.]+)')  # the second before torch 2.4
-#: what a file of weights may lack: counters, Swin's norms of its outputs, offsets that begin at zero
+#: weights that a file may lack: counters, Swin's output norms, and offsets that start at zero
 _OPTIONAL = re.compile(r'num_batches_tracked$|^norm\d\.(weight|bias)$|conv_offset\.|relative_position_index$')
-#: 1 x 1 convolution of IAMNet's head: what its output channels mean is the order of the classes
+#: the 1 x 1 convolution of IAMNet's head, with one output channel per class, in the order of the classes
 HEAD = 'peak_head.classifier'
-_FOLDER = 0x10  # the attribute of a member of an archive; torch takes what it names for empty memory
+_FOLDER = 0x10  # the folder attribute of an archive member; torch takes such a member for empty memory
 _TORCHVISION = 'torchvision://'
 REMOTE = ('http://', 'https://', _TORCHVISION)
 _OTHER_MODEL = 'give the weights of this very model, or the config that they were trained with'
 
 
 def read_checkpoint(path: str, map_location='cpu') -> dict:
-    """The content of a checkpoint; nothing in the file is ever run.
+    """Read a checkpoint without ever running anything in the file.
 
     Args:
-        path (str): the file; or an address (http, https), or a name as mmdet's configs have it
-            (``torchvision://resnet50``): then it is fetched into the cache folder, where it is not yet.
-        map_location: as of :func:`torch.load`.
+        path (str): the file, an http or https address, or a name as in mmdet's configs
+            (``torchvision://resnet50``). Addresses and names are fetched into the cache folder unless they are there
+            already.
+        map_location: see :func:`torch.load`.
 
     Returns:
         dict: whatever the file holds: tensors by name, or ``state_dict``, ``meta`` and so on.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file wants to run something, is damaged, or is no checkpoint; file and cause are named.
+        ValueError: if the file tries to run something, is damaged, or is not a checkpoint; the message names the file
+            and the cause.
         OSError: if an address cannot be fetched.
     """
     path = _local(path)
@@ -72,7 +74,7 @@ def read_checkpoint(path: str, map_location='cpu') -> dict:
 
 
 def _local(path: str) -> str:
-    """The file behind a path, an address or a name of torchvision's."""
+    """Return the local file for a path, an address or a torchvision name."""
     if path.startswith(_TORCHVISION):
         name = path[len(_TORCHVISION):]
         near = f'weights/{name}_imagenet.pth'  # put there by hand: no network is needed
@@ -87,21 +89,22 @@ def _local(path: str) -> str:
 
 
 def _check_archive(path: str) -> None:
-    """Compare the archive with its CRC-32 sums, at about a second a gigabyte: torch does not, and loads other values.
+    """Verify the archive's CRC-32 sums, which takes about one second per gigabyte.
 
-    ``torch.save`` stores without compression; what is compressed could unpack to any size.
+    Torch does not do so, and would load corrupted values. ``torch.save`` stores without compression, so compressed
+    members are refused: they could unpack to any size.
     """
     with open(path, 'rb') as file:
         head = file.read(4)
     if not zipfile.is_zipfile(path):  # torch's older layout has no sums
-        if head[:1] != b'\x80':  # it begins as a pickle does; of anything else the loader may ask for 4 GiB
+        if head[:1] != b'\x80':  # how a pickle begins; given anything else, the loader may ask for 4 GiB
             raise ValueError('it begins like neither layout of torch.save')
         return
-    if head != b'PK\3\4':  # torch would read what stands in front, which has no sums, by its older layout
+    if head != b'PK\3\4':  # torch would read what comes before the archive, which has no sums, in its older layout
         raise ValueError('an archive that does not begin with its first member')
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-        number = Counter(archive.namelist())  # sums are found by name
+        number = Counter(archive.namelist())  # sums are looked up by name
         for fault, found in (
                 ('is in it more than once', [one for one in members if number[one.filename] > 1]),
                 ('in it is a folder', [one for one in members if one.external_attr & _FOLDER or one.is_dir()]),
@@ -114,7 +117,7 @@ def _check_archive(path: str) -> None:
 
 
 def _refusal(path: str, message: str) -> str:
-    """The sentence for a file that the safe loader does not take."""
+    """Compose the message for a file that the safe loader rejects."""
     found = _REFUSED.search(message)
     if found is None:
         return (f'checkpoint {path} is refused by the safe loader and nothing in it was run: it is damaged, or no '
@@ -125,16 +128,17 @@ def _refusal(path: str, message: str) -> str:
 
 
 def save_checkpoint(content: dict, path: str | Path) -> None:
-    """Write a checkpoint that the safe loader takes, to a temporary name first."""
+    """Write a checkpoint that the safe loader accepts, under a temporary name first."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     atomic_write(path, buffer.getvalue())
 
 
 def fingerprint(*parts: object) -> str:
-    """Twelve hexadecimal digits of the sha256 of parts: of a module its state dict, of anything else its ``repr``.
+    """Compute the first twelve hexadecimal digits of the sha256 of the given parts.
 
-    And of mmiam's version: another one may compute something else from the same parts.
+    A module contributes its state dict, anything else its ``repr``. The version of mmiam is included, because another
+    version may compute something else from the same parts.
     """
     digest = hashlib.sha256(__version__.encode())
     for part in parts:
@@ -147,10 +151,10 @@ def fingerprint(*parts: object) -> str:
 
 
 def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint, whether it is a state dict or holds one; without the prefix ``module.``.
+    """Extract the tensors of a checkpoint, which is a state dict or holds one, without the prefix ``module.``.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or one is sparse or has no values.
     """
     content = _mapping(content, 'state_dict') or _mapping(content, 'model') or content
     state = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
@@ -163,20 +167,21 @@ def state_dict_of(content: Mapping, path: str) -> dict[str, Tensor]:
 
 
 def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: Iterable[str] | None = None) -> None:
-    """Refuse weights that are not those of a model, which mmengine loads as far as they fit, with lines in the log.
+    """Refuse weights that do not belong to a model; mmengine would load those that fit and merely log the rest.
 
-    A part that has a file of weights of its own (``own_weights``, :class:`FrozenClassifier`) may be left out, and what
-    a network says it does without (``unused_weights``, beginnings of names) may be there.
+    A part with its own weight file (``own_weights``, :class:`FrozenClassifier`) may be missing, and weights that a
+    network declares unused (``unused_weights``, prefixes of names) may be present.
 
     Args:
-        model (nn.Module): that the weights are for.
+        model (nn.Module): the model to load the weights into.
         state (Mapping[str, Tensor]): weights by name.
-        path (str): where they are from, for messages.
-        parts (Iterable[str], optional): children of the model that must fit; all by default. What the file holds for
-            others, or for children that the model does not have, does not matter.
+        path (str): the file they come from, for messages.
+        parts (Iterable[str], optional): children of the model that must fit; all by default. Weights in the file for
+            other children, or for ones that the model does not have, are ignored.
 
     Raises:
-        ValueError: naming the first weights that are missing, unexpected, of other shapes, no floats or not finite.
+        ValueError: naming the first weights that are missing, unexpected, of another shape, not floating point, or not
+            finite.
     """
     children = {name for name, _ in model.named_children()}
     parts = children if parts is None else set(parts) & children
@@ -213,8 +218,8 @@ def check_fit(model: nn.Module, state: Mapping[str, Tensor], path: str, parts: I
 
 
 def check_finite(state: Mapping[str, Tensor], path: str) -> None:
-    """Raise a ValueError for weights that are infinite or no numbers."""
-    # in 32 bits, which the network has: 1e300 is infinite there
+    """Raise a ValueError if any weight is infinite or NaN."""
+    # checked in 32 bits, which the network uses: 1e300 is infinite there
     broken = [name for name, value in state.items() if value.is_floating_point()
               and not value.float().isfinite().all()]
     if broken:
@@ -223,20 +228,26 @@ def check_finite(state: Mapping[str, Tensor], path: str) -> None:
 
 
 def _mapping(content: object, key: str) -> Mapping:
-    """What a mapping of a file holds under a key, empty unless it is a mapping."""
+    """Return the mapping that a file's content holds under a key, or an empty one if there is none."""
     value = content.get(key) if isinstance(content, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
 def dataset_meta_of(content: Mapping) -> dict:
-    """What a checkpoint's ``meta`` says of its data set, its keys in lower case; mmdet 2 had it beside the rest."""
+    """Return what a checkpoint's ``meta`` says about its data set, with keys in lower case.
+
+    mmdet 2 stored these keys directly in ``meta``.
+    """
     meta = _mapping(content, 'meta')
     data = _mapping(meta, 'dataset_meta') or {key: meta[key] for key in ('CLASSES', 'PALETTE') if key in meta}
     return {str(key).lower(): value for key, value in data.items()}
 
 
 def check_packages(model: nn.Module, content: Mapping, path: str) -> None:
-    """Raise a ValueError if weights were trained beside others than the model fetches: shapes may be the same."""
+    """Raise a ValueError if the weights were trained with other package weights than the model fetches.
+
+    Their shapes may well be the same, so that only the recorded address tells them apart.
+    """
     for name, address in _mapping(_mapping(content, 'meta'), 'packages').items():
         own = (getattr(getattr(model, str(name), None), 'init_cfg', None) or {}).get('checkpoint')
         if own != address:
@@ -245,18 +256,18 @@ def check_packages(model: nn.Module, content: Mapping, path: str) -> None:
 
 
 def reads_own_head(model: nn.Module) -> bool:
-    """Whether labels are those of the model's head, and not of a classifier that its cue brings."""
+    """Tell whether the labels come from the model's own head rather than from a classifier that its cue brings."""
     return getattr(getattr(model, 'cue', None), 'needs_peak_head', True)
 
 
 def classes_of(content: Mapping) -> tuple[str, ...] | None:
-    """Class names in a checkpoint's ``meta``, if there are any."""
+    """Return the class names in a checkpoint's ``meta``, or None if there are none."""
     names = dataset_meta_of(content).get('classes')
     return tuple(names) if isinstance(names, (list, tuple)) and all(isinstance(one, str) for one in names) else None
 
 
 def check_class_count(state: Mapping[str, Tensor], found: Sequence[str] | None, path: str) -> None:
-    """Raise a ValueError if a checkpoint names more or fewer classes than IAMNet's head in it tells apart."""
+    """Raise a ValueError if a checkpoint names more or fewer classes than its IAMNet head has outputs."""
     outputs = len(state.get(f'{HEAD}.weight', found or ()))
     if found is not None and len(set(found)) != outputs:
         raise ValueError(f'{path} names {len(set(found))} classes ({_some(found)}) and has a head of {outputs}: its '
@@ -264,21 +275,21 @@ def check_class_count(state: Mapping[str, Tensor], found: Sequence[str] | None, 
 
 
 def match_classes(state: dict[str, Tensor], found: Sequence[str] | None, wanted: Sequence[str], path: str) -> bool:
-    """Bring the class scores of IAMNet's head, in place, into the order of a data set's classes.
+    """Reorder the class scores of IAMNet's head, in place, to match the classes of a data set.
 
-    Labels are positions: with the same classes in another order, every label would be exchanged.
+    Labels are positions: with the same classes in a different order, labels would be mixed up.
 
     Args:
-        state (dict[str, Tensor]): weights by name; changed.
+        state (dict[str, Tensor]): weights by name; changed in place.
         found (Sequence[str], optional): the checkpoint's classes, see :func:`classes_of`.
-        wanted (Sequence[str]): the data set's.
-        path (str): of the checkpoint, for messages.
+        wanted (Sequence[str]): the data set's classes.
+        path (str): path of the checkpoint, for messages.
 
     Returns:
-        bool: whether the order was another.
+        bool: whether the order had to be changed.
 
     Raises:
-        ValueError: if the names are others, or in another order and the head is not IAMNet's.
+        ValueError: if the names differ, or only their order differs but the head is not IAMNet's.
     """
     if found is None or tuple(found) == tuple(wanted):
         return False

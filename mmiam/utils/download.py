@@ -1,4 +1,4 @@
-"""Fetching files over HTTP(S) by pooch: whole, with the sha256 that is known beforehand, or not at all."""
+"""Downloads over HTTP(S) by pooch: complete and with the sha256 known beforehand, or not at all."""
 from __future__ import annotations
 
 import hashlib
@@ -13,18 +13,20 @@ import requests
 from filelock import FileLock
 
 _NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.+\-]*')
-_ATTEMPTS = 3  # a transfer that breaks off is begun again this often within one call
-_TIMEOUT = 30.  # seconds without a byte
+_ATTEMPTS = 3  # attempts at a transfer that breaks off, within one call
+_TIMEOUT = 30.  # seconds without receiving a byte
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$MMIAM_CACHE``, else the system's place: ``$XDG_CACHE_HOME/mmiam``, as a rule
-    ``~/.cache/mmiam``, on Linux."""
+    """Return the folder for downloads: ``$MMIAM_CACHE``, or else the system's cache folder.
+
+    On Linux the latter is ``$XDG_CACHE_HOME/mmiam``, usually ``~/.cache/mmiam``.
+    """
     return Path(os.environ.get('MMIAM_CACHE') or pooch.os_cache('mmiam')).expanduser()
 
 
 def file_name(url: str) -> str:
-    """The last part of a URL's path, if it is a plain file name.
+    """Return the last part of a URL's path, which must be a plain file name.
 
     Raises:
         ValueError: if the URL is not HTTP(S), or its last part could lead out of the folder.
@@ -39,21 +41,22 @@ def file_name(url: str) -> str:
 
 
 def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None, progress: bool = True) -> str:
-    """A local copy of a file; nothing is transferred if it is there already.
+    """Download a file unless a verified local copy exists already.
 
     Args:
-        url (str): an http or https address that ends with the file's name, perhaps with ``#sha256=...`` behind it.
-        sha256 (str, optional): what the file must have. Without it, that of the address, or the first eight digits in
-            a name like ``model-1a2b3c4d.pth``.
-        folder (str | Path, optional): where to. Defaults to :func:`cache_folder`, below a folder of the address, so
-            that files of the same name from two places do not meet.
-        progress (bool): show a bar.
+        url (str): an http or https address that ends with the file's name, optionally followed by ``#sha256=...``.
+        sha256 (str, optional): expected checksum. By default the one in the address, or the first eight digits in a
+            name like ``model-1a2b3c4d.pth``.
+        folder (str | Path, optional): destination. Defaults to a subfolder of :func:`cache_folder` for this address,
+            so that files of the same name from two places do not collide.
+        progress (bool): whether to show a progress bar.
 
     Returns:
         str: path of the file.
 
     Raises:
-        ValueError: if the address is none, no sha256 is known, or the file has another (it is removed).
+        ValueError: if the address is invalid, no sha256 is known, or the file has a different one (the file is then
+            removed).
         OSError: if there is no connection, no such file, or no space.
     """
     url, _, fragment = url.partition('#')
@@ -61,7 +64,7 @@ def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None,
     sha256 = sha256 or (fragment[len('sha256='):] if fragment.startswith('sha256=') else None)
     if sha256 is not None and not re.fullmatch(r'[0-9a-fA-F]{64}', sha256):
         raise ValueError(f'sha256 of {name} must be 64 hexadecimal digits, got {sha256!r}')
-    stated = re.search(r'[-_]([0-9a-f]{8})\.pth$', name)  # as mmdet's and torchvision's names end
+    stated = re.search(r'[-_]([0-9a-f]{8})\.pth$', name)  # how names of mmdet and torchvision end
     if sha256 is None and stated is None:
         raise ValueError(f'{url}: no sha256 of this file is known, so nobody could tell a damaged or altered one; '
                          'write it behind the address (#sha256=...), or fetch the file yourself and give its path')
@@ -84,10 +87,10 @@ def fetch(url: str, sha256: str | None = None, folder: str | Path | None = None,
 
 
 def _transfer(url: str, part: Path, progress: bool) -> None:
-    """Write what an address gives; a transfer that breaks off is begun again.
+    """Download an address to a file; a transfer that breaks off is tried again.
 
     Raises:
-        OSError: with what to do.
+        OSError: with advice on what to do.
     """
     download = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT, headers={'User-Agent': 'mmiam'})
     for attempt in range(1, _ATTEMPTS + 1):

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, text whatever editor saved it, json and arrays with errors that name the file."""
+"""Files: written completely or not at all, text from any editor, json and arrays with errors that name the file."""
 from __future__ import annotations
 
 import codecs
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: of all arrays of a file when unpacked; more is a damaged file, or one made to fill the memory (our choice)
+#: limit for all arrays of a file when unpacked; a larger file is damaged, or made to exhaust memory (our choice)
 MAX_BYTES = 2**31
 _MARKS = ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16'))
 _PAIR = re.compile(r'/?JPEGImages/([^/]+)\.\w+\s+/?\w+/[^/]+\.\w+')
@@ -24,7 +24,7 @@ _FLAGGED = re.compile(r'(.*\S)\s+(-?[01])')
 
 
 class CannotWrite(OSError):
-    """A file cannot be written, and others in its place cannot be expected to; the text says what to do."""
+    """Error for a file that cannot be written where no other file could be either; the text says what to do."""
 
     def __str__(self) -> str:
         return (f'{self.filename} cannot be written ({self.strerror}): make room, or choose a folder that you may '
@@ -32,9 +32,9 @@ class CannotWrite(OSError):
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:
-    """Write bytes to a temporary name in the same folder, then rename: readers never see half a file.
+    """Write bytes under a temporary name in the same folder, then rename it: readers never see half a file.
 
-    Folders above are made. The temporary name is unique, also between machines that share the disk.
+    Missing parent folders are created. The temporary name is unique, even among machines that share the disk.
 
     Raises:
         CannotWrite: if the folder cannot be made or written, or the disk is full.
@@ -48,7 +48,7 @@ def atomic_write(path: str | Path, data: bytes) -> None:
                 file.write(data)
             umask = os.umask(0)
             os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # mkstemp lets nobody else read
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp lets only the owner read
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
@@ -58,43 +58,43 @@ def atomic_write(path: str | Path, data: bytes) -> None:
 
 
 def write_json(path: str | Path, content: object, indent: int | None = None) -> None:
-    """Write plain values as json (UTF-8), compact without ``indent``, as :func:`atomic_write` does."""
+    """Write plain values as json (UTF-8, compact without ``indent``) with :func:`atomic_write`."""
     separators = (',', ':') if indent is None else None
     atomic_write(path, json.dumps(content, indent=indent, separators=separators).encode())
 
 
 def read_json(path: str | Path, remedy: str = 'export or download it again') -> object:
-    """Content of a json file, with or without byte order mark.
+    """Read a json file, with or without a byte order mark.
 
     Args:
         path (str | Path): The file.
-        remedy (str): What to do about a broken one.
+        remedy (str): What to do about a broken file, for the message.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no json; the message names file, cause and remedy.
+        ValueError: if it is not json; the message names the file, the cause and the remedy.
     """
     try:
         return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:  # no json, no text, thousands of digits; nested without end
+    except (ValueError, RecursionError) as error:  # not json, not text, thousands of digits; or nested too deeply
         raise ValueError(f'{path} is truncated, or not json ({error}); {remedy}') from error
 
 
 def is_count(value) -> bool:
-    """Whether a value of a json file is a whole number from 0."""
+    """Tell whether a value of a json file is a non-negative integer."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def is_number(value) -> bool:
-    """Whether a value of a json file is a finite number that fits a float."""
-    return isinstance(value, (int, float)) and abs(value) < 1e300  # NaN is not below
+    """Tell whether a value of a json file is a finite number that fits into a float."""
+    return isinstance(value, (int, float)) and abs(value) < 1e300  # false for NaN
 
 
 @contextmanager
 def naming(path: str | Path, what: str = '') -> Iterator[None]:
-    """What goes wrong with the content of a file that others wrote becomes a ValueError that names the file.
+    """Turn any error over the content of a file that others wrote into a ValueError that names the file.
 
-    ``what`` comes before the cause. Errors that name it already, and those of files that cannot be opened, pass.
+    ``what`` precedes the cause. An OSError, ValueError or ImportError that already names the file passes unchanged.
     """
     try:
         yield
@@ -106,7 +106,10 @@ def naming(path: str | Path, what: str = '') -> Iterator[None]:
 
 
 def file_stamp(path: str | Path) -> tuple[int, int] | None:
-    """Size in bytes and date in nanoseconds of a file, by which another one under its name is told; None without."""
+    """Return the size in bytes and the modification time in nanoseconds of a file, or None if it does not exist.
+
+    A changed stamp reveals that the file was replaced by another one of the same name.
+    """
     if not os.path.isfile(path):
         return None
     stat = os.stat(path)
@@ -114,11 +117,13 @@ def file_stamp(path: str | Path) -> tuple[int, int] | None:
 
 
 def read_text(path: str | Path) -> str:
-    """Text of a file in UTF-8, or in UTF-16 with its mark; the byte order mark that Windows' editors write is no text.
+    """Read a text file in UTF-8, or in UTF-16 with a byte order mark.
+
+    The byte order mark, which editors on Windows write, is not part of the text.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no such text; the message names the file.
+        ValueError: if it is not text in one of these encodings; the message names the file.
     """
     data = Path(path).read_bytes()
     coding = next((coding for mark, coding in _MARKS if data.startswith(mark)), 'utf-8')
@@ -126,13 +131,14 @@ def read_text(path: str | Path) -> str:
         text = data.decode(coding)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is no text in UTF-8 ({error}); save it as UTF-8') from error
-    if '\0' in text:  # UTF-16 or UTF-32 without their mark
+    if '\0' in text:  # UTF-16 or UTF-32 without a byte order mark
         raise ValueError(f'{path} is no text in UTF-8 (it has bytes of zero); save it as UTF-8')
     return text
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without blanks around it) of each line of a text file that is not blank."""
+    """Yield (line number from 1, line without surrounding whitespace) for each line of a text file that is not blank.
+    """
     for number, line in enumerate(re.split('\r\n|\n|\r', read_text(path)), 1):
         if line.strip():
             yield number, line.strip()
@@ -164,7 +170,7 @@ def read_ids(path: str | Path) -> list[str]:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as ``.npz``, as :func:`atomic_write` does."""
+    """Write arrays as ``.npz`` with :func:`atomic_write`."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     atomic_write(path, buffer.getvalue())
@@ -172,12 +178,12 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read_arrays(path: str | Path, check: Callable[[dict[str, tuple[int, ...]]], object] | None = None
                 ) -> dict[str, np.ndarray]:
-    """Arrays of an ``.npz`` file. Nothing is ever unpickled.
+    """Read the arrays of an ``.npz`` file. Nothing is ever unpickled.
 
     Args:
         path (str | Path): The file.
-        check (callable, optional): Given name -> shape as the file states them, before any array is made; raises a
-            ValueError for what it does not want.
+        check (callable, optional): Called with a dict of name -> shape, as the file states them, before any array is
+            created; raises a ValueError if it does not accept them.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -190,7 +196,7 @@ def read_arrays(path: str | Path, check: Callable[[dict[str, tuple[int, ...]]], 
         raise ValueError(f'{path}: the file is empty')
     if not zipfile.is_zipfile(path):
         raise ValueError(f'{path}: truncated, or not an .npz file')
-    # zipfile and numpy raise whatever they stumble over in a damaged file
+    # zipfile and numpy raise all kinds of errors on a damaged file
     with naming(path, 'truncated, or not an .npz of plain arrays: '), zipfile.ZipFile(path) as archive:
         members = {info.filename: info.file_size for info in archive.infolist()}
         shapes = {name[:-len('.npy')]: _stated_shape(archive, name, size) for name, size in members.items()}
@@ -204,7 +210,7 @@ def read_arrays(path: str | Path, check: Callable[[dict[str, tuple[int, ...]]], 
 
 
 def _stated_shape(archive: zipfile.ZipFile, name: str, size: int) -> tuple[int, ...]:
-    """Shape in the head of a member, which must have as many bytes as that takes."""
+    """Read the shape in a member's header and check that the member has exactly that many bytes."""
     if not name.endswith('.npy'):
         raise ValueError(f'{name!r} in it is no array')
     with archive.open(name) as file:

@@ -1,7 +1,7 @@
-"""COCO run-length encodings of binary masks, by pycocotools.
+"""COCO run-length encodings (RLEs) of binary masks, by pycocotools.
 
 Legend: n masks of H x W pixels. An RLE is ``{'size': [H, W], 'counts': str}`` (column-major, compressed),
-the form that mmdet's CocoMetric and json files take.
+the form used by mmdet's CocoMetric and in json files.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encode_masks(masks) -> list[dict]:
         list[dict]: n RLEs whose ``counts`` are str, so that json can hold them.
 
     Raises:
-        ValueError: if ``masks`` does not have three axes.
+        ValueError: if ``masks`` does not have three axes, or its masks have no pixels.
     """
     masks = to_numpy(masks)
     if masks.ndim != 3:
@@ -38,10 +38,10 @@ def encode_masks(masks) -> list[dict]:
 
 
 def _encode(mask: np.ndarray, columns: np.ndarray) -> dict:
-    """RLE of one mask, bool (H, W), from the columns that hold foreground, bool (W,).
+    """Encode one mask, bool (H, W), given the columns that hold foreground, bool (W,).
 
-    The same bytes as ``pycocotools.mask.encode``; that one wants all masks copied to column-major order and
-    walks over every pixel, which takes longer than all the rest of an evaluation.
+    The result has the same bytes as that of ``pycocotools.mask.encode``, which needs all masks copied to column-major
+    order and visits every pixel; that takes longer than the rest of an evaluation.
     """
     height, width = mask.shape
     used = np.flatnonzero(columns)
@@ -65,25 +65,26 @@ def decode_masks(rles: list[dict], size: tuple[int, int]) -> np.ndarray:
 
 
 def text_rle(rle: Mapping) -> dict:
-    """The same RLE with plain ints and str counts (as json needs)."""
+    """Convert an RLE to plain ints and ``str`` counts, as json needs them."""
     counts = rle['counts']
     return dict(size=[int(s) for s in rle['size']],
                 counts=counts.decode('ascii') if isinstance(counts, bytes) else counts)
 
 
 def byte_rle(rle: dict) -> dict:
-    """The same RLE with bytes counts (as pycocotools prefers)."""
+    """Convert an RLE to ``bytes`` counts, as pycocotools prefers them."""
     counts = rle['counts']
     return dict(size=rle['size'], counts=counts.encode('ascii') if isinstance(counts, str) else counts)
 
 
 def run_lengths(counts: str | bytes) -> np.ndarray:
-    """Lengths of the runs of compressed ``counts``, background first, int64; pycocotools trusts them, files do not.
+    """Decode compressed ``counts`` into the lengths of their runs, background first, int64.
 
-    The text has 5 bits a character, and differences to the run before last.
+    pycocotools trusts ``counts``, but those of a file cannot be trusted. The text holds 5 bits per character, and
+    from the fourth run on it stores the difference to the run before last.
 
     Raises:
-        ValueError: if it is no such text.
+        ValueError: if the text is not valid.
     """
     runs, value, shift = [], 0, 0
     for code in counts.encode() if isinstance(counts, str) else counts:
@@ -103,14 +104,14 @@ def run_lengths(counts: str | bytes) -> np.ndarray:
 
 
 def check_runs(runs: np.ndarray, size: Sequence[int]) -> None:
-    """Raises a ValueError unless the runs cover an image of ``size`` (H, W) exactly."""
+    """Raise a ValueError unless the runs cover an image of ``size`` (H, W) exactly."""
     whole = size[0] * size[1]
     if ((runs < 0) | (runs > whole)).any() or runs.sum() != whole:  # a sum alone could wrap around
         raise ValueError(f'runs of {sum(map(int, runs))} pixels in all, the image has {whole}: truncated')
 
 
 def check_rle(rle: object, size: Sequence[int], what: str) -> None:
-    """Raise a ValueError, which begins with ``what``, unless ``rle`` from a file is one of an image of ``size``."""
+    """Raise a ValueError that begins with ``what`` unless ``rle``, read from a file, fits an image of ``size``."""
     if not isinstance(rle, Mapping) or rle.get('size') != list(size) or not isinstance(rle.get('counts'), str):
         raise ValueError(f'{what} is no RLE of {list(size)} pixels')
     try:
@@ -120,20 +121,20 @@ def check_rle(rle: object, size: Sequence[int], what: str) -> None:
 
 
 def rle_areas(rles: list[dict]) -> np.ndarray:
-    """Foreground pixels of each RLE, float64 (n,)."""
+    """Count the foreground pixels of each RLE, float64 (n,)."""
     if not rles:
         return np.zeros(0)
     return np.asarray(coco_mask.area([byte_rle(r) for r in rles]), dtype=np.float64)
 
 
 def rle_box(rle: dict) -> list[float]:
-    """Tight box of an RLE that is not empty, (x1, y1, x2, y2) in pixels, x2 and y2 exclusive."""
+    """Compute the tight box of a non-empty RLE, (x1, y1, x2, y2) in pixels, x2 and y2 exclusive."""
     x, y, width, height = coco_mask.toBbox(byte_rle(rle)).tolist()
     return [x, y, x + width, y + height]
 
 
 def rle_iou(first: list[dict], second: list[dict]) -> np.ndarray:
-    """Intersection over union of every pair, float64 (len(first), len(second)) in [0, 1].
+    """Compute the intersection over union of every pair, float64 (len(first), len(second)) in [0, 1].
 
     Two empty masks have IoU 0.
     """
@@ -144,7 +145,7 @@ def rle_iou(first: list[dict], second: list[dict]) -> np.ndarray:
 
 
 def remove_region(rles: list[dict], region: dict | None) -> list[dict]:
-    """Each mask without the pixels of ``region`` (None: nothing is removed)."""
+    """Remove the pixels of ``region`` from each mask (None: nothing is removed)."""
     if region is None or not rles:
         return rles
     inside = coco_mask.decode(byte_rle(region))
