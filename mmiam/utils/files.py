@@ -145,15 +145,16 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def read_ids(path: str | Path) -> list[str]:
-    """Names in a list of images, one a line, in order; a name may hold blanks.
+    """Read the names in a list of images, one per line, in order; a name may contain spaces.
 
-    Two forms of VOC's lists have more in a line: ``/JPEGImages/a.jpg /SegmentationClassAug/a.png`` (train_aug) gives
-    the id alone, and so do the lines of a class (``ImageSets/Main``: id and 1, 0 or -1). A list is taken for one of a
-    class if all its lines end in a flag and one in -1: "photo 1" is a name.
+    Two kinds of VOC lists have more on each line, of which only the id is kept: pairs such as
+    ``/JPEGImages/a.jpg /SegmentationClassAug/a.png`` (train_aug) and the lists of a class (``ImageSets/Main``: id and
+    1, 0 or -1). A list counts as one of a class only if every line ends in a flag and at least one in -1, because
+    "photo 1" may be a name.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it names no image, or one twice.
+        ValueError: if it names no image, or the same image twice.
     """
     lines = [line for _, line in read_lines(path)]
     pairs = [_PAIR.fullmatch(line) for line in lines]

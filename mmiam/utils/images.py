@@ -1,7 +1,7 @@
-"""Image files: which ones there are, their size before anything is decoded, whether they are whole, and their pixels.
+"""Image files: listing them, reading their size without decoding, checking that they are complete, reading pixels.
 
-Legend: H, W are the pixels of an image as it is shown: turned as its EXIF orientation says, which is how mmcv's loader
-reads it. Masks and proposals have that size.
+Legend: H and W are the size in pixels of an image as it is displayed, that is, rotated according to its EXIF
+orientation, which is how mmcv's loader reads it. Masks and proposals have that size.
 """
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH
 
 from .files import atomic_write, is_count
 
-#: what OpenCV and Pillow read, in lower case
+#: suffixes of the formats that OpenCV and Pillow read, in lower case
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff')
-#: of any image, mask or set of proposals; more is a damaged file, or one made to fill the memory (our choice: 16,384²)
+#: limit for an image, mask or set of proposals; a larger file is damaged, or made to exhaust memory (our choice:
+#: 16,384²)
 MAX_PIXELS = 2**28
-#: what the last bytes of a complete file contain, by the first bytes of its format
+#: marker in the last bytes of a complete file, by the first bytes of its format
 _END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89PNG': b'IEND'}
-#: how far from the end the marker is looked for (some writers append metadata)
+#: number of bytes at the end in which the marker is searched (some writers append metadata)
 _TAIL_BYTES = 1024
-_ORIENTATION = 0x112  # of EXIF; 5 to 8 lie on their side
+_ORIENTATION = 0x112  # EXIF tag; values 5 to 8 swap height and width
 
 
 def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
-    """(H, W) as a file states it, before anything of that size is made.
+    """Check the (H, W) that a file states, before anything of that size is allocated.
 
     Raises:
-        ValueError: if a side is not positive, or there are more than ``MAX_PIXELS``; it begins with ``what``.
+        ValueError: if a side is not positive, or there are more than ``MAX_PIXELS``; the message begins with ``what``.
     """
     if not (is_count(height) and is_count(width) and height and width):
         raise ValueError(f'{what} has {height!s:.40} x {width!s:.40} pixels (H x W)')
@@ -48,12 +49,12 @@ def check_sides(height: int, width: int, what: str) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
-    """An image of Pillow whose header is read; what goes wrong then or later names the file."""
+    """Open an image with Pillow, reading only its header; errors then and later name the file."""
     try:
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-            raise ValueError(f'{what} {path} is no file')  # whoever opens a pipe waits for its other end
-        with open(path, 'rb') as file:  # of a name Pillow maps the pixels, and those of a turned TIFF are in no order
-            # MAX_PIXELS is the limit here. Pillow's own is a variable of its module, which is others' too: put back
+            raise ValueError(f'{what} {path} is no file')  # opening a pipe would wait for its other end
+        with open(path, 'rb') as file:  # given a name, Pillow maps the pixels into memory and garbles a rotated TIFF
+            # MAX_PIXELS is the limit here. Pillow's own is a global of its module, shared with others: restored below
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
                 image = Image.open(file)
@@ -72,14 +73,14 @@ def _opened(path: str | Path, what: str, remedy: str) -> Iterator[Image.Image]:
         empty = os.path.isfile(path) and not os.path.getsize(path)
         raise ValueError(f'{what} {path} is ' + ('empty (0 bytes)' if empty else 'not an image that can be read')
                          + f'; {remedy}') from error
-    except Exception as error:  # Pillow raises whatever it stumbles over in a damaged file
+    except Exception as error:  # Pillow raises all kinds of errors on a damaged file
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         raise ValueError(f'{what} {path} is damaged ({error}); {remedy}') from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(H, W) of an image as it is shown, from its header; nothing is decoded.
+    """Read the (H, W) of an image as it is displayed from its header, without decoding it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -87,20 +88,20 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     with _opened(path, 'image', 'download it again') as image:
         width, height = image.size
-        if image.format == 'TIFF':  # newer versions of Pillow turn its size, and not its orientation, at once
+        if image.format == 'TIFF':  # newer versions of Pillow swap its size at once but keep the orientation
             width, height = (image.tag_v2[tag] for tag in (IMAGEWIDTH, IMAGELENGTH))
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (width, height) if turned else (height, width)
 
 
 def check_image_file(path: str | Path) -> tuple[int, int]:
-    """Size of an image file that is whole; OpenCV decodes a truncated JPEG without an error, its rest gray.
+    """Check that an image file is complete; OpenCV would decode a truncated JPEG without an error, the rest in gray.
 
-    A JPEG or PNG whose end marker is in its last bytes passes at once; any other is decoded by Pillow, so that a file
-    with appended data is not refused.
+    A JPEG or PNG with its end marker in the last bytes passes at once; any other file is decoded by Pillow, so that a
+    file with appended data is not refused.
 
     Returns:
-        tuple[int, int]: (H, W), as of :func:`image_size`.
+        tuple[int, int]: (H, W), see :func:`image_size`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -118,10 +119,10 @@ def check_image_file(path: str | Path) -> tuple[int, int]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Pixels of an image file that is whole: RGB, uint8 (H, W, 3); gray, alpha and 16 bits become that.
+    """Read a complete image file as RGB, uint8 (H, W, 3); gray images, alpha and 16 bits are converted.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`check_image_file` does.
+        FileNotFoundError, ValueError: see :func:`check_image_file`.
     """
     import mmcv
     size = check_image_file(path)
@@ -135,17 +136,20 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def _turned(image: Image.Image) -> Image.Image:
-    """An image as it is shown. Decoding turns a TIFF at once, and a second time would be wrong."""
+    """Rotate an image to how it is displayed.
+
+    It is decoded first: that already rotates a TIFF, which must not be rotated twice.
+    """
     image.load()
     return ImageOps.exif_transpose(image)
 
 
 def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Values of a picture as they are stored: (H, W) indices or gray levels, or (H, W, channels).
+    """Read the values of an image as they are stored: (H, W) indices or gray levels, or (H, W, channels).
 
     Args:
-        path (str | Path): Any format that Pillow reads.
-        what (str): What it is, for errors.
+        path (str | Path): The file, in any format that Pillow reads.
+        what (str): What to call the file in messages.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -156,10 +160,10 @@ def read_pixels(path: str | Path, what: str = 'mask') -> np.ndarray:
 
 
 def read_gray(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Gray levels of a picture of 8 bits, uint8 (H, W); color becomes gray.
+    """Read an 8-bit image as gray levels, uint8 (H, W); color is converted to gray.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file has more than 8 bits a channel.
+        FileNotFoundError, ValueError: see :func:`read_pixels`; also if the file has more than 8 bits per channel.
     """
     with _opened(path, what, 'restore it') as image:
         if image.mode.startswith(('I', 'F')):
@@ -169,10 +173,10 @@ def read_gray(path: str | Path, what: str = 'mask') -> np.ndarray:
 
 
 def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
-    """Indices of a palette or gray picture, (H, W): uint8, or uint16 where the file has more than 8 bits a pixel.
+    """Read the indices of a palette or gray image, (H, W): uint8, or uint16 if the file has more than 8 bits per pixel.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read_pixels`; also if the file holds colors and not indices, or
+        FileNotFoundError, ValueError: see :func:`read_pixels`; also if the file holds colors rather than indices, or
             indices beyond 16 bits.
     """
     indices = read_pixels(path, what)
@@ -188,8 +192,10 @@ def read_indices(path: str | Path, what: str = 'mask') -> np.ndarray:
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture, uint8, RGB (H, W, 3) or gray (H, W), as JPEG where the name says so, else as PNG; whole or not
-    at all."""
+    """Write an image, uint8, RGB (H, W, 3) or gray (H, W), completely or not at all.
+
+    It becomes a JPEG if the name ends so, and a PNG otherwise.
+    """
     suffix = os.path.splitext(path)[1].lower()
     picture = np.ascontiguousarray(picture[..., ::-1] if picture.ndim == 3 else picture)  # OpenCV's order is BGR
     data = cv2.imencode(suffix if suffix in ('.jpg', '.jpeg') else '.png', picture)[1]
@@ -205,10 +211,10 @@ def write_palette_picture(path: str | Path, indices: np.ndarray, palette: Sequen
 
 
 def check_array(image: Any) -> None:
-    """Refuse what is no image: before anything resizes it, which would fail, or take other values for pixels.
+    """Refuse arrays that are not images, before resizing fails on them or takes other values for pixels.
 
     Raises:
-        ValueError: for anything but an array of uint8, or of finite floats from 0 to 255, of one or three channels.
+        ValueError: for anything but an array of uint8, or of finite floats from 0 to 255, with one or three channels.
     """
     if not isinstance(image, np.ndarray):
         raise ValueError(f'an image is the path of a file as text, or an array (H, W, 3), got a {type(image).__name__}')
@@ -216,12 +222,12 @@ def check_array(image: Any) -> None:
             image.ndim == 2 or image.ndim == 3 and image.shape[2] in (1, 3)):
         raise ValueError('an image is an array (H, W, 3), or gray (H, W) or (H, W, 1), of uint8 or float32, got '
                          f'{image.shape} of {image.dtype}; take alpha and other channels off, and scale other numbers')
-    if not (image.min() >= 0 and image.max() <= 255):  # NaN is neither
+    if not (image.min() >= 0 and image.max() <= 255):  # false for NaN
         raise ValueError(f'an image has finite numbers from 0 to 255, got {image.min()} to {image.max()}')
 
 
 def to_numpy(array: Any) -> np.ndarray:
-    """A tensor (detached, on the CPU) or anything array-like as a NumPy array."""
+    """Convert a tensor (detached and moved to the CPU) or anything array-like to a NumPy array."""
     if hasattr(array, 'detach'):
         array = array.detach().cpu()
         if str(array.dtype) == 'torch.bfloat16':  # NumPy has no such type
@@ -230,15 +236,15 @@ def to_numpy(array: Any) -> np.ndarray:
 
 
 def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[str]:
-    """Names of the images in a folder, sorted: paths relative to it, with ``/``.
+    """List the images in a folder, sorted, as paths relative to it, with ``/``.
 
-    Files of other suffixes are passed over, and counted in the log; hidden files and folders are none of it.
+    Files with other suffixes are skipped and counted in the log; hidden files and folders are ignored silently.
 
     Args:
         folder (str | Path): The folder.
-        recursive (bool): Also those of the folders below. Links to folders are followed, but none that leads to a
-            folder which holds the link itself.
-        suffixes (tuple[str]): of images, in lower case.
+        recursive (bool): Also list subfolders. Links to folders are followed, except those that lead to a folder
+            containing the link itself.
+        suffixes (tuple[str]): Suffixes of images, in lower case.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -267,7 +273,10 @@ def list_images(folder: str | Path, recursive: bool = False, suffixes: tuple[str
 
 
 def _leads_back(path: Path, root: Path) -> bool:
-    """Whether a folder below ``root`` is a link to one in which it lies itself, by whatever links; the log says so."""
+    """Tell whether a folder below ``root`` is a link to a folder that contains it, directly or through other links.
+
+    If so, the log says so.
+    """
     place = path.resolve()
     above = [folder.resolve() for folder in path.parents if folder == root or root in folder.parents]
     if not any(place == folder or place in folder.parents for folder in above):
@@ -277,10 +286,10 @@ def _leads_back(path: Path, root: Path) -> bool:
 
 
 def by_stem(names: Iterable[str], where: str | Path) -> dict[str, str]:
-    """Name without suffix -> name. Proposals are kept by the former, so that two images may not share it.
+    """Map names without suffix to names. Proposals are stored by the former, so no two images may share it.
 
     Raises:
-        ValueError: if two names differ in the suffix alone; it begins with ``where``.
+        ValueError: if two names differ only in their suffix; the message begins with ``where``.
     """
     stems: dict[str, str] = {}
     for name in names:

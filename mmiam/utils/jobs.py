@@ -1,6 +1,6 @@
-"""One output file an input, over many files: parallel, resumable, with a progress bar.
+"""Jobs that make one output file per input file: in parallel, resumable, with a progress bar.
 
-What the command line tools in tools/proposals share.
+The command line tools in tools/proposals share this module.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import cv2
 
 from .files import CannotWrite
 
-#: variables of a launcher that say what a process calls RANK, WORLD_SIZE and LOCAL_RANK
+#: by launcher, its environment variables for RANK, WORLD_SIZE and LOCAL_RANK
 LAUNCHERS = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm array': ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_COUNT', ''),
@@ -27,19 +27,19 @@ LAUNCHERS = {
 
 
 def take_shard(items: list, shard: str | None) -> list:
-    """Every n-th item from the i-th on for ``shard`` 'i/n' with i from 0; all of them for None.
+    """Take every n-th item starting at the i-th for ``shard`` 'i/n', with i from 0; take all items for None.
 
-    'auto' takes i and n from the environment: of torchrun, a Slurm array (its ids from 0), srun or mpirun.
+    'auto' takes i and n from the environment of torchrun, a Slurm array (with ids from 0), srun or mpirun.
 
     Raises:
-        ValueError: if ``shard`` is none of these, or 'auto' without a launcher.
+        ValueError: if ``shard`` is none of these, or is 'auto' without a launcher.
     """
     index, count = shard_index(shard)
     return items[index::count]
 
 
 def shard_index(shard: str | None) -> tuple[int, int]:
-    """(i, n) of a ``shard`` as of :func:`take_shard`; (0, 1) for None."""
+    """Parse a ``shard`` into (i, n), see :func:`take_shard`; (0, 1) for None."""
     if shard is None:
         return 0, 1
     if shard == 'auto':
@@ -59,22 +59,23 @@ def shard_index(shard: str | None) -> tuple[int, int]:
 
 def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path, Path]], workers: int = 1,
              overwrite: bool = False, title: str = 'proposals') -> dict[Path, str]:
-    """Calls ``function(source, target)`` for each job whose target does not exist yet, or is older than its source.
+    """Call ``function(source, target)`` for each job whose target does not exist yet or is older than its source.
 
-    Targets must be written atomically: one that exists is complete, which makes a killed run resumable.
+    Targets must be written atomically: an existing target is then complete, so that a killed run can be resumed.
 
     Args:
         function (callable): Picklable; makes ``target`` from ``source``.
         jobs (iterable): Pairs of source and target.
-        workers (int): Processes, one thread each. One that is lost (no memory left) costs the file that it worked on.
-        overwrite (bool): Make targets anew that exist.
-        title (str): Shown beside the progress bar.
+        workers (int): Number of processes, with one thread each. If one is lost (out of memory), only the file that it
+            was working on fails.
+        overwrite (bool): Also make targets that exist already.
+        title (str): Text shown next to the progress bar.
 
     Returns:
-        dict: error message of each source that failed; the others are done regardless.
+        dict: Error message of each source that failed; all others are done regardless.
 
     Raises:
-        CannotWrite: where targets cannot be written at all; nothing more is tried.
+        CannotWrite: if targets cannot be written at all; the remaining jobs are not tried.
     """
     jobs = list(jobs)
     older = [] if overwrite else [
@@ -91,10 +92,10 @@ def run_jobs(function: Callable[[Path, Path], object], jobs: Iterable[tuple[Path
 
 def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Path, Path]], workers: int,
                    overwrite: bool, title: str, target: str | Path) -> int:
-    """Exit status of a tool that runs jobs, after it has printed what came of them: 0, or 1 if a file failed.
+    """Run jobs, print the outcome, and return the exit status of the tool: 0, or 1 if a file failed.
 
     Raises:
-        CannotWrite: as of :func:`run_jobs`.
+        CannotWrite: see :func:`run_jobs`.
     """
     failed = run_jobs(function, jobs, workers, overwrite, title)
     for source, cause in failed.items():
@@ -105,7 +106,7 @@ def run_and_report(function: Callable[[Path, Path], object], jobs: list[tuple[Pa
 
 
 class _Worker:
-    """A process that does one job after another, and ends with the one that started it, however that ends."""
+    """A process that does one job after another, and exits when its parent process ends, for whatever reason."""
 
     def __init__(self, context, function) -> None:
         self.pipe, other = context.Pipe()
@@ -120,7 +121,7 @@ class _Worker:
             self.pipe.send(job)
 
     def finish(self) -> tuple[Path, str | CannotWrite | None]:
-        """Source and error of the job that is done, or during which the process was lost."""
+        """Return source and error of the finished job, or of the job during which the process was lost."""
         try:
             error = self.pipe.recv()
         except (EOFError, OSError):
@@ -134,15 +135,15 @@ class _Worker:
 
 
 def _results(function, jobs, workers):
-    """(source, error or None) of each job, as they are done.
+    """Yield (source, error or None) for each job as it finishes.
 
-    The standard library's pool gives up all jobs if one process is lost, and waits for those that run when it is
-    interrupted.
+    The standard library's pool would give up all jobs if one process is lost, and would wait for the running ones when
+    it is interrupted.
     """
     # forked workers share the imported libraries; elsewhere they are imported again
     context = multiprocessing.get_context('fork' if 'fork' in multiprocessing.get_all_start_methods() else None)
     left = iter(jobs)
-    # set before the fork: in a forked process OpenCV would wait for ever for the threads that its parent had
+    # set before the fork: in a forked process, OpenCV would wait forever for the threads of its parent
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     pool = [_Worker(context, function) for _ in range(min(max(workers, 1), len(jobs)))]
@@ -171,7 +172,7 @@ def _results(function, jobs, workers):
 
 def _work(function, pipe) -> None:
     """Main function of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the parent ends the workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all processes; the parent ends the workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     one_thread()
     while True:
@@ -183,13 +184,13 @@ def _work(function, pipe) -> None:
 
 
 def _leave_with_parent() -> None:
-    # a parent that is killed cannot end its workers; its end of this pipe is closed whatever ended it
+    # a killed parent cannot end its workers, but its end of this pipe is closed in any case
     wait([multiprocessing.parent_process().sentinel])  # type: ignore[union-attr]
     os._exit(1)
 
 
 def one_thread() -> None:
-    """Keeps numerical libraries to one thread: the processes are the parallelism."""
+    """Limit numerical libraries to one thread, because the processes provide the parallelism."""
     os.environ['OMP_NUM_THREADS'] = '1'
     if cv2.getNumThreads() != 1:
         cv2.setNumThreads(1)
@@ -198,21 +199,21 @@ def one_thread() -> None:
 def _attempt(function, source, target) -> str | CannotWrite | None:
     try:
         function(source, target)
-    except CannotWrite as error:  # so it will be for every file
+    except CannotWrite as error:  # every other file would fail as well
         return error
-    except Exception as error:  # one broken file must not end a run over ten thousand
+    except Exception as error:  # one broken file must not end a run over ten thousand files
         text = str(error) or type(error).__name__
         return text if isinstance(error, (ValueError, OSError)) else f'{type(error).__name__}: {text}'
     return None
 
 
 def with_bar(results: Iterable, total: int, title: str) -> Iterator:
-    """Results, or things to be done, one by one, with a progress bar; in a log file, a line each tenth."""
+    """Yield results, or items of work, with a progress bar; in a log file, print a line at every tenth instead."""
     if not total:
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    if not Console().is_terminal:  # rich draws a bar there once all is done
+    if not Console().is_terminal:  # there rich would draw the bar only at the end
         for done, result in enumerate(results, 1):
             yield result
             if done * 10 // total > (done - 1) * 10 // total:

@@ -1,4 +1,4 @@
-"""Pictures of activation maps and instances. All but ``visualizer`` know NumPy and OpenCV only."""
+"""Pictures of activation maps and instances. All modules except ``visualizer`` need only NumPy and OpenCV."""
 from .maps import COLUMNS, draw_predicted
 from .overlays import color_heatmap, overlay_heatmap, overlay_instances
 from .sheet import draw_sheet, side_by_side, write_sheet

@@ -1,4 +1,4 @@
-"""What the method makes of an image, in a row of pictures: image, CAM, PRM, IAM, masks.
+"""The output of the method for an image as a row of pictures: image, CAM, PRM, IAM, masks.
 
 Legend: H, W image size; h, w input size of the network; n instances.
 """
@@ -18,7 +18,10 @@ COLUMNS = ('image', 'CAM', 'PRM', 'IAM', 'masks')
 
 
 def merge_maps(maps: Any, normalize: bool) -> np.ndarray:
-    """Maximum over n maps (n, h, w), float32 (h, w), each divided by its own maximum if asked; zeros for n = 0."""
+    """Take the maximum over n maps (n, h, w), clipped at zero: float32 (h, w), zeros for n = 0.
+
+    With ``normalize``, each map is divided by its own maximum first.
+    """
     maps = np.maximum(to_numpy(maps).astype(np.float32), 0)
     if len(maps) == 0:
         return np.zeros(maps.shape[-2:], np.float32)
@@ -28,19 +31,19 @@ def merge_maps(maps: Any, normalize: bool) -> np.ndarray:
 
 
 def draw_predicted(image: np.ndarray, predicted: Any, classes: Sequence[str], min_score: float = 0.) -> dict:
-    """Pictures of an image's predictions.
+    """Draw pictures of an image's predictions.
 
     Args:
         image (ndarray): RGB, uint8, has shape (H, W, 3).
-        predicted (InstanceData): ``masks`` (n, H, W), ``labels`` (n,), ``scores`` (n,), and those of ``cams``,
-            ``prms``, ``iams`` (n, h, w) that there are (``test_cfg.return_maps``). CAM and PRM are divided by their
-            maximum, the IAM is a probability.
+        predicted (InstanceData): ``masks`` (n, H, W), ``labels`` (n,), ``scores`` (n,), and whichever of ``cams``,
+            ``prms`` and ``iams`` (n, h, w) exist (``test_cfg.return_maps``). CAMs and PRMs are divided by their
+            maximum; IAMs are probabilities and drawn as they are.
         classes (Sequence[str]): class names.
-        min_score (float): instances below are in no picture.
+        min_score (float): instances with a lower score are not drawn.
 
     Returns:
-        dict[str, ndarray]: name of :data:`COLUMNS` -> RGB picture, uint8 (H, W, 3); maps that are not there are left
-        out.
+        dict[str, ndarray]: names from :data:`COLUMNS` -> RGB pictures, uint8 (H, W, 3), without those whose maps do
+        not exist.
     """
     scores = to_numpy(predicted.scores)
     shown = np.flatnonzero(scores >= min_score)

@@ -14,11 +14,11 @@ import numpy as np
 from mmiam.utils.images import to_numpy
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-HEAT_OPACITY, FILL_OPACITY = 0.65, 0.45  # shares of the map's and of an instance's color over the image
+HEAT_OPACITY, FILL_OPACITY = 0.65, 0.45  # of a map and of an instance over the image
 
 
 def check_image(image: Any) -> np.ndarray:
-    """An image as a contiguous array.
+    """Check an image and return it as a contiguous array.
 
     Raises:
         ValueError: if it is empty, or not uint8 (H, W, 3).
@@ -30,17 +30,17 @@ def check_image(image: Any) -> np.ndarray:
 
 
 def instance_colors(num: int) -> np.ndarray:
-    """``num`` RGB colors, uint8 (num, 3): hues a golden angle apart, so that any first few are far from each other."""
+    """Make ``num`` RGB colors, uint8 (num, 3), with hues a golden angle apart, so that the first few differ clearly."""
     hues = (np.arange(num) * 0.61803398875) % 1.0
     hsv = np.stack([hues * 180, np.full(num, 200), np.full(num, 250)], 1).astype(np.uint8)
     return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0] if num else np.zeros((0, 3), np.uint8)
 
 
 def color_heatmap(heat: Any) -> np.ndarray:
-    """A map in the colors of 'inferno', which is perceptually uniform: equal steps look equal.
+    """Color a map with 'inferno', which is perceptually uniform: equal steps look equal.
 
     Args:
-        heat (ndarray | Tensor): (h, w), values in [0, 1], cut there; NaN is drawn as 0.
+        heat (ndarray | Tensor): (h, w), values in [0, 1] (others are clipped); NaN is drawn as 0.
 
     Returns:
         ndarray: RGB, uint8 (h, w, 3).
@@ -56,18 +56,18 @@ def color_heatmap(heat: Any) -> np.ndarray:
 
 
 def overlay_heatmap(image: Any, heat: Any) -> np.ndarray:
-    """A map over an image. The image is shown in gray, so that every color is the map's.
+    """Draw a map over an image. The image is shown in gray, so that all color comes from the map.
 
     Args:
         image (ndarray): RGB, uint8 (H, W, 3).
-        heat (ndarray | Tensor): (h, w) of any size, values in [0, 1], stretched to the image bilinearly; an empty one
-            is zero.
+        heat (ndarray | Tensor): (h, w) of any size, values in [0, 1], resized to the image bilinearly; an empty map
+            counts as zero everywhere.
 
     Returns:
         ndarray: RGB, uint8 (H, W, 3).
 
     Raises:
-        ValueError: as :func:`check_image` and :func:`color_heatmap`.
+        ValueError: see :func:`check_image` and :func:`color_heatmap`.
     """
     image, heat = check_image(image), to_numpy(heat).astype(np.float32)
     height, width = image.shape[:2]
@@ -80,20 +80,20 @@ def overlay_heatmap(image: Any, heat: Any) -> np.ndarray:
 
 def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None, label_size: float = 0.36
                       ) -> np.ndarray:
-    """Instance masks over an image: filled, with contours, and a label at the topmost pixel of each.
+    """Draw instance masks over an image, filled and with contours, each with a label at its topmost pixel.
 
     Args:
         image (ndarray): RGB, uint8 (H, W, 3).
-        masks (ndarray | Tensor): (n, H, W); non-zero is inside. Later ones lie over earlier ones. An empty mask
-            draws nothing.
+        masks (ndarray | Tensor): (n, H, W); non-zero is inside. Later masks cover earlier ones. Nothing is drawn for
+            an empty mask.
         names (Sequence[str], optional): n labels. Defaults to None, no labels.
-        label_size (float): factor of their font, which is 20 pixels high at 1.
+        label_size (float): scale of the labels' font, which is 20 pixels high at scale 1.
 
     Returns:
         ndarray: RGB, uint8 (H, W, 3).
 
     Raises:
-        ValueError: if shapes or numbers disagree.
+        ValueError: if shapes or the numbers of masks and names disagree.
     """
     image, masks = check_image(image), to_numpy(masks)
     if masks.ndim != 3 or (len(masks) and masks.shape[1:] != image.shape[:2]):
@@ -103,7 +103,7 @@ def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None
     canvas, colors = image.copy(), instance_colors(len(masks))
     for mask, color in zip(masks != 0, colors):
         canvas[mask] = np.round(FILL_OPACITY * color + (1 - FILL_OPACITY) * canvas[mask]).astype(np.uint8)
-    for mask, color in zip(masks != 0, colors):  # over all fills
+    for mask, color in zip(masks != 0, colors):  # drawn over all fills
         contours = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[-2]
         cv2.drawContours(canvas, contours, -1, tuple(map(int, color)), 1)
     for mask, color, name in zip(masks, colors, names if names is not None else ()):
@@ -114,9 +114,9 @@ def overlay_instances(image: Any, masks: Any, names: Sequence[str] | None = None
 
 
 def draw_label(canvas: np.ndarray, text: str, anchor: tuple[int, int], color: Any, size: float = 0.36) -> None:
-    """Draw text on a plate of ``color`` above ``anchor`` (x, y), moved to lie inside ``canvas``; in place.
+    """Draw text in place on a plate of ``color`` above ``anchor`` (x, y), moved so that it lies inside ``canvas``.
 
-    OpenCV's font has ASCII alone; other characters are drawn as '?'.
+    OpenCV's font has only ASCII; other characters are drawn as '?'.
     """
     text = text.encode('ascii', 'replace').decode()
     thickness = max(1, round(1.5 * size))

@@ -1,4 +1,4 @@
-"""Sheets of pictures: tiles side by side with captions, one row an image.
+"""Sheets of pictures: tiles side by side with captions, one row per image.
 
 Legend: R rows, K columns. Tiles are RGB, uint8, of any size; each is fitted into a square cell without distortion.
 """
@@ -20,7 +20,7 @@ CAPTION_HEIGHT, MARGIN = 18, 4
 
 
 def fit_tile(tile: Any, size: int) -> np.ndarray:
-    """Fit a tile into a white square of ``size`` pixels, aspect kept, centered; uint8 (size, size, 3)."""
+    """Fit a tile, centered and with its aspect ratio kept, into a white square, uint8 (size, size, 3)."""
     tile = check_image(tile)
     height, width = tile.shape[:2]
     ratio = size / max(height, width)
@@ -33,7 +33,7 @@ def fit_tile(tile: Any, size: int) -> np.ndarray:
 
 
 def write_caption(width: int, text: str) -> np.ndarray:
-    """A white strip (CAPTION_HEIGHT, width, 3) with centered text, shortened to fit; beyond ASCII is '?'."""
+    """Draw centered text, shortened to fit, on a white strip (CAPTION_HEIGHT, width, 3); non-ASCII becomes '?'."""
     strip = np.full((CAPTION_HEIGHT, width, 3), PAPER, np.uint8)
     text = str(text).encode('ascii', 'replace').decode()
     while len(text) > 1 and cv2.getTextSize(text, FONT, 0.4, 1)[0][0] > width - 2:
@@ -44,7 +44,7 @@ def write_caption(width: int, text: str) -> np.ndarray:
 
 
 def side_by_side(tiles: Sequence[Any], captions: Sequence[str], tile_size: int = 192) -> np.ndarray:
-    """Tiles in a row, each under its caption.
+    """Draw tiles in a row, each under its caption.
 
     Args:
         tiles (Sequence[ndarray]): K images, RGB uint8.
@@ -70,18 +70,18 @@ def side_by_side(tiles: Sequence[Any], captions: Sequence[str], tile_size: int =
 
 
 def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: Sequence[str]) -> np.ndarray:
-    """A sheet: one row an image, the column's name over every tile.
+    """Draw a sheet with one row per image and the column's name above every tile.
 
     Args:
         rows (Sequence[Sequence[ndarray]]): R rows of K tiles, RGB uint8 of any size.
         columns (Sequence[str]): K names, at least one, e.g. image, CAM, PRM, IAM, masks, ground truth.
-        captions (Sequence[str]): R names, written behind the first column's name in their row.
+        captions (Sequence[str]): R names, each written after the first column's name in its row.
 
     Returns:
-        ndarray: RGB, uint8. Without rows: the names of the columns alone.
+        ndarray: RGB, uint8. Without rows, it shows only the names of the columns.
 
     Raises:
-        ValueError: if a row has not K tiles, or there are not R captions.
+        ValueError: if a row does not have K tiles, or there are not R captions.
     """
     if len(captions) != len(rows):
         raise ValueError(f'{len(rows)} rows but {len(captions)} captions')
@@ -96,10 +96,10 @@ def draw_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], captions: 
 
 def write_sheet(rows: Sequence[Sequence[Any]], columns: Sequence[str], path: str | Path,
                 captions: Sequence[str]) -> None:
-    """Draw a sheet (:func:`draw_sheet`) and write it as PNG; missing folders are made.
+    """Draw a sheet (:func:`draw_sheet`) and write it as PNG; missing folders are created.
 
     Raises:
-        ValueError: as :func:`draw_sheet`, or if ``path`` does not end in .png.
+        ValueError: see :func:`draw_sheet`; also if ``path`` does not end in .png.
     """
     if not str(path).lower().endswith('.png'):
         raise ValueError(f'{path}: a sheet is written as .png')

@@ -14,16 +14,16 @@ from .sheet import side_by_side
 
 @VISUALIZERS.register_module()
 class IAMVisualizer(DetLocalVisualizer):
-    """mmdet's visualizer with a row of pictures for predictions that hold maps (``test_cfg.return_maps``).
+    """mmdet's visualizer, with a row of pictures for predictions that hold maps (``test_cfg.return_maps``).
 
-    Other samples, and those drawn with ``draw_pred=False``, are drawn as mmdet draws them. Ground truth is not in the
-    row. It takes the place of ``DetLocalVisualizer`` in a config, so that ``DetVisualizationHook``, ``DetInferencer``
-    and all ``vis_backends`` of mmengine serve.
+    Other samples, and those drawn with ``draw_pred=False``, are drawn as mmdet draws them. The row does not show
+    ground truth. Use this class in place of ``DetLocalVisualizer`` in a config; it works with
+    ``DetVisualizationHook``, ``DetInferencer`` and all ``vis_backends`` of mmengine.
 
     Args:
-        name (str): of the instance.
+        name (str): name of the visualizer.
         tile_size (int): side of a picture in pixels.
-        **kwargs: as of ``DetLocalVisualizer``.
+        **kwargs: see ``DetLocalVisualizer``.
     """
 
     def __init__(self, name: str = 'visualizer', *args, tile_size: int = 256, **kwargs) -> None:
@@ -34,7 +34,7 @@ class IAMVisualizer(DetLocalVisualizer):
     def add_datasample(self, name: str, image: np.ndarray, data_sample: DetDataSample | None = None,
                        draw_gt: bool = True, draw_pred: bool = True, show: bool = False, wait_time: int = 0,
                        out_file: str | None = None, pred_score_thr: float = 0.3, step: int = 0) -> None:
-        """Draw a sample and hand it to a window, to a file, or to all backends; arguments are mmdet's."""
+        """Draw a sample and send it to a window, to a file, or to all backends; the arguments are those of mmdet."""
         predicted = getattr(data_sample, 'pred_instances', None)
         if not draw_pred or predicted is None or not {'prms', 'iams'} & set(predicted.keys()):
             super().add_datasample(name, image, data_sample, draw_gt, draw_pred, show, wait_time, out_file,
