@@ -1,4 +1,4 @@
-"""Records of predictions and ground truth as json: written safely, with a check sum, read back without a model."""
+"""Records of predictions and ground truth as json: written safely, with a checksum, and read back without a model."""
 from __future__ import annotations
 
 import os
@@ -16,16 +16,16 @@ def save_dump(path: str, records: Sequence[Mapping], classes: Sequence[str], pre
     """Write records (see :mod:`mmiam.evaluation.functional.records`).
 
     Args:
-        path (str): The json file; its folder is made.
-        records (Sequence[Mapping]): All images.
-        classes (Sequence[str]): Class names; the label is the position.
-        pred_field (str): Which predictions of the model these are.
+        path (str): The json file; its folder is created.
+        records (Sequence[Mapping]): Records of all images.
+        classes (Sequence[str]): Class names; the label of a class is its position.
+        pred_field (str): Field of the data samples that held these predictions.
     """
     write_checked_json(path, dict(format=FORMAT, pred_field=pred_field, classes=list(classes), images=list(records)))
 
 
 def load_dump(path: str) -> dict:
-    """Read what :func:`save_dump` wrote.
+    """Read a file written by :func:`save_dump`.
 
     Returns:
         dict: ``classes`` (list of str), ``pred_field`` and ``images`` (the records).
@@ -54,7 +54,7 @@ def load_dump(path: str) -> dict:
 
 
 def _check_record(record: Mapping, num_classes: int) -> None:
-    """Raise a ValueError that says what of a record is not as the evaluation takes it; its RLE code trusts sizes."""
+    """Raise a ValueError that says which part of a record is invalid; the RLE code of the evaluation trusts sizes."""
     size = check_sides(record['height'], record['width'], 'the image')
     if not isinstance(record['img_id'], (str, int)):
         raise ValueError('img_id is neither text nor number')
@@ -69,7 +69,7 @@ def _check_record(record: Mapping, num_classes: int) -> None:
 
 
 def _check_part(part, name: str, extra: str, size: tuple[int, int], num_classes: int) -> None:
-    """Raise a ValueError unless ``part`` holds lists of one length, each of its kind."""
+    """Raise a ValueError unless ``part`` holds the expected lists, of equal length and with valid entries."""
     keys = ('labels', 'masks', 'bboxes', extra)
     if not isinstance(part, dict) or not all(isinstance(part.get(key), list) for key in keys):
         raise ValueError(f'{name} must have the lists {", ".join(keys)}')

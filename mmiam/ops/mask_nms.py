@@ -7,11 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 1 << 22  # floats held at a time (16 MiB); our choice: below the size of a usual L3 cache
+_CHUNK_ELEMENTS = 1 << 22  # floats held at a time (16 MiB); our choice: below the size of a typical L3 cache
 
 
 def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
-    """Intersection over union of every pair of masks, by matrix products over chunks of pixels.
+    """Compute the intersection over union of every pair of masks, by matrix products over chunks of pixels.
 
     Args:
         masks1 (Tensor): bool masks, has shape (n, H, W).
@@ -31,7 +31,7 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
     flat1, flat2 = (m.flatten(1) if m.dtype == torch.bool else m.flatten(1) != 0 for m in (masks1, masks2))
     inter = torch.zeros(len(flat1), len(flat2), dtype=torch.float64, device=flat1.device)
     step = max(1, _CHUNK_ELEMENTS // max(1, len(flat1) + len(flat2)))
-    # a count of pixels is no quantity for half precision: above 2,048 it is rounded, above 65,504 it is inf
+    # half precision cannot hold pixel counts: above 2,048 they are rounded, above 65,504 they are infinite
     with torch.autocast(flat1.device.type, enabled=False):
         for start in range(0, flat1.size(1), step):
             part1 = flat1[:, start:start + step].float()
@@ -43,11 +43,11 @@ def mask_iou(masks1: Tensor, masks2: Tensor) -> Tensor:
 
 
 def mask_nms(masks: Tensor, scores: Tensor, iou_thr: float, labels: Tensor) -> Tensor:
-    """Greedy non-maximum suppression of masks of the same class.
+    """Suppress duplicate masks of the same class greedily (non-maximum suppression).
 
     Masks are visited by descending score (equal scores: the earlier first); one is dropped if its IoU with a mask
-    of its class already kept exceeds ``iou_thr``. The paper does not say how duplicates are removed; threshold 0.3 is
-    the one of the public Peak Response Mapping demo, which compares across classes.
+    of its class already kept exceeds ``iou_thr``. The paper does not say how duplicates are removed; the public Peak
+    Response Mapping demo uses the threshold 0.3 and compares across classes.
 
     Args:
         masks (Tensor): bool masks, has shape (n, H, W).

@@ -1,8 +1,7 @@
 """Independent parts of a computation on the cores of a CPU, each part on one core.
 
-Operators on a few hundred thousand values are too small for torch to divide: the parts of each wait for one another at
-every operator, on two busy cores for longer than they compute. Dividing the work once, around many operators, avoids
-that.
+Operators on a few hundred thousand values are too small for torch to split: its threads wait for one another at every
+operator, on two busy cores for longer than they compute. Splitting the work once, around many operators, avoids that.
 """
 from __future__ import annotations
 
@@ -17,26 +16,27 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}  # by process (a fork doe
 
 
 def num_workers(device: torch.device) -> int:
-    """Parts that run at a time: torch's number of threads on a CPU, 1 on other devices."""
+    """Return how many parts run at a time: torch's number of threads on a CPU, 1 on other devices."""
     return torch.get_num_threads() if device.type == 'cpu' else 1
 
 
 def limit_of(limits: dict[str, int], device: torch.device) -> int:
-    """The entry of ``limits``, 'cpu' or 'other', for a device."""
+    """Return the entry of ``limits``, 'cpu' or 'other', for a device."""
     return limits['cpu' if device.type == 'cpu' else 'other']
 
 
 def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None:
     """Call ``function`` with each part, several at a time on a CPU, each on one core; the first error is raised.
 
-    One part alone, too, runs on one core: it has its caller's reasons not to be divided.
+    A single part also runs on one core, because its caller had reasons not to split it.
 
-    The caller sees to it that parts write to different memory. Gradients are not recorded.
+    The caller must ensure that parts write to different memory. Gradients are not recorded if there is more than one
+    worker.
 
     Args:
-        function (Callable): of one part.
+        function (Callable): takes one part.
         parts (Iterable): the parts.
-        device (torch.device): where the computation runs.
+        device (torch.device): device on which the computation runs.
     """
     parts, workers = list(parts), num_workers(device)
     if workers == 1:
@@ -44,7 +44,7 @@ def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None
             function(part)
         return
 
-    # both modes belong to a thread: a worker does not have the caller's
+    # both modes are per thread: a worker does not inherit the caller's
     mode = torch.inference_mode if torch.is_inference_mode_enabled() else torch.no_grad
 
     def quietly(part):
@@ -56,7 +56,7 @@ def run_parts(function: Callable, parts: Iterable, device: torch.device) -> None
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:
-    """Threads whose operators run on one thread each; torch's setting for all others stays what it was."""
+    """Return threads whose operators run on one thread each; torch's setting for all other threads is unchanged."""
     key = os.getpid(), workers
     if key not in _pools:
         threads = torch.get_num_threads()

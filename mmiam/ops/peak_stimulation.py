@@ -1,7 +1,7 @@
 """Peak stimulation: from class response maps to class scores through their local maxima.
 
 Sec. 3.1 of the paper: a class is scored by the mean of its class response map over the local maxima, so
-that training sharpens exactly the places from which instances are later read.
+that training sharpens exactly the locations from which instances are read later.
 
 Legend: B images, C classes, H x W response map.
 """
@@ -78,7 +78,7 @@ class _MeanOverPeaks(Function):
 
 
 def local_maxima(response: Tensor, win_size: int) -> Tensor:
-    """Pixels that are the (first) maximum of their own window, bool, (B, C, H, W)."""
+    """Find the pixels that are the (first) maximum of their own window, bool, (B, C, H, W)."""
     height, width = response.shape[-2:]
     _, argmax = F.max_pool2d(response, win_size, stride=1, padding=win_size // 2, return_indices=True)
     own_index = torch.arange(height * width, device=response.device).view(height, width)
@@ -86,13 +86,13 @@ def local_maxima(response: Tensor, win_size: int) -> Tensor:
 
 
 def peak_threshold(response: Tensor, peak_filter: str | float | None) -> Tensor | float | None:
-    """Threshold of every map, (B, C, 1, 1), or one number for all of them."""
+    """Compute the threshold of every map, (B, C, 1, 1), or one number for all of them; None without a filter."""
     if not isinstance(peak_filter, str):
         return peak_filter
     flat = response.flatten(2)
     if peak_filter == 'median' and (flat.is_cuda or torch.jit.is_tracing()):
-        # neither median nor kthvalue along a dimension is deterministic there, so deterministic mode refuses both; nor
-        # is one of them an operator of ONNX
+        # on CUDA neither median nor kthvalue along a dimension is deterministic, so deterministic mode refuses both;
+        # and neither is an operator of ONNX
         threshold = flat.sort(dim=2).values[:, :, (flat.shape[2] - 1) // 2]
     elif peak_filter == 'median':
         threshold = flat.median(dim=2).values

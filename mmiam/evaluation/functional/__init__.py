@@ -1,1 +1,1 @@
-"""The mathematics of the evaluation: functions of arrays and plain records."""
+"""The mathematics of the evaluation, as functions of arrays and plain records."""

@@ -1,11 +1,11 @@
-"""Class predictions of another network, from a file.
+"""Class predictions of another network, read from a file.
 
-csv: two columns, image and class; a header, if there is one, names the columns ``image`` and ``class`` (others are
-ignored). json: one object ``{image: class}``, or a list of ``{"image": ..., "class": ...}``; in json a list of
-scores, one a class, may stand for the class and is its maximum.
+A csv file has two columns, image and class; an optional header names the columns ``image`` and ``class`` (others are
+ignored). A json file holds one object ``{image: class}``, or a list of ``{"image": ..., "class": ...}``; there, a list
+of scores, one per class, may take the place of the class and stands for the class with the highest score.
 
-An image is named by its id in the data set, by its path below the image folder, or by its file name, the latter two
-with or without suffix. A class is named by its name (with or without a leading ``001.``) or by its number.
+An image is identified by its id in the data set, by its file name, or by the last folder and the file name of its path,
+the latter two with or without suffix. A class is given by its name (with or without a leading ``001.``) or its number.
 """
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _NUMBERED, _NUMBER = re.compile(r'\d+\.'), re.compile(r'[+-]?\d+')
 
 
 def load_class_predictions(path: str, classes: Sequence[str], first_label: int = 0) -> dict[str, int]:
-    """Image name -> label.
+    """Read class predictions into a dict of image name -> label.
 
     Args:
         path (str): The file, ``*.csv`` or ``*.json``.
         classes (Sequence[str]): Class names in the order of labels.
-        first_label (int): The number of the first class in the file, where classes are numbers.
+        first_label (int): Number of the first class, if the file gives classes as numbers.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: naming the file and the entry at fault, and what is expected.
+        ValueError: naming the file, the faulty entry and what is expected.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no file of class predictions {path}')
@@ -56,7 +56,7 @@ def load_class_predictions(path: str, classes: Sequence[str], first_label: int =
 
 
 def find_prediction(labels: dict[str, int], img_id: str, img_path: str = '') -> int | None:
-    """The label of an image by any of its names, None if there is none."""
+    """Find the label of an image by any of its names; None if there is none."""
     parts = img_path.replace('\\', '/').split('/')
     names = [str(img_id), '/'.join(parts[-2:]), parts[-1]]
     names += [os.path.splitext(name)[0] for name in names[1:]]
@@ -86,7 +86,7 @@ def _json_pairs(path: str) -> list[tuple[str, object]]:
 
 
 def _label(value: object, names: dict[str, int], count: int, first_label: int) -> int:
-    """The label that a class value stands for."""
+    """Convert a class value of the file to its label."""
     if isinstance(value, list):
         if len(value) != count or not all(map(is_number, value)):
             raise ValueError(f'expected {count} scores, one a class, got {len(value)} values')

@@ -13,12 +13,12 @@ from .voc_instance_ap import nan_mean
 
 @dataclass
 class ClassificationAP:
-    """Average precision by class.
+    """Average precision of each class.
 
     Attributes:
         ap (ndarray): AP, float64 (C,) in [0, 1], NaN where a class has no positive image.
-        num_positives (ndarray): Images with the class, int64 (C,).
-        min_positives (int): Classes with fewer are shown but not averaged.
+        num_positives (ndarray): Number of images with the class, int64 (C,).
+        min_positives (int): Classes with fewer positive images are shown but not averaged.
     """
     ap: np.ndarray
     num_positives: np.ndarray
@@ -36,11 +36,11 @@ class ClassificationAP:
 
 
 def ranking_ap(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Area under the precision-recall steps: sum of (R_k - R_{k-1}) P_k over the distinct scores.
+    """Compute the area under the precision-recall steps: sum of (R_k - R_{k-1}) P_k over the distinct scores.
 
-    Precision is not made monotone (VOC's own devkit does, which never gives less), and images of equal score
-    enter together, so that constant scores give the share of positives: our choice, because it is the
-    lower, order-free figure, the usual one for multi-label classification.
+    Precision is not made monotone (VOC's own devkit does so, which never gives a lower AP), and images of equal score
+    enter together, so that constant scores give the share of positives. This is our choice, because the result is
+    lower, independent of the order of images, and the usual one for multi-label classification.
 
     Args:
         scores (ndarray): Scores, (N,).
@@ -61,12 +61,12 @@ def ranking_ap(scores: np.ndarray, positive: np.ndarray) -> float:
 
 def classification_average_precision(scores: np.ndarray, positive: np.ndarray,
                                      min_positives: int = 1) -> ClassificationAP:
-    """AP of each class over all images.
+    """Compute the AP of each class over all images.
 
     Args:
-        scores (ndarray): Class scores, any monotone scale, float (N, C).
+        scores (ndarray): Class scores on any monotone scale, float (N, C).
         positive (ndarray): Image-level labels, bool (N, C).
-        min_positives (int): Images a class needs to be averaged.
+        min_positives (int): Number of positive images that a class needs to be averaged.
 
     Returns:
         ClassificationAP: AP by class.

@@ -1,10 +1,10 @@
 """Localization of single objects by boxes.
 
-Two rules give a box. With the rule of the paper (Sec. 4.3) the method itself decides on a threshold, and its box is
-compared. The evaluation of weakly supervised localization of Choe et al. (CVPR 2020, "Evaluating Weakly Supervised
-Object Localization Methods Right") compares score maps at the threshold that is best for the whole data set
-(MaxBoxAcc): an image's map is scaled to [0, 1], for each threshold the box is that of the largest contour of what lies
-above it. Ours departs from the published code in that right and lower edges of boxes are exclusive.
+There are two protocols. In that of the paper (Sec. 4.3), the method itself decides on a threshold, and its box is
+evaluated. The evaluation of weakly supervised localization of Choe et al. (CVPR 2020, "Evaluating Weakly Supervised
+Object Localization Methods Right") evaluates score maps at the threshold that is best for the whole data set
+(MaxBoxAcc): each image's map is scaled to [0, 1], and the box at a threshold is that of the largest contour of the
+pixels above it. Unlike in the published code, the right and lower edges of boxes are exclusive here.
 
 Legend: n, m boxes as (x1, y1, x2, y2), x2 and y2 exclusive; T thresholds; h x w map; H0 x W0 original image.
 """
@@ -16,26 +16,26 @@ import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_overlaps
 
-#: the published code quantizes maps to 8 bits, so that these thresholds are all there are: above 0, …, above 254
+#: the published code quantizes maps to 8 bits, so these are all possible thresholds: above 0, …, above 254
 LEVELS = np.arange(255)
 
 
 def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU of all pairs: (n, 4), (m, 4) -> float64 (n, m) in [0, 1], 0 with an empty box."""
-    # mmdet's function for tensors: its other one, for arrays, computes in float32
+    """Compute the IoU of all pairs: (n, 4), (m, 4) -> float64 (n, m) in [0, 1], 0 with an empty box."""
+    # mmdet's function for tensors, because the one for arrays computes in float32
     return bbox_overlaps(*(torch.as_tensor(np.asarray(boxes, np.float64).reshape(-1, 4)) for boxes in (first, second))
                          ).numpy()
 
 
 def sweep_boxes(score_map: np.ndarray) -> np.ndarray:
-    """Box of the largest contour of a map above each threshold.
+    """Find the box of the largest contour of a map above each threshold.
 
     Args:
-        score_map (ndarray): Scores of any scale, shape (h, w); scaled to [0, 255] by its minimum and maximum.
+        score_map (ndarray): Scores on any scale, shape (h, w); scaled to [0, 255] by its minimum and maximum.
 
     Returns:
         ndarray: Boxes in pixels of the map, float64 (T, 4), T = 255; zeros where nothing lies above the threshold
-        (everywhere, for a constant map). Of contours that enclose equal areas the first that OpenCV gives counts.
+        (everywhere, for a constant map). Among contours of equal area, the first that OpenCV returns counts.
 
     Raises:
         ValueError: if the map is not two-dimensional, empty, or not finite.
@@ -53,7 +53,7 @@ def sweep_boxes(score_map: np.ndarray) -> np.ndarray:
     for index, level in enumerate(LEVELS):
         mask = (levels > level).astype(np.uint8)
         count = int(mask.sum())
-        if count == previous:  # no pixel has this level: the mask is the last one
+        if count == previous:  # no pixel has this level, so the mask has not changed
             boxes[index] = boxes[index - 1]
             continue
         previous = count
@@ -66,14 +66,14 @@ def sweep_boxes(score_map: np.ndarray) -> np.ndarray:
 
 @dataclass
 class LocalizationRecord:
-    """What is known of one image.
+    """Comparison of one image's prediction with its ground truth.
 
     Attributes:
-        class_correct (bool): Whether the predicted class is that of an object of the image.
-        iou (float): Best IoU of the predicted box with a box of the image.
-        class_iou (float): ... with a box of the predicted class; 0 if the class is wrong.
+        class_correct (bool): Whether the predicted class is that of an object in the image.
+        iou (float): Best IoU of the predicted box with any ground-truth box of the image.
+        class_iou (float): Best IoU with a ground-truth box of the predicted class; 0 if the class is wrong.
         found (bool): Whether there was a predicted box at all.
-        sweep_iou (ndarray | None): IoU at each threshold, best over the image's boxes, (T,).
+        sweep_iou (ndarray | None): IoU at each threshold, best over the image's ground-truth boxes, (T,).
     """
     class_correct: bool
     iou: float
@@ -89,9 +89,9 @@ def localization_record(label: int | None, box: np.ndarray | None, true_labels: 
     Args:
         label (int | None): Predicted class, None if there is none.
         box (ndarray | None): Predicted box (4,), None if there is none.
-        true_labels (ndarray): (m,).
-        true_boxes (ndarray): (m, 4), m > 0.
-        map_boxes (ndarray, optional): Boxes of the sweep in pixels of the image, (T, 4).
+        true_labels (ndarray): Ground-truth classes, (m,).
+        true_boxes (ndarray): Ground-truth boxes, (m, 4), m > 0.
+        map_boxes (ndarray, optional): Boxes of :func:`sweep_boxes`, scaled to pixels of the image, (T, 4).
     """
     true_labels = np.asarray(true_labels)
     same = true_labels == label if label is not None else np.zeros(len(true_labels), bool)
@@ -102,11 +102,12 @@ def localization_record(label: int | None, box: np.ndarray | None, true_labels: 
 
 
 def localization_metrics(records: list[LocalizationRecord], iou_thr: float = 0.5) -> dict[str, float]:
-    """Errors in percent of all images.
+    """Compute localization errors in percent of all images.
 
     Args:
-        records (list[LocalizationRecord]): At least one.
-        iou_thr (float): The predicted box is right above it (paper), that of the sweep at or above it (Choe et al.).
+        records (list[LocalizationRecord]): Records of all images, at least one.
+        iou_thr (float): A predicted box is correct if its IoU exceeds this value (paper), and a box of the sweep if its
+            IoU reaches it (Choe et al.).
 
     Returns:
         dict[str, float]: ``loc_err`` (class and box), ``gt_known_err`` (box), ``cls_err``; with maps also

@@ -2,8 +2,8 @@
 
 A record holds: ``img_id``; ``height``, ``width`` of the original image in pixels; ``image_labels`` (list of
 int, or None); ``void_mask`` (RLE or None); ``ground_truth`` and ``predictions``, each a dict of lists of one
-length: ``labels``, ``masks`` (RLE counts of that size), ``bboxes`` (xyxy), predictions also ``scores``,
-ground truth also ``ignore_flags``. ``predictions`` is None where the model gave none of the kind.
+length: ``labels``, ``masks`` (RLE counts of that size), ``bboxes`` (xyxy); predictions also have ``scores``,
+and ground truth has ``ignore_flags``. ``predictions`` is None if the model gave no predictions of this kind.
 """
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from .voc_instance_ap import ClassAP, ImageOverlaps, best_overlaps, instance_ave
 
 @dataclass
 class InstanceScores:
-    """Figures of one set of predictions.
+    """Scores of one set of predictions.
 
     Attributes:
         ap (dict[float, ClassAP]): AP by IoU threshold.
         best (ndarray): Best IoU of each ground-truth instance with a prediction of its class.
-        abo (ndarray): Their mean by class.
+        abo (ndarray): Mean of these per class.
     """
     ap: dict[float, ClassAP]
     best: np.ndarray
     abo: np.ndarray
 
     def metrics(self) -> dict[str, float]:
-        """``mAP_25`` …, ``ABO`` (mean over classes), ``ABO_instance``, in percent."""
+        """Return ``mAP_25`` …, ``ABO`` (mean over classes) and ``ABO_instance``, in percent."""
         values = {threshold_key(thr): 100 * result.mean for thr, result in self.ap.items()}
         return dict(values, ABO=100 * nan_mean(self.abo), ABO_instance=100 * nan_mean(self.best))
 
 
 def threshold_key(iou_thr: float) -> str:
-    """``mAP_50`` for 0.5, ``mAP_2.5`` for 0.025."""
+    """Name the metric of a threshold: ``mAP_50`` for 0.5, ``mAP_2.5`` for 0.025."""
     return f'mAP_{round(100 * iou_thr, 6):g}'
 
 
 def mask_rles(part: Mapping, record: Mapping) -> list[dict]:
-    """The masks of ``ground_truth`` or ``predictions`` as RLE dicts."""
+    """Return the masks of ``ground_truth`` or ``predictions`` as RLE dicts."""
     size = [record['height'], record['width']]
     return [dict(size=size, counts=counts) for counts in part['masks']]
 
 
 def ground_truth_part(instances: Iterable[Mapping], size: Sequence[int]) -> dict[str, list]:
-    """``ground_truth`` of a record from mmdet's ``instances``.
+    """Build the ``ground_truth`` of a record from mmdet's ``instances``.
 
     Args:
         instances (Iterable[Mapping]): Dicts with ``bbox``, ``bbox_label``, ``mask`` (RLE), ``ignore_flag``.
@@ -70,10 +70,10 @@ def ground_truth_part(instances: Iterable[Mapping], size: Sequence[int]) -> dict
 
 
 def record_overlaps(record: Mapping, void: str) -> ImageOverlaps:
-    """IoUs of a record's predictions (None counts as none) with its ground truth.
+    """Compute the IoUs of a record's predictions (None counts as an empty list) with its ground truth.
 
-    Ground truth flagged to be ignored is left out. ``void``: ``'background'`` (VOC's published protocol: a prediction
-    on void pixels grows the union) or ``'ignore'`` (they do not count at all).
+    Ground truth flagged as ignored is left out. ``void`` is ``'background'`` (VOC's published protocol: predicted void
+    pixels enlarge the union) or ``'ignore'`` (void pixels do not count at all).
     """
     truth = record['ground_truth']
     found = record['predictions'] or dict(labels=[], masks=[], scores=[])
@@ -87,16 +87,16 @@ def record_overlaps(record: Mapping, void: str) -> ImageOverlaps:
 
 def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Sequence[float] = (.25, .5, .75),
                      void: str = 'background') -> InstanceScores:
-    """mAP^r at several thresholds and ABO.
+    """Compute mAP^r at several thresholds, and ABO.
 
     Args:
-        records (Iterable[Mapping]): All images.
+        records (Iterable[Mapping]): Records of all images.
         num_classes (int): Number of classes.
         iou_thrs (Sequence[float]): Thresholds in (0, 1].
         void (str): ``'background'`` (VOC's published protocol) or ``'ignore'``.
 
     Returns:
-        InstanceScores: The figures, with the counts behind them.
+        InstanceScores: The scores, with the counts behind them.
 
     Raises:
         ValueError: on an unknown ``void`` or a label out of range.
@@ -109,10 +109,10 @@ def evaluate_records(records: Iterable[Mapping], num_classes: int, iou_thrs: Seq
 
 
 def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str]]:
-    """Rows for a table, in percent: ground truths, predictions, AP (and correct) at each threshold, ABO.
+    """Make the rows of a table: numbers of ground truths and predictions, AP and number correct per threshold, ABO.
 
-    Classes with neither ground truth nor predictions are left out; ``-`` stands where a figure is not
-    defined.
+    AP and ABO are in percent. Classes with neither ground truth nor predictions are left out; ``-`` marks a figure
+    that is not defined.
     """
     first = next(iter(scores.ap.values()))
     rows = [['class', 'gt', 'pred'] + [f'{threshold_key(thr)[1:]} (correct)' for thr in scores.ap] + ['ABO']]
@@ -128,5 +128,5 @@ def class_table(scores: InstanceScores, classes: Sequence[str]) -> list[list[str
 
 
 def percent(value: float) -> str:
-    """A fraction as percent with one digit after the point, ``-`` for NaN."""
+    """Format a fraction as percent with one decimal, ``-`` for NaN."""
     return '-' if np.isnan(value) else f'{100 * value:.1f}'

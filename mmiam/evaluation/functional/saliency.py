@@ -1,9 +1,8 @@
-"""Figures of salient object detection: F_beta at 256 thresholds, adaptive, maximal, and MAE.
+"""Metrics of salient object detection: F_beta at 256 thresholds, adaptive and maximal F_beta, and MAE.
 
-Legend: H x W pixels of one image, in any order (N of them where some are left out), T = 256 thresholds t / 255 with
-t = 255, 254, ..., 0, N images. Definitions are those of the field's standard toolbox (pysodmetrics); docs/saliency.md
-records the comparison. This file knows NumPy only, so that it can be run beside that toolbox in an environment without
-the rest of the package.
+Legend: H x W pixels of one image, T = 256 thresholds t / 255 with t = 255, 254, ..., 0. The definitions are those of
+the field's standard toolbox (pysodmetrics); docs/saliency.md records the comparison. This file needs only NumPy, so
+that it can run next to that toolbox in an environment without the rest of the package.
 
     P = |S >= theta and T| / |S >= theta|,  R = |S >= theta and T| / |T|,  F = (1 + b2) P R / (b2 P + R),  b2 = 0.3
 """
@@ -21,12 +20,12 @@ NUM_THRESHOLDS = 256
 
 @dataclass
 class SaliencyScores:
-    """Figures of one image, or their means over the images of a data set; NaN throughout without images.
+    """Scores of one image, or their means over the images of a data set; all NaN if there are no images.
 
     Attributes:
         curve (ndarray): F_beta at the thresholds 255 / 255, 254 / 255, ..., 0, float64 (256,) in [0, 1].
         adaptive (float): F_beta at twice the mean of the map.
-        mae (float): Mean absolute difference of map and mask.
+        mae (float): Mean absolute difference between map and mask.
     """
     curve: np.ndarray
     adaptive: float
@@ -34,17 +33,17 @@ class SaliencyScores:
 
     @property
     def best_thr(self) -> float:
-        """The one threshold in [0, 1], the same for all images, with the highest mean F_beta; NaN without images."""
+        """The threshold in [0, 1], common to all images, with the highest mean F_beta; NaN without images."""
         return float('nan') if np.isnan(self.mae) else (NUM_THRESHOLDS - 1 - int(self.curve.argmax())) / 255
 
     def metrics(self) -> dict[str, float]:
-        """``F_mean`` (over thresholds), ``F_adaptive``, ``F_max`` (of the mean curve), ``MAE``; all in [0, 1]."""
+        """Return ``F_mean`` (over thresholds), ``F_adaptive``, ``F_max`` (of the mean curve) and ``MAE``, in [0, 1]."""
         return dict(F_mean=float(self.curve.mean()), F_adaptive=self.adaptive, F_max=float(self.curve.max()),
                     MAE=self.mae)
 
 
 def min_max(values: np.ndarray) -> np.ndarray:
-    """Values stretched to [0, 1], float64 of the same shape; constant values stay as they are.
+    """Stretch values to [0, 1], float64 of the same shape; constant values stay as they are.
 
     Raises:
         ValueError: if a value is not finite, or the values are one constant outside [0, 1].
@@ -63,38 +62,39 @@ def min_max(values: np.ndarray) -> np.ndarray:
 
 
 def f_measure(true_positives, marked, positives) -> np.ndarray:
-    """F_beta from counts of pixels; 0 wherever no pixel is marked rightly.
+    """Compute F_beta from pixel counts; 0 wherever no pixel is marked correctly.
 
     Args:
-        true_positives (ndarray): Marked pixels of the object.
-        marked (ndarray): Marked pixels.
-        positives (ndarray): Pixels of the object.
+        true_positives (ndarray): Number of marked pixels that belong to the object.
+        marked (ndarray): Number of marked pixels.
+        positives (ndarray): Number of pixels of the object.
 
     Returns:
         ndarray: float64, in [0, 1]. In terms of counts F = (1 + b2) TP / (marked + b2 positives).
     """
     below = np.asarray(marked, np.float64) + BETA2 * np.asarray(positives, np.float64)
     values = (1 + BETA2) * np.asarray(true_positives, np.float64) / np.where(below == 0, 1, below)
-    return np.minimum(values, 1)  # a perfect map may round to just above
+    return np.minimum(values, 1)  # rounding may lift a perfect map just above 1
 
 
 def image_saliency(saliency: np.ndarray, mask: np.ndarray, valid: np.ndarray | None = None) -> SaliencyScores:
-    """Rate one saliency map.
+    """Evaluate one saliency map.
 
-    The map is stretched to [0, 1] first. The 256 thresholds compare its values times 255, rounded down; the adaptive
-    threshold, min(2 mean, 1), compares the values themselves. A mask without foreground has F_beta 0 at any threshold.
+    The map is stretched to [0, 1] first. The 256 thresholds apply to its values times 255, rounded down; the adaptive
+    threshold, min(2 mean, 1), applies to the values themselves. F_beta is 0 at any threshold if the mask has no
+    foreground.
 
     Args:
         saliency (ndarray): Map, (H, W), of any range.
         mask (ndarray): Salient object, bool (H, W).
-        valid (ndarray, optional): bool (H, W); pixels that are not valid count nowhere (mean, counts, MAE), though they
-            take part in the stretching. None: all are.
+        valid (ndarray, optional): Valid pixels, bool (H, W). Other pixels count nowhere (mean, counts, MAE), although
+            they take part in the stretching. None: all pixels are valid.
 
     Returns:
-        SaliencyScores: The figures.
+        SaliencyScores: The scores.
 
     Raises:
-        ValueError: if shapes differ, no pixel is valid, or as :func:`min_max`.
+        ValueError: if shapes differ or no pixel is valid; see also :func:`min_max`.
     """
     saliency, mask = np.asarray(saliency), np.asarray(mask, dtype=bool)
     if saliency.shape != mask.shape or (valid is not None and valid.shape != mask.shape):
@@ -116,7 +116,7 @@ def image_saliency(saliency: np.ndarray, mask: np.ndarray, valid: np.ndarray | N
 
 
 def saliency_scores(images: Sequence[SaliencyScores]) -> SaliencyScores:
-    """Means over images. ``F_mean`` and ``F_max`` come from the mean curve, not from each image's own."""
+    """Average scores over images. ``F_mean`` and ``F_max`` come from the mean curve, not from each image's own."""
     if not images:
         return SaliencyScores(np.full(NUM_THRESHOLDS, np.nan), float('nan'), float('nan'))
     return SaliencyScores(np.mean([image.curve for image in images], axis=0),

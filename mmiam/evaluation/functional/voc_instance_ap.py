@@ -1,20 +1,20 @@
-"""Average precision of instances, mAP^r, by the protocol in which VOC results are published; and best overlap, ABO.
+"""Average precision of instances, mAP^r, by the protocol of published VOC results; and average best overlap, ABO.
 
 Legend: an image has n predictions and m ground-truth instances; C classes; T and G are n and m summed over the images.
 
-The protocol, of "Simultaneous Detection and Segmentation" (Hariharan et al., ECCV 2014) and the public
+The protocol is that of "Simultaneous Detection and Segmentation" (Hariharan et al., ECCV 2014) and of the public
 evaluations since:
 
-1. For each class and image, predictions in descending order of score.
-2. Each prediction belongs to the ground truth of its class with which its IoU is highest.
-3. It is correct if that IoU is at least the threshold and no earlier prediction took this ground truth.
+1. For each class and image, predictions are visited in descending order of score.
+2. Each prediction is assigned to the ground truth of its class with which its IoU is highest.
+3. It is correct if that IoU is at least the threshold and no earlier correct prediction has taken this ground truth.
    A prediction whose best ground truth is taken is wrong, even if its second best would do.
-4. Predictions of all images in one order; AP is the whole area under the precision-recall curve, precision
-   made monotone (not the 11-point mean, nor COCO's 101 points).
-5. A class without ground truth is not counted (NaN); with ground truth and without predictions, AP is 0.
+4. Predictions of all images are ranked together; AP is the whole area under the precision-recall curve, with precision
+   made monotone (neither the 11-point mean nor COCO's 101 points).
+5. A class without ground truth is not counted (NaN); one with ground truth but without predictions has AP 0.
 
-Equal scores keep their order (earlier image, then earlier prediction, first): our choice, so that a result
-can be reproduced; the protocol does not say.
+Equal scores keep their order (by image, then by prediction). The protocol does not state this; it is our choice, so
+that results can be reproduced.
 """
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class ImageOverlaps(NamedTuple):
 
 @dataclass
 class ClassAP:
-    """Average precision by class, and the counts behind it.
+    """Average precision of each class, and the counts behind it.
 
     Attributes:
         ap (ndarray): AP, float64 (C,) in [0, 1], NaN where a class has no ground truth.
-        num_gt (ndarray): Ground-truth instances, int64 (C,).
-        num_predictions (ndarray): Predictions, int64 (C,).
-        num_correct (ndarray): Correct predictions, int64 (C,).
+        num_gt (ndarray): Number of ground-truth instances, int64 (C,).
+        num_predictions (ndarray): Number of predictions, int64 (C,).
+        num_correct (ndarray): Number of correct predictions, int64 (C,).
     """
     ap: np.ndarray
     num_gt: np.ndarray
@@ -62,18 +62,18 @@ class ClassAP:
 
 
 def nan_mean(values: np.ndarray) -> float:
-    """Mean of the values that are not NaN; NaN, without a warning, if there are none."""
+    """Average the values that are not NaN; the result is NaN, without a warning, if there are none."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float('nan')
 
 
 def match_predictions(iou: np.ndarray, iou_thr: float) -> np.ndarray:
-    """Rules 2 and 3 for the predictions of one class in one image.
+    """Apply rules 2 and 3 to the predictions of one class in one image.
 
     Args:
         iou (ndarray): IoU with the ground truths of the class, (n, m), predictions in descending order of
             score. Among equal IoUs the first ground truth is the best.
-        iou_thr (float): Least IoU of a correct prediction.
+        iou_thr (float): Minimum IoU of a correct prediction.
 
     Returns:
         ndarray: Which predictions are correct, bool (n,).
@@ -91,12 +91,12 @@ def match_predictions(iou: np.ndarray, iou_thr: float) -> np.ndarray:
 
 
 def average_precision(scores: np.ndarray, correct: np.ndarray, num_gt: int) -> float:
-    """Rules 4 and 5: area under the monotone precision-recall curve.
+    """Compute the area under the monotone precision-recall curve (rules 4 and 5).
 
     Args:
         scores (ndarray): Scores of all predictions of a class, (T,).
         correct (ndarray): Which are correct, bool (T,).
-        num_gt (int): Ground-truth instances of the class.
+        num_gt (int): Number of ground-truth instances of the class.
 
     Returns:
         float: AP in [0, 1]; NaN if ``num_gt`` is 0.
@@ -112,12 +112,12 @@ def average_precision(scores: np.ndarray, correct: np.ndarray, num_gt: int) -> f
 
 
 def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int, iou_thr: float) -> ClassAP:
-    """mAP^r at one threshold.
+    """Compute mAP^r at one threshold.
 
     Args:
-        images (Sequence[ImageOverlaps]): All images, those without predictions or ground truth included.
+        images (Sequence[ImageOverlaps]): All images, including those without predictions or ground truth.
         num_classes (int): C.
-        iou_thr (float): Least IoU of a correct prediction, in (0, 1].
+        iou_thr (float): Minimum IoU of a correct prediction, in (0, 1].
 
     Returns:
         ClassAP: AP by class.
@@ -150,11 +150,11 @@ def instance_average_precision(images: Sequence[ImageOverlaps], num_classes: int
 
 
 def best_overlaps(images: Sequence[ImageOverlaps], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each ground truth, the highest IoU with any prediction of its class, whatever the score; and its means (ABO).
+    """Find each ground truth's highest IoU with any prediction of its class, whatever the score; and the means (ABO).
 
-    The paper gives no formula; the mean of the best Jaccard per class is that of the segmentation-proposal
-    benchmarks. That predictions must have the class right is our choice, because instances are compared here,
-    not class-agnostic proposals.
+    The paper gives no formula; the mean of the best Jaccard index per class is that of benchmarks of segmentation
+    proposals. Requiring the right class is our choice, because this compares instances rather than class-agnostic
+    proposals.
 
     Args:
         images (Sequence[ImageOverlaps]): All images.

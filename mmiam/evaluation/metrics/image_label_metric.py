@@ -1,4 +1,4 @@
-"""Mean average precision of image-level classification, as an evaluator's metric."""
+"""Mean average precision of image-level classification, as a metric for mmengine's evaluator."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ class ImageLabelMetric(ImageMetric):
     """Classification AP of ``pred_class_scores`` against ``image_labels``.
 
     The key of the result is ``cls_mAP``, in percent: the mean over classes with at least ``min_positives``
-    images. A table by class is logged. NaN, with a line that says so, if no class has that many.
+    images. A table of all classes is logged. If no class has that many images, the result is NaN and the log says so.
 
     Args:
-        min_positives (int): Images with the class that a class needs to be averaged. 5, because AP over
-            fewer positives says little.
-        **kwargs: As of :class:`ImageMetric`.
+        min_positives (int): Number of positive images that a class needs to be averaged. Defaults to 5, because AP
+            over fewer positives says little.
+        **kwargs: See :class:`ImageMetric`.
     """
 
     def __init__(self, min_positives: int = 5, **kwargs) -> None:
@@ -31,17 +31,17 @@ class ImageLabelMetric(ImageMetric):
         self.min_positives = min_positives
 
     def record(self, sample: Mapping) -> tuple[np.ndarray, list[int]]:
-        """Class scores (C,) and labels."""
+        """Return class scores (C,) and labels of a sample."""
         for key in (self.pred_field, 'image_labels'):
             if sample.get(key) is None:
                 raise ValueError(f'no {key!r}, which ImageLabelMetric compares')
         return to_numpy(sample[self.pred_field]).astype(np.float64), [int(label) for label in sample['image_labels']]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """``cls_mAP`` in percent.
+        """Compute ``cls_mAP`` in percent.
 
         Raises:
-            ValueError: if the scores are not one for each class of the data set, or NaN.
+            ValueError: if there is not one score for each class of the data set, or a score is NaN.
         """
         classes = self.dataset_meta['classes']
         wrong = next((len(scores) for scores, _ in results if len(scores) != len(classes)), None)

@@ -1,4 +1,4 @@
-"""What the metrics share: one result an image, errors that name the image, stages without predictions."""
+"""Base of the metrics: one result per image, errors that name the image, training stages without predictions."""
 from __future__ import annotations
 
 from abc import abstractmethod
@@ -11,16 +11,16 @@ from terminaltables import AsciiTable
 
 
 class ImageMetric(BaseMetric):
-    """A metric of results that each sample gives by itself.
+    """Base class for metrics computed from one independent result per sample.
 
-    While no sample has predictions of the kind (stage 1 trains the classifier only), the metrics are empty and a line
-    says so once. That some images have them and others not is an error.
+    While no sample has predictions of the kind (stage 1 trains only the classifier), the metrics are empty, and the log
+    says so once. It is an error if some images have predictions and others do not.
 
     Args:
         pred_field (str): Field of the data samples that holds the predictions. Several metrics with different fields
             and prefixes evaluate CAM, PRM and IAM of one run.
         void (str): ``'background'``, the published protocol, or ``'ignore'``: pixels of ``void_mask`` count nowhere.
-        **kwargs: ``collect_device``, ``prefix`` (put before the keys, with a slash) and ``collect_dir`` as of
+        **kwargs: ``collect_device``, ``prefix`` (put before the keys, with a slash) and ``collect_dir``, see
             :class:`mmengine.evaluator.BaseMetric`.
     """
 
@@ -34,17 +34,17 @@ class ImageMetric(BaseMetric):
 
     @property
     def title(self) -> str:
-        """What the log calls the predictions."""
+        """Name of the predictions in the log."""
         return self.prefix or self.pred_field
 
     @staticmethod
     def log(text: str, *rows: Sequence[str]) -> None:
-        """A line in the log, and the rows of a table below it, the first of which is the heading."""
+        """Log a line, and below it a table of ``rows``, the first of which is the heading."""
         print_log(f'{text}\n{AsciiTable(rows).table}' if rows else text, logger='current')
 
     @abstractmethod
     def record(self, sample: Mapping) -> Any:
-        """The result of one sample; a ValueError says what it lacks."""
+        """Compute the result of one sample; a ValueError says what the sample lacks."""
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Keep the results of a batch.
@@ -64,7 +64,7 @@ class ImageMetric(BaseMetric):
                                  f'{error}') from error
 
     def nothing_predicted(self, without: list, number: int) -> bool:
-        """Whether the images without predictions, by id, are all ``number`` there are.
+        """Tell whether no image has predictions, given the ids of those without and the ``number`` of all images.
 
         Raises:
             ValueError: if only some images have predictions.

@@ -1,4 +1,4 @@
-"""Localization error, as an evaluator's metric."""
+"""Localization error, as a metric for mmengine's evaluator."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -18,24 +18,27 @@ from .image_metric import ImageMetric
 class LocalizationMetric(ImageMetric):
     """Localization of an image's object by one box (protocols: :mod:`mmiam.evaluation.functional.localization`).
 
-    The prediction of an image is its highest scored instance. Keys of the result, in percent of all images:
+    The prediction of an image is its instance with the highest score. Keys of the result, errors in percent of all
+    images:
 
-    * the method's own box: ``loc_err``, class wrong or IoU not above ``iou_thr``; ``gt_known_err``, the box alone;
-      ``cls_err``, the class alone. An image without any instance is an error in all of them.
-    * the box of the largest contour at the data set's best threshold (MaxBoxAcc of the WSOL evaluation), from the
-      instance's score map: ``wsol_loc_err``, ``wsol_gt_known_err``, and ``wsol_thr``, that threshold. These choose
-      the threshold on the very images, so they are no figures of a method that has to choose by itself.
+    * For the method's own box: ``loc_err`` (class wrong, or IoU not above ``iou_thr``), ``gt_known_err`` (the box
+      alone) and ``cls_err`` (the class alone). An image without any instance counts as an error of box and class; with
+      classes from a file, only of the box.
+    * For the box of the largest contour of the instance's score map, at the data set's best threshold (MaxBoxAcc of
+      the WSOL evaluation): ``wsol_loc_err``, ``wsol_gt_known_err``, and ``wsol_thr``, that threshold in [0, 1]. The
+      threshold is chosen on the evaluated images themselves, so these figures do not describe a method that has to
+      choose its threshold by itself.
 
     Args:
-        iou_thr (float): 0.5.
-        class_source (str): Where the predicted class is from: ``'instance'``, the label of the instance; a file
-            of another network's predictions, csv or json (:mod:`mmiam.evaluation.functional.class_predictions`); or
-            ``'unknown'``, for class-agnostic boxes: what needs a class is NaN.
-        first_label (int): Number of the first class in that file, where classes are numbers.
-        map_key (str | None): Key in the predictions of score maps (n, h, w) that cover the whole image; None leaves
-            the sweep out.
-        map_size (int | None): Side to which maps are resized for the sweep, 224 as published; None leaves them.
-        **kwargs: As of :class:`ImageMetric`; ``void`` says nothing about boxes.
+        iou_thr (float): IoU that the method's own box must exceed to be correct. Defaults to 0.5.
+        class_source (str): Source of the predicted class: ``'instance'``, the label of the instance; the path of a csv
+            or json file with another network's predictions (:mod:`mmiam.evaluation.functional.class_predictions`); or
+            ``'unknown'`` for class-agnostic boxes, where all figures that need a class are NaN.
+        first_label (int): Number of the first class in that file, if it gives classes as numbers.
+        map_key (str | None): Key of the score maps (n, h, w) in the predictions, which cover the whole image; None
+            skips the sweep over thresholds.
+        map_size (int | None): Side to which maps are resized for the sweep, 224 as published; None keeps their size.
+        **kwargs: See :class:`ImageMetric`; ``void`` has no effect on boxes.
     """
 
     def __init__(self, iou_thr: float = .5, class_source: str = 'instance', first_label: int = 0,
@@ -51,7 +54,8 @@ class LocalizationMetric(ImageMetric):
         self._labels: dict[str, int] | None = None
 
     def record(self, sample: Mapping) -> LocalizationRecord:
-        """What is known of a sample with ``img_id``, ``ori_shape``, ``instances`` and predictions."""
+        """Compare prediction and ground truth of a sample with ``img_id``, ``ori_shape``, ``instances``, predictions.
+        """
         truths = [one for one in sample.get('instances') or [] if not one.get('ignore_flag', 0)]
         if not truths:
             raise ValueError("no ground truth ('instances' with a box); use a data set that gives boxes, with "
@@ -70,7 +74,7 @@ class LocalizationMetric(ImageMetric):
             np.array([one['bbox'] for one in truths], np.float64), map_boxes)
 
     def _label(self, sample: Mapping, predictions: Mapping, best: int | None) -> int | None:
-        """Predicted class of an image."""
+        """Return the predicted class of an image."""
         if self.class_source in ('instance', 'unknown'):
             return None if best is None else int(predictions['labels'][best])
         if self._labels is None:
@@ -81,7 +85,7 @@ class LocalizationMetric(ImageMetric):
         return label
 
     def _map_boxes(self, predictions: Mapping, best: int, sample: Mapping) -> np.ndarray:
-        """Boxes of the sweep in pixels of the original image, (255, 4)."""
+        """Compute the boxes of the sweep in pixels of the original image, (255, 4)."""
         if self.map_key not in predictions:
             raise ValueError(f'{self.pred_field} has no {self.map_key!r} (map_key): ExtentBox gives it; '
                              'map_key=None leaves the sweep out')
@@ -94,7 +98,7 @@ class LocalizationMetric(ImageMetric):
         return sweep_boxes(score_map.cpu().numpy()) * np.array([width / columns, height / rows] * 2)
 
     def compute_metrics(self, results: list[LocalizationRecord]) -> dict[str, float]:
-        """The figures of all records, and a table of them in the log."""
+        """Compute the figures of all records and log them as a table."""
         def cell(key: str) -> str:
             return percent(figures[key] / 100) if key in figures else '-'
 

@@ -1,4 +1,4 @@
-"""F_beta and MAE of saliency maps, as an evaluator's metric."""
+"""F_beta and MAE of saliency maps, as a metric for mmengine's evaluator."""
 from __future__ import annotations
 
 import os
@@ -16,16 +16,17 @@ from .image_metric import ImageMetric
 
 @METRICS.register_module()
 class SaliencyMetric(ImageMetric):
-    """F_beta (mean over 256 thresholds, adaptive, maximal) and MAE of a saliency map an image.
+    """F_beta (mean over 256 thresholds, adaptive, maximal) and MAE, for one saliency map per image.
 
-    Definitions: :mod:`mmiam.evaluation.functional.saliency`. Keys of the result, in [0, 1] as in the paper's Table 4:
-    ``F_mean``, ``F_adaptive``, ``F_max``, ``MAE``. A table is logged. Without images the figures are NaN.
+    See :mod:`mmiam.evaluation.functional.saliency` for the definitions. The keys of the result, in [0, 1] as in the
+    paper's Table 4, are ``F_mean``, ``F_adaptive``, ``F_max`` and ``MAE``. A table is logged. Without images the
+    figures are NaN.
 
     Args:
         pred_field (str): Field of the data samples that holds the map (H, W), at original size.
-        save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (gray, 0 to 255), the form in which
-            saliency maps are exchanged and other toolboxes read them.
-        **kwargs: As of :class:`ImageMetric`. Saliency data sets have no void pixels; VOC has.
+        save_dir (str, optional): Folder to write each map into as ``<img_id>.png`` (gray, 0 to 255), the format in
+            which saliency maps are exchanged and read by other toolboxes.
+        **kwargs: See :class:`ImageMetric`. Saliency data sets have no void pixels, but VOC has.
     """
 
     def __init__(self, pred_field: str = 'pred_saliency', save_dir: str | None = None,
@@ -34,8 +35,10 @@ class SaliencyMetric(ImageMetric):
         self.save_dir = save_dir
 
     def record(self, sample: Mapping) -> tuple[str, SaliencyScores | None, bool]:
-        """Id, figures (None without a map) and whether the mask has foreground, of a sample with ``img_id``,
-        ``ori_shape``, ``saliency_mask`` (RLE), the map, and ``void_mask`` (RLE or None) where it is to be ignored.
+        """Return the id of a sample, its scores (None without a map), and whether its mask has foreground.
+
+        The sample has ``img_id``, ``ori_shape``, ``saliency_mask`` (RLE), the map, and ``void_mask`` (RLE or None) if
+        void pixels are ignored.
         """
         if sample.get('saliency_mask') is None:
             raise ValueError("no ground truth ('saliency_mask'); put dict(type='LoadSaliencyMask'), or for instances "
@@ -57,7 +60,7 @@ class SaliencyMetric(ImageMetric):
         return str(sample['img_id']), figures, bool(mask.any())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The figures of all images; empty if none has a map.
+        """Compute the figures of all images; empty if none has a map.
 
         Raises:
             ValueError: if only some images have one.

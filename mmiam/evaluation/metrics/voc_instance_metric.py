@@ -1,4 +1,4 @@
-"""mAP^r and ABO of instance predictions, as an evaluator's metric."""
+"""mAP^r and ABO of instance predictions, as a metric for mmengine's evaluator."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,15 +19,15 @@ from .image_metric import ImageMetric
 class VOCInstanceMetric(ImageMetric):
     """mAP^r at any thresholds and ABO (protocol: :mod:`mmiam.evaluation.functional.voc_instance_ap`).
 
-    Keys of the result, in percent: ``mAP_25``, ``mAP_50``, ``mAP_75`` (one for each threshold), ``ABO`` (mean
-    over classes), ``ABO_instance``. A table by class with the counts behind each figure is logged. Without any
-    ground truth the figures are NaN.
+    The keys of the result, in percent, are ``mAP_25``, ``mAP_50``, ``mAP_75`` (one for each threshold), ``ABO`` (mean
+    over classes) and ``ABO_instance``. A table of all classes with the counts behind each figure is logged. Without
+    any ground truth the figures are NaN.
 
     Args:
         iou_thrs (Sequence[float]): IoU thresholds.
-        dump (str, optional): Json file to write with predictions and ground truth, for
+        dump (str, optional): Json file to write predictions and ground truth to, for
             ``tools/analysis_tools/eval_dump.py``.
-        **kwargs: As of :class:`ImageMetric`. ``void='background'``: a prediction on void pixels counts in the union.
+        **kwargs: See :class:`ImageMetric`. With ``void='background'``, predicted void pixels count in the union.
     """
 
     def __init__(self, iou_thrs: Sequence[float] = (.25, .5, .75), dump: str | None = None, **kwargs) -> None:
@@ -38,8 +38,10 @@ class VOCInstanceMetric(ImageMetric):
         self.dump = dump
 
     def record(self, sample: Mapping) -> dict:
-        """The record of a sample with ``img_id``, ``ori_shape``, ``instances``, optionally ``void_mask`` and
-        ``image_labels``, and the predictions; masks are kept as RLE.
+        """Build the record of a sample, with masks as RLE.
+
+        The sample has ``img_id``, ``ori_shape``, ``instances``, the predictions, and optionally ``void_mask`` and
+        ``image_labels``.
         """
         if 'instances' not in sample:
             raise ValueError("no ground truth ('instances'); put dict(type='LoadVOCInstances') into the test "
@@ -58,7 +60,7 @@ class VOCInstanceMetric(ImageMetric):
         return record
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """The figures of all records.
+        """Compute the figures of all records.
 
         Args:
             results (list[dict]): Records of all images.
@@ -87,7 +89,7 @@ class VOCInstanceMetric(ImageMetric):
 
 
 def prediction_part(predictions: Mapping, size: tuple[int, int], field: str) -> dict[str, list]:
-    """``predictions`` of a record.
+    """Build the ``predictions`` of a record.
 
     Args:
         predictions (Mapping): ``masks`` (bool (n, H, W), or a list of RLEs), ``labels``, ``scores`` (n,) and

@@ -31,7 +31,7 @@ _PART_VALUES = 100_000
 # have a plane each. The next four functions are all that depends on it; P planes are 1 for two labels, else K.
 
 def _scores_of(unary: Tensor) -> Tensor:
-    """Scores of the planes: (I, K, H, W) -> (I, P, H, W)."""
+    """Compute the scores of the planes: (I, K, H, W) -> (I, P, H, W)."""
     return unary[:, 1:] - unary[:, :1] if unary.size(1) == 2 else unary.log_softmax(1)
 
 
@@ -46,7 +46,7 @@ def _message_input(probabilities: Tensor) -> Tensor:
 
 
 def _write(out: Tensor, probabilities: Tensor) -> None:
-    """Probabilities of the planes to those of the labels, (I, K, H, W)."""
+    """Convert the probabilities of the planes to those of the labels, (I, K, H, W), in ``out``."""
     if probabilities.size(1) == 1:
         torch.sub(1, probabilities, out=out[:, :1])
         out[:, 1:] = probabilities
@@ -81,7 +81,7 @@ def conv_crf(unary: Tensor,
              weight: float = .2,
              unary_weight: float = 1.,
              mode: str = 'reference') -> Tensor:
-    """Refine the label scores of an image's instances by a convolutional CRF.
+    """Refine the label scores of an image's instances with a convolutional CRF.
 
     The filter bank is computed once and serves all instances. Messages are accumulated shift by shift, so memory does
     not grow with K x K copies of the labels; two labels cost one plane. Not differentiable. Defaults are those of the
@@ -139,7 +139,7 @@ def conv_crf(unary: Tensor,
 
 def _iterate(out: Tensor, unary: Tensor, keep: float, reference: bool, cells: Cells, messages: Messages,
              num_iters: int) -> None:
-    """The iterations: label scores (I, K, H, W) -> probabilities into ``out``."""
+    """Run the iterations: label scores (I, K, H, W) -> probabilities, written into ``out``."""
     num, planes = len(unary), 1 if unary.size(1) == 2 else unary.size(1)
     scores = unary.new_empty(num, planes, cells.blur**2, *cells.cells)
     labels = unary.new_empty(num, planes, *cells.cells)

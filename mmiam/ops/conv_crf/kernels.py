@@ -35,7 +35,7 @@ Kernels = tuple[int, Sequence[Tensor], Sequence[Tensor]]
 
 
 class Cells:
-    """Pixels to cells and back (see the module's legend)."""
+    """Conversion from pixels to cells and back (see the module's legend)."""
 
     def __init__(self, size: tuple[int, int], blur: int, like: Tensor) -> None:
         self.size, self.blur = size, blur
@@ -50,12 +50,12 @@ class Cells:
         self.valid = None
 
     def prepare(self) -> None:
-        """The pixels that cells have in the image, 1 or 0 as phases (b * b, h, w), if not all."""
+        """Mark the pixels that lie in the image, 1 or 0 as phases (b * b, h, w), unless all of them do."""
         if any(self.lacking):
             self.valid = self.to_phases(self.counts.new_ones(1, *self.size))[0]
 
     def to_phases(self, planes: Tensor) -> Tensor:
-        """Pixels (n, H, W) -> phases (n, b * b, h, w); where a cell reaches out of the image, zero."""
+        """Convert pixels (n, H, W) to phases (n, b * b, h, w), zero where a cell extends beyond the image."""
         if self.blur == 1:
             return planes[:, None]
         (top, left), (rows, cols) = self.start, self.lacking
@@ -64,25 +64,25 @@ class Cells:
         return F.pixel_unshuffle(planes[:, None], self.blur)
 
     def to_pixels(self, phases: Tensor) -> Tensor:
-        """Phases (n, b * b, h, w) -> pixels (n, H, W)."""
+        """Convert phases (n, b * b, h, w) to pixels (n, H, W)."""
         if self.blur == 1:
             return phases[:, 0]
         (top, left), (height, width) = self.start, self.size
         return F.pixel_shuffle(phases, self.blur)[:, 0, top:top + height, left:left + width]
 
     def pool(self, phases: Tensor) -> Tensor:
-        """Mean over the image's pixels in each cell, (..., b * b, h, w), used up -> (..., h, w)."""
+        """Average over the image's pixels in each cell: (..., b * b, h, w), overwritten -> (..., h, w)."""
         if self.blur == 1:
             return phases.squeeze(-3)
         return (phases if self.valid is None else phases.mul_(self.valid)).sum(-3).div_(self.counts)
 
     def scratch(self, phases: Tensor) -> tuple[Tensor, Tensor]:
-        """Memory for :meth:`upsample` to as many planes as ``phases``."""
+        """Allocate memory for :meth:`upsample` to as many planes as ``phases``."""
         num, (h, w) = len(phases), self.cells
         return phases.new_empty(num, self.blur, h, w + 2), phases.new_empty(num, self.blur, self.blur, h, w)
 
     def upsample(self, planes: Tensor, scratch: tuple[Tensor, Tensor]) -> Tensor:
-        """Bilinear upsampling by b (cell centers as samples, edges repeated), (n, h, w) -> phases (n, b * b, h, w).
+        """Upsample bilinearly by b (cell centers as samples, edges repeated), (n, h, w) -> phases (n, b * b, h, w).
 
         The result lies in ``scratch``, without blur in ``planes``.
         """
@@ -123,7 +123,7 @@ class Messages:
         self.kept: dict | None = None
 
     def prepare(self, image: Tensor) -> None:
-        """What the kernels need of an image (channels, H, W), and the kernels themselves if they are few."""
+        """Compute what the kernels need of an image (channels, H, W), and the kernels themselves if they are few."""
         (h, w), cells = self.size, self.cells
         cells.prepare()
         colors = cells.pool(cells.to_phases(image)) * (.5**.5 / self.sigmas[1])
@@ -144,7 +144,7 @@ class Messages:
             self.kept = {strip: list(self._kernels(strip)) for strip in self.strips}
 
     def __call__(self, planes: Tensor) -> Tensor:
-        """Messages to every cell take the place of the values sent: (n, h, w), contiguous.
+        """Replace the values sent by the messages to every cell, in place: (n, h, w), contiguous.
 
         Cells outside the image count as zero.
         """
@@ -174,7 +174,7 @@ class Messages:
                 message.addcmul_(value, kernel)
 
     def _kernels(self, strip: Strip) -> Iterator[Kernels]:
-        """Kernels between the cells i of a strip of R rows and those around them, a run of shifts at a time.
+        """Compute the kernels between the cells i of a strip of R rows and those around them, by runs of shifts.
 
         Yields (shift, [k(i, i + shift), k(i, i + shift + 1), ...], [k(i, i - shift), k(i, i - shift - 1), ...]), each
         of shape (R * w,).
@@ -200,7 +200,7 @@ class Messages:
             yield shift, kernels.flatten(1)[:, here:].unbind(0), back.unbind(0)
 
     def _runs(self, most: int) -> Iterator[tuple[int, int, int]]:
-        """Half of the window as runs of neighboring shifts: (dy, dx of the first, number)."""
+        """Yield half of the window as runs of neighboring shifts: (dy, dx of the first, number)."""
         for dy in range(len(self.row_kernels)):
             for dx in range(-self.across if dy else 1, self.across + 1, most):
                 yield dy, dx, min(most, self.across + 1 - dx)
