@@ -3,8 +3,8 @@
     G^k = F(G^{k-1}, W),  G^0 = the encoded cue,  0 < k <= N                                     Eq. (2)
     G^k_{c;ij} = sum over (u,v) in N_ij of Y_{c;ij} W_{c;ij;uv} G^{k-1}_{c;uv}                    Eq. (3)
 
-Eq. (3) is printed with E, the encoded cue, on its right side. Read literally every step would give the same result;
-Eq. (2) and Fig. 4 have G^{k-1} there, and so has this module.
+Eq. (3) is printed with E, the encoded cue, on its right side. Taken literally, every step would give the same result;
+Eq. (2) and Fig. 4 have G^{k-1} there, as does this module.
 
 Legend: I instances, B images, C channels, H x W locations, r the window's side, N filling steps. N_ij are the
 r * r neighbors of (i, j), itself included; those outside the image do not exist.
@@ -27,16 +27,16 @@ NORMALIZE_MODES = ('softmax', 'relu_sum', 'abs_sum')
 def normalize_filling_weights(logits: Tensor, kernel_size: int = 3, mode: str = 'softmax') -> Tensor:
     """Normalize filling weights: the Y of Eq. (3), by which the weights of a window sum to 1.
 
-    Neighbors outside the image are left out before normalizing, so that nothing leaks over the border. The paper does
-    not state the border; our choice, because with zero padding a constant field fades from the border inwards. Nor
-    does it state how Y makes the sum 1; softmax by default, because its sum cannot be zero.
+    Neighbors outside the image are left out before normalizing, so that nothing leaks across the border. The paper does
+    not say how it treats the border; this is our choice, because with zero padding a constant field fades from the
+    border inwards. Nor does it say how Y makes the sum 1; the default is softmax, because its sum cannot be zero.
 
     Args:
         logits (Tensor): Output of the weight pyramid, has shape (B, C*r*r, H, W), channel c*r*r + k for tap k of
             channel c as in ``F.unfold``, k row-major over the window.
         kernel_size (int): The window's side r, odd. Defaults to 3 (Fig. 5 shows eight neighbors).
         mode (str): 'softmax' over the window; 'relu_sum': max(x, 0) over its sum; 'abs_sum': abs(x) over its sum.
-            Where such a sum is zero, the neighbors in the image share equally. Defaults to 'softmax'.
+            Where such a sum is zero, all neighbors in the image get equal weights. Defaults to 'softmax'.
 
     Returns:
         Tensor: Weights in [0, 1], has shape (B, C, r*r, H, W): over the third axis they sum to 1, and are exactly 0
@@ -59,7 +59,7 @@ def normalize_filling_weights(logits: Tensor, kernel_size: int = 3, mode: str = 
     total = values.sum(2, keepdim=True)
     some = total > 0
     uniform = (inside / inside.sum(0)).to(values.dtype)
-    # the inner where keeps 0 / 0 out of the backward pass
+    # the inner torch.where keeps 0 / 0 out of the backward pass
     return torch.where(some, values / torch.where(some, total, 1), uniform)
 
 
@@ -87,24 +87,23 @@ def _check(features: Tensor, weights: Tensor, num_steps: int, image_index: Tenso
 
 
 def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None = None) -> Tensor:
-    """Fill: ``num_steps`` times replace each value by the weighted sum of its neighbors (Eq. 2 and 3).
+    """Replace each value ``num_steps`` times by the weighted sum of its neighbors (Eq. 2 and 3).
 
     The instances of an image share its weights, which are not copied per instance. Gradients flow to features and
-    weights (once; a second derivative raises). For backward, if the weights need a gradient, a few of the N steps are
-    kept (3 at the paper's size) and the others run again; how, says ``filling_kernel``. Half precision and autocast:
-    computed in float32, because N steps add up N roundings, and returned in the features' dtype.
+    weights (once; a second derivative raises). If a gradient is needed, only a few of the N steps are kept for
+    backward (3 at the paper's size) and the others run again, see ``kernel.py``. In half precision and under autocast,
+    the steps are computed in float32, because their N roundings add up, and returned in the features' dtype. On CUDA,
+    for r = 3 and if Triton works, a step is one launch for all images (``triton_kernel.py``).
 
     Args:
         features (Tensor): Encoded cues G^0, has shape (I, C, H, W).
         weights (Tensor): Weights from :func:`normalize_filling_weights`, has shape (B, C, r*r, H, W). Neighbors
             outside the image count as zero, whatever their weight.
         num_steps (int): Number of steps N; the paper takes the side of the encoded map, so that a value can reach
-            every location. 0 gives the features back.
+            every location. 0 returns the features themselves.
         image_index (Tensor | None): Which image's weights each instance takes, long, has shape (I,). None: the
-            weights of one image serve all (B = 1), or I = B, one to one. On the CPU, whatever the device of the rest,
-            nothing waits for it. Defaults to None.
-
-    On CUDA, for r = 3 and where Triton is there, a step is one launch for all images (``triton_kernel.py``).
+            weights of one image serve all instances (B = 1), or one image serves each instance (B = I). Keep it on the
+            CPU, whatever the device of the rest, so that nothing has to wait for it. Defaults to None.
 
     Returns:
         Tensor: G^N, has shape (I, C, H, W).
@@ -137,7 +136,7 @@ def extent_filling(features: Tensor, weights: Tensor, num_steps: int, image_inde
 
 @cache
 def _gpu_filling(device: torch.device) -> Any:
-    """``FillingOnGPU``, tried on one value; None, which a warning explains, where Triton or its compiler is missing."""
+    """Return ``FillingOnGPU``, tried on one value, or None with a warning if Triton or its compiler does not work."""
     try:
         from .triton_kernel import FillingOnGPU
         with torch.cuda.device_of(torch.empty(0, device=device)):
@@ -151,7 +150,7 @@ def _gpu_filling(device: torch.device) -> Any:
 
 
 def _fill_on_gpu(fill: Any, values: Tensor, weights: Tensor, num_steps: int, image_index: Tensor | None) -> Tensor:
-    """All images in one call of ``fill``: :func:`extent_filling` of float32 values, with the index on the CPU."""
+    """Fill all images in one call of ``fill``: :func:`extent_filling` of float32 values, with the index on the CPU."""
     if image_index is None:
         image_index = torch.arange(len(values)) if len(weights) > 1 else torch.zeros(len(values), dtype=torch.long)
     starts = F.pad(torch.bincount(image_index, minlength=len(weights)).cumsum(0), (1, 0)).int()

@@ -1,4 +1,4 @@
-"""The filling steps as an autograd function that keeps nothing but its inputs.
+"""The filling steps as an autograd function that keeps only its inputs and every S-th step.
 
 Legend: I instances, M planes (channels that share no weights), H x W locations, P = H * W, r the window's
 side, T = r * r taps (row-major over the window), N steps, Q = P + 2 * margin.
@@ -9,8 +9,8 @@ What makes it fast and small:
   is then one contiguous slice, shifted by dy * W + dx, and a step is T multiply-adds in place. Slices run over the
   row ends into the next row; the weights of neighbors outside the image are zero, so what is read there does not
   count.
-- No plane needs another one: planes go through all N steps in blocks of a size whose weights and values stay in
-  the cache, instead of all planes going through step 1, then through step 2. Cores take whole blocks.
+- Planes are independent: they go through all N steps in blocks whose weights and values stay in the cache, instead of
+  all planes going through step 1, then through step 2. Cores take whole blocks.
 - Forward keeps every S-th step. Backward runs the S steps from the last of them again, then those from the one before,
   and so on: no step is run a third time, and the history stays small enough for the cache, whatever N is.
 - The step of the gradient is the same step with shifted weights, read from the same flat copy by other slices.
@@ -35,15 +35,16 @@ from torch.autograd.function import once_differentiable
 
 from mmiam.ops.parallel import limit_of, num_workers, run_parts
 
-# Values an operation works on. Fewer: calling costs more than computing; more: the cache is left. Our choice, the
-# flat optimum at 112 x 112, measured on one core; on other devices, where starting an operation costs more, larger.
+# Values that an operation works on. With fewer, calling costs more than computing; more do not fit the cache. Our
+# choice, the flat optimum at 112 x 112, measured on one core; larger on other devices, where starting an operation
+# costs more.
 _BLOCK_VALUES = {'cpu': 200_000, 'other': 16_000_000}
 # Values of history (S steps of one block) that backward keeps at a time, unless S is then below the root of N.
 _HISTORY_VALUES = {'cpu': 3_000_000, 'other': 256_000_000}
 
 
 def window_inside(height: int, width: int, kernel_size: int, device: torch.device | None = None) -> Tensor:
-    """Which neighbors of each location lie in the image: bool, has shape (T, H, W), window row-major."""
+    """Mark the neighbors of each location that lie in the image: bool, has shape (T, H, W), window row-major."""
     offsets = torch.arange(kernel_size, device=device) - kernel_size // 2
     rows = torch.arange(height, device=device) + offsets[:, None]
     cols = torch.arange(width, device=device) + offsets[:, None]
@@ -80,16 +81,16 @@ class _Layout:
         return math.ceil(self.num_steps / stretches)
 
     def center(self, buffer: Tensor) -> Tensor:
-        """The planes themselves, (..., Q) -> (..., P), a view."""
+        """Return a view of the planes without margins, (..., Q) -> (..., P)."""
         return buffer.narrow(-1, self.margin, self.locations)
 
     def neighbors(self, buffer: Tensor) -> Tensor:
-        """Neighbors of every location, (..., Q) -> (r, r, ..., P), a view."""
+        """Return a view of the neighbors of every location, (..., Q) -> (r, r, ..., P)."""
         return buffer.as_strided((self.kernel_size, self.kernel_size, *buffer.shape[:-1], self.locations),
                                  (self.size[1], 1, *buffer.stride()), buffer.storage_offset())
 
     def taps(self, weights: Tensor) -> Tensor:
-        """Weights (M, T, P) of a block as flat planes with margins (T, M, Q), zero outside the image."""
+        """Lay out the weights (M, T, P) of a block as flat planes with margins (T, M, Q), zero outside the image."""
         flat = weights.new_zeros(weights.size(1), weights.size(0), self.length)
         torch.mul(weights.transpose(0, 1), self.inside(weights)[:, None], out=self.center(flat))
         return flat
@@ -99,7 +100,7 @@ class _Layout:
         return window_inside(*self.size, self.kernel_size, like.device).flatten(1).to(like.dtype)
 
     def adjoint_taps(self, taps: Tensor) -> list[Tensor]:
-        """Views on ``taps`` with which :func:`_step` carries gradients back: tap t read at its neighbor."""
+        """Return views of ``taps`` with which :func:`_step` carries gradients back: tap t read at its neighbor."""
         # The transpose of a gather is a scatter, which adds to places that others add to as well. But what location i
         # sends to its neighbor is what the neighbor fetches from i: a gather again, by the tap on the other side.
         return [taps[t].narrow(-1, 2 * self.margin - self.offsets[t], self.locations)
@@ -111,14 +112,14 @@ def _unbind(neighbors: Tensor) -> list[Tensor]:
 
 
 def _step(out: Tensor, neighbors: Sequence[Tensor], taps: Sequence[Tensor]) -> None:
-    """One filling step, Eq. (3): out = sum over taps of weight times neighbor, in place."""
+    """Run one filling step, Eq. (3): out = sum over taps of weight times neighbor, in place."""
     torch.mul(neighbors[0], taps[0], out=out)
     for neighbor, tap in zip(neighbors[1:], taps[1:]):
         out.addcmul_(neighbor, tap)
 
 
 def _ping_pong(layout: _Layout, start: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
-    """Two buffers that take turns: their planes (the first filled with ``start``) and their neighbors."""
+    """Make two buffers that take turns: their planes (the first filled with ``start``) and their neighbors."""
     buffers = start.new_zeros(2, *start.shape[:-1], layout.length).unbind(0)
     centers = [layout.center(buffer) for buffer in buffers]
     centers[0].copy_(start)
@@ -127,9 +128,10 @@ def _ping_pong(layout: _Layout, start: Tensor) -> tuple[list[Tensor], list[list[
 
 def _fill_block(layout: _Layout, start: Tensor, taps: list[Tensor], kept: Tensor | None = None,
                 stretch: int = 0) -> Tensor:
-    """All steps for a block, (I, M, P) -> (I, M, P); G^S, G^2S, ... into ``kept`` (..., I, M, P), if given."""
+    """Run all steps for a block, (I, M, P) -> (I, M, P), and copy G^S, G^2S, ... into ``kept`` (..., I, M, P) if given.
+    """
     centers, neighbors = _ping_pong(layout, start)
-    # two buffers in turn: in place a step would read neighbors that it has already replaced
+    # two buffers in turn: in place, a step would read neighbors that it has already replaced
     for k in range(layout.num_steps):
         if kept is not None and k and k % stretch == 0:
             kept[k // stretch - 1] = centers[k % 2]
@@ -141,7 +143,7 @@ class _History:
     """Room for the steps of one stretch of a block, with views on every step's neighbors."""
 
     def __init__(self, layout: _Layout, steps: int, block: Tensor) -> None:
-        """``block`` (I, M, P) tells the size."""
+        """Allocate the room; ``block`` (I, M, P) gives the size."""
         buffer = block.new_empty(steps, *block.shape[:2], layout.length)
         buffer[..., :layout.margin].zero_()
         buffer[..., layout.margin + layout.locations:].zero_()
@@ -151,7 +153,7 @@ class _History:
         self.windows = [step.unbind(0) for step in windows.permute(2, 3, 4, 0, 1, 5).unbind(0)]  # (M, r, r, P) each
 
     def run(self, start: Tensor, steps: int, taps: list[Tensor]) -> None:
-        """Put the step ``start`` (I, M, P) and the ``steps`` - 1 steps from there."""
+        """Store ``start`` (I, M, P) and the ``steps`` - 1 steps that follow it."""
         self.centers[0].copy_(start)
         for k in range(steps - 1):
             _step(self.centers[k + 1], self.neighbors[k], taps)
@@ -159,7 +161,7 @@ class _History:
 
 def _backward_block(layout: _Layout, grad: Tensor, taps: Tensor, starts: list[Tensor], stretch: int,
                     grad_weights: Tensor) -> Tensor:
-    """Gradient of G^N -> gradient of G^0, (I, M, P); adds to ``grad_weights`` (M, T, P) on the way.
+    """Carry the gradient of G^N back to G^0, (I, M, P), adding to ``grad_weights`` (M, T, P) on the way.
 
     ``starts``: G^0, G^S, G^2S, ...
     """
@@ -184,7 +186,7 @@ class ExtentFilling(Function):
     """N filling steps of instances that share one image's weights.
 
     ``apply(features (I, M, H, W), weights (M, T, H, W), num_steps) -> (I, M, H, W)``; neighbors outside the image
-    count as zero whatever their weight. Differentiable once, in features and weights.
+    count as zero, whatever their weight. Differentiable once, with respect to features and weights.
     """
 
     @staticmethod

@@ -1,12 +1,12 @@
-"""Filling steps on a GPU: one launch a step, for all instances of all images.
+"""Filling steps on a GPU: one launch per step, for all instances of all images.
 
 The steps of ``kernel.py``, which is their reference, for r = 3 and float32. Written in Triton, which comes with torch
 for CUDA; without it, on a CPU and for other windows ``kernel.py`` fills. Compared with it in Triton's interpreter and
 compiled for sm_90; not yet run on a GPU.
 
-A program has a block of locations of one plane of one image. It keeps the nine weights of each location in registers
-and goes through the image's instances, so that weights are read once a step whatever the number of instances, and
-their gradient, a sum over instances, is added up without atomic operations: it is the same in every run.
+A program handles a block of locations of one plane of one image. It keeps the nine weights of each location in
+registers and loops over the image's instances. Weights are thus read once per step, whatever the number of instances,
+and their gradient, a sum over instances, is added up without atomic operations and is the same in every run.
 
 Legend: I instances ordered by image, B images (those of image b are from starts[b] to starts[b + 1]), C channels,
 H x W = P locations, taps 0 to 8 row-major over the window, N steps.
@@ -28,7 +28,7 @@ _HISTORY_VALUES = 256_000_000  # values of history that backward keeps at a time
 
 @triton.jit
 def _places(H, W, BLOCK: tl.constexpr):
-    """Locations of this program, and which of them are in the image and have a neighbor on each side."""
+    """Compute the locations of this program, and which of them are in the image and have a neighbor on each side."""
     p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here, x = p < H * W, p % W
     return p, here, here & (p >= W), p < (H - 1) * W, here & (x > 0), here & (x < W - 1)
@@ -36,7 +36,7 @@ def _places(H, W, BLOCK: tl.constexpr):
 
 @triton.jit
 def _nine(start, stride, W, here, up, down, left, right):
-    """Values at ``start`` + t * ``stride`` + the offset of tap t, zero outside of the image."""
+    """Load the values at ``start`` + t * ``stride`` + the offset of tap t, zero outside the image."""
     return (tl.load(start - W - 1, mask=up & left, other=0.),
             tl.load(start + stride - W, mask=up, other=0.),
             tl.load(start + 2 * stride - W + 1, mask=up & right, other=0.),
@@ -50,7 +50,7 @@ def _nine(start, stride, W, here, up, down, left, right):
 
 @triton.jit
 def _fill(source, target, weights, starts, C, H, W, BLOCK: tl.constexpr):
-    """One filling step, Eq. (3)."""
+    """Run one filling step, Eq. (3)."""
     p, here, up, down, left, right = _places(H, W, BLOCK)
     c, image = tl.program_id(1), tl.program_id(2)
     P = H * W
@@ -71,7 +71,7 @@ def _fill(source, target, weights, starts, C, H, W, BLOCK: tl.constexpr):
 
 @triton.jit
 def _fill_back(grad, target, weights, starts, source, grad_weights, C, H, W, BLOCK: tl.constexpr):
-    """The transpose of a step for its gradient; adds the weights' gradient, source at each neighbor times grad."""
+    """Apply the transposed step to the gradient, and add the weights' gradient, source at each neighbor times grad."""
     p, here, up, down, left, right = _places(H, W, BLOCK)
     c, image = tl.program_id(1), tl.program_id(2)
     P = H * W
@@ -146,6 +146,6 @@ def _grid(weights: Tensor) -> tuple[int, int, int]:
 
 
 def _step(source: Tensor, target: Tensor, weights: Tensor, starts: Tensor) -> Tensor:
-    """One filling step of all instances into ``target``."""
+    """Run one filling step of all instances into ``target``."""
     _fill[_grid(weights)](source, target, weights, starts, *source.shape[1:], BLOCK=_BLOCK)
     return target

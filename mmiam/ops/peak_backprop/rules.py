@@ -1,11 +1,11 @@
 """The rule of Eq. 1 for convolution and linear layers, as an autograd function put in place while tracing.
 
-A thread-local function mode replaces ``conv2d`` and ``linear`` for the time of one forward pass. The forward
-value stays what it was, bit by bit; the backward is Eq. 1's and never reaches a parameter.
+A thread-local function mode replaces ``conv2d`` and ``linear`` during one forward pass. The forward values stay
+bit-identical; the backward is that of Eq. 1 and never reaches a parameter.
 
-One rule for linear layers: those that the network calls follow Eq. 1, also around an attention of its own (Swin).
-``nn.MultiheadAttention`` (PVT) is one function to torch and is differentiated ordinarily as a whole, its projections
-included: there tokens come before images, so that a minimum of each image's own could not be taken off.
+There is one rule for linear layers: those that the network calls itself follow Eq. 1, even around its own attention
+(Swin). ``nn.MultiheadAttention`` (PVT) is one function to torch and is differentiated ordinarily as a whole, including
+its projections: there tokens come before images, so that each image's own minimum could not be subtracted.
 
 Legend: B images, x the layer's input with the samples first.
 """
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-# Z below this counts as nothing to distribute (the public PRM code's constant).
+# Below this value of Z there is nothing to distribute (constant of the public PRM code).
 EPS = 1e-10
 
 # Backward nodes which the theory covers by ordinary differentiation; numbers at their end are dropped.
@@ -42,10 +42,11 @@ ORDINARY = frozenset("""
 
 
 class OtherBackward(Function):
-    """A layer with another backward.
+    """A layer with a different backward.
 
     Inputs: x (Tensor), ``plain`` (Callable, the layer as it is), ``rule`` (Callable, from the gradient of the layer's
-    output to that of its input), ``reads_input`` (bool): the rule reads x, which must not be changed in place since.
+    output to that of its input), ``reads_input`` (bool): the rule reads x, which must not be changed in place until
+    then.
     """
 
     @staticmethod
@@ -62,7 +63,7 @@ class OtherBackward(Function):
 
 
 class Shares:
-    """What a layer's inputs get of the probability of its outputs: U^ * W+^T (g / Z), with Z = W+ U^.
+    """Shares of a layer's inputs in the probability of its outputs: U^ * W+^T (g / Z), with Z = W+ U^.
 
     Z is the same for every peak and computed once. In float32 or float64, as half precision cannot hold 1 / Z.
 
@@ -97,7 +98,7 @@ class Shares:
 
 
 def prepare(layers: list[Shares]) -> None:
-    """Compute Z of layers, unless it is there; by one kernel for all where a GPU would take as long to start each."""
+    """Compute Z of the layers that lack it, with one kernel for all where starting one for each would dominate."""
     layers = [layer for layer in layers if layer.z is None]
     if not layers:
         return
@@ -114,7 +115,7 @@ def prepare(layers: list[Shares]) -> None:
 
 
 def sample_minimum(x: Tensor, num_images: int) -> Tensor:
-    """Smallest input of each image, broadcastable to ``x``.
+    """Find the smallest input of each image, broadcastable to ``x``.
 
     Layers may see an image as several rows (the windows of Swin): a first dimension that is a multiple of the
     number of images is taken to hold the rows of an image one after the other.
@@ -128,8 +129,8 @@ class RecordPositiveLayers(TorchFunctionMode):
     """While active in this thread, convolutions and linear layers follow Eq. 1 in their backward.
 
     Attributes:
-        layers (list[Shares]): what they were.
-        gains (list[Tensor]): of batch normalization, a channel, after :meth:`find_gains`.
+        layers (list[Shares]): the recorded layers.
+        gains (list[Tensor]): gains per channel of each batch normalization, available after :meth:`find_gains`.
     """
 
     def __init__(self, num_images: int) -> None:
@@ -140,7 +141,7 @@ class RecordPositiveLayers(TorchFunctionMode):
         self.gains: list[Tensor] = []
 
     def find_gains(self) -> None:
-        """Fill ``gains``, by a few kernels for all: weight / sqrt(variance + eps)."""
+        """Compute ``gains`` = weight / sqrt(variance + eps), with a few kernels for all layers."""
         if self.norms:
             variances, eps, weights = (list(column) for column in zip(*self.norms))
             self.gains += torch._foreach_add(variances, eps)
@@ -165,7 +166,7 @@ class RecordPositiveLayers(TorchFunctionMode):
         return OtherBackward.apply(x, lambda: func(*args, **kwargs), shares, True)
 
     def _batch_norm(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
-        """With fixed statistics: a gain a channel. Unlike PyTorch's own backward, this one needs no input."""
+        """Apply one gain per channel (fixed statistics). Unlike PyTorch's own backward, this one needs no input."""
         options = _arguments(_BATCH_NORM, args, kwargs)
         x, variance, weight = options['input'], options['running_var'], options['weight']
         if not x.requires_grad:
@@ -186,9 +187,9 @@ class RecordPositiveLayers(TorchFunctionMode):
 
     @staticmethod
     def _interpolate(func: Callable, args: tuple, kwargs: dict) -> Tensor:
-        """Bilinear interpolation is separable: its backward is two matrices, (H_out, H_in) and (W_out, W_in).
+        """Interpolate bilinearly, with two matrices as backward, (H_out, H_in) and (W_out, W_in), as it is separable.
 
-        For torch's deterministic mode, in which CUDA has no backward of its own for it in every supported version.
+        Used in torch's deterministic mode, where CUDA lacks its own backward in some supported versions.
         """
         options = _arguments(_INTERPOLATE, args, kwargs)
         x = options.pop('input')
@@ -213,11 +214,11 @@ _CHECKPOINT_OPTIONS = {'use_reentrant', 'preserve_rng_state', 'context_fn', 'det
 
 @contextmanager
 def checkpointed_blocks_inline() -> Iterator[None]:
-    """Blocks under ``torch.utils.checkpoint`` (``with_cp=True``) run as if they were not, in this thread.
+    """Run blocks under ``torch.utils.checkpoint`` (``with_cp=True``) without checkpointing, in this thread.
 
     A checkpointed block is one node that runs the block again in its backward: Eq. 1 would not be recorded in it,
     and torch refuses ``autograd.grad`` through it. There is no public switch, so the function itself is replaced
-    while any thread records; the others' calls go to the original.
+    while any thread records; calls from other threads go to the original.
     """
     global _patched
     module = torch.utils.checkpoint
@@ -253,7 +254,7 @@ def _read_conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, grou
 
 
 def _arguments(signature: inspect.Signature, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """The arguments of a call by name, with their defaults."""
+    """Return the arguments of a call by name, with their defaults."""
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     return bound.arguments

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from .rules import RecordPositiveLayers, checkpointed_blocks_inline, prepare, warn_outside_theory
 
-# Bytes of one gradient of the peaks that go back together. On a CPU large maps are faster one peak at a time.
+# Bytes of one gradient, for all peaks propagated together. On a CPU, large maps are faster one peak at a time.
 CHUNK_BYTES = {'cpu': 16 << 20}
 CHUNK_BYTES_ELSEWHERE = 256 << 20
 
@@ -31,7 +31,7 @@ CHUNK_BYTES_ELSEWHERE = 256 << 20
 class Trace:
     """One recorded run of a network, from which any number of peaks can be propagated back.
 
-    Nothing in the network is changed, and other threads and models are not touched. It must be in eval mode (its
+    The network is not changed, and other threads and models are not affected. It must be in eval mode (its
     normalization must use fixed statistics); gradients need not be enabled.
 
     In half precision the activations are the network's own, but shares and maps are computed in single
@@ -97,7 +97,7 @@ class Trace:
             return normalize_maps(maps)
 
     def _differentiate(self, recorded: Tensor, seeds: Tensor) -> Tensor:
-        """Gradients of the images for several gradients of an output: (n, B, C, h, w) -> (n, B, 3, H, W)."""
+        """Compute the images' gradients for several gradients of an output: (n, B, C, h, w) -> (n, B, 3, H, W)."""
         def differentiate(seed: Tensor) -> Tensor:
             return torch.autograd.grad(recorded, self._images, seed, retain_graph=True)[0]
 
@@ -106,7 +106,7 @@ class Trace:
             try:
                 # autograd's own is_grads_batched would call the backward of every convolution for each peak
                 return torch.func.vmap(differentiate)(seeds)
-            except RuntimeError as error:  # functions of others need not be made for it, or memory is short
+            except RuntimeError as error:  # the network's own functions may not support vmap, or memory is short
                 self._together = 1
                 warnings.warn('peak back-propagation takes one pass a peak through this network, which is slower: '
                               + str(error), stacklevel=3)
@@ -135,7 +135,7 @@ class Trace:
 
 
 def peak_response_maps(network: Callable[[Tensor], Tensor], images: Tensor, peaks: Tensor) -> Tensor:
-    """Peak Response Maps of given peaks of a network that returns the response map itself.
+    """Compute Peak Response Maps of given peaks for a network that returns the response map itself.
 
     Args:
         network (Callable): Takes images (B, 3, H, W) and returns the response map (B, C, h, w).
@@ -159,7 +159,7 @@ def normalize_maps(maps: Tensor) -> Tensor:
 
 
 def check_peaks(response: Tensor, peaks: Tensor) -> Tensor:
-    """Peaks on the CPU, after checking form and range."""
+    """Check form and range of peaks and return them on the CPU."""
     if response.dim() != 4:
         raise ValueError(f'response must be (B, C, h, w), got shape {tuple(response.shape)}')
     if peaks.dim() != 2 or peaks.shape[1] != 4 or peaks.is_floating_point():
@@ -172,6 +172,6 @@ def check_peaks(response: Tensor, peaks: Tensor) -> Tensor:
 
 
 def _turn_of_each(image_index: Tensor) -> Tensor:
-    """How many earlier peaks belong to the same image, (P,)."""
+    """Count the earlier peaks of the same image for each peak, (P,)."""
     same = image_index[:, None] == image_index
     return same.tril(-1).sum(1)
