@@ -7,7 +7,7 @@ _base_ = [
 ]
 import os  # noqa: E402
 
-from mmiam.datasets.tags import class_names  # noqa: E402
+from mmiam.datasets.tag_files import class_names  # noqa: E402
 
 classes = class_names(_base_.img_root, _base_.ann_file, os.environ.get('OWN_CLASSES', ''))
 fill_begin = 6

@@ -19,7 +19,7 @@ from mmengine.structures import InstanceData
 from pooch import file_hash
 
 import mmiam.zoo as zoo
-from mmiam.datasets.tags import read_tags
+from mmiam.datasets.tag_files import read_tags
 from mmiam.engine.frozen_training import Outcome, Recipe, train_frozen
 from mmiam.engine.runs import lock_work_dir
 from mmiam.proposals.generators import SelectiveMerging
@@ -50,7 +50,7 @@ def label_photos(photos: str, out: str, tags: str = 'folders', effort: float = 1
     Args:
         photos (str): folder of photos.
         out (str): COCO file to write.
-        tags (str): see :func:`mmiam.datasets.tags.read_tags`.
+        tags (str): see :func:`mmiam.datasets.tag_files.read_tags`.
         effort (float): factor for the length of training, above 0 and at most 1000.
         work_dir (str, optional): folder for everything else; by default ``out`` without its suffix.
         seed (int): seed of the training.

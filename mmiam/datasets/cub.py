@@ -14,8 +14,8 @@ from mmdet.registry import DATASETS
 
 from mmiam.utils.files import read_lines
 
+from .image_files import refuse_missing
 from .image_level import ImageLevelDataset
-from .image_lists import refuse_missing
 
 SPLITS = ('train', 'test', 'all')
 

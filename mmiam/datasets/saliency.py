@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 
 from mmiam.utils.files import read_lines
 
+from .image_files import complete_prefix, refuse_missing
 from .image_level import run_pipeline
-from .image_lists import complete_prefix, refuse_missing
 
 
 @DATASETS.register_module()

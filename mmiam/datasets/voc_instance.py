@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from mmdet.registry import DATASETS
 
+from .image_files import complete_prefix, refuse_missing
+from .image_labels import labels_from_imagesets, read_image_list, read_objects
 from .image_level import ImageLevelDataset
-from .image_lists import complete_prefix, read_image_list, refuse_missing
-from .voc_labels import labels_from_imagesets, read_objects
 from .voc_palette import VOC_CLASSES, VOC_PALETTE
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from .image_labels import object_box, read_objects
 from .voc_instance import VOCInstanceDataset
-from .voc_labels import object_box, read_objects
 
 
 @DATASETS.register_module()

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mmiam.utils.images import by_stem
 
 from .image_level import ImageLevelDataset
-from .tags import FOLDERS, read_tags
+from .tag_files import FOLDERS, read_tags
 from .voc_palette import class_palette
 
 

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmiam.datasets.image_lists import read_image_list
+from mmiam.datasets.image_labels import labels_from_imagesets, read_image_list, read_objects
 from mmiam.datasets.mask_files import load_voc_instances
-from mmiam.datasets.tags.coco_json import read_coco
-from mmiam.datasets.tags.csv_files import read_csv
-from mmiam.datasets.tags.names import safe_name
-from mmiam.datasets.voc_labels import labels_from_imagesets, read_objects
+from mmiam.datasets.tag_files.coco_json import read_coco
+from mmiam.datasets.tag_files.csv_files import read_csv
+from mmiam.datasets.tag_files.names import safe_name
 from mmiam.models.baselines.detection_file_boxes import load_detections
 from mmiam.utils.images import check_image_file
 

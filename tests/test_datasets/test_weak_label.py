@@ -9,7 +9,7 @@ from mmengine.config import Config
 from PIL import Image
 from support import CONFIGS
 
-from mmiam.datasets.tags import FOLDERS
+from mmiam.datasets.tag_files import FOLDERS
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.proposals.io import load_proposals
 

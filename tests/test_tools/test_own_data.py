@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 from support import ROOT, run_process
 
-from mmiam.datasets.tags.coco_json import read_coco
+from mmiam.datasets.tag_files.coco_json import read_coco
 from mmiam.proposals.generators import SelectiveMerging
 from mmiam.utils.images import read_image
 

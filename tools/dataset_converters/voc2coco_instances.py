@@ -16,7 +16,7 @@ from rich.progress import track
 
 import mmiam  # noqa: F401
 from mmiam.apis.options import make_parser, tool
-from mmiam.datasets.image_lists import read_image_list
+from mmiam.datasets.image_labels import read_image_list
 from mmiam.datasets.mask_files import load_voc_instances
 from mmiam.datasets.voc_palette import VOC_CLASSES
 from mmiam.utils.files import write_json

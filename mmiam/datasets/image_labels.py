@@ -1,4 +1,4 @@
-"""Image-level labels in VOC's layout.
+"""Image lists and image-level labels in VOC's layout.
 
 An object marked as difficult (flag 0 in ``ImageSets/Main``, ``difficult`` in the xml) makes its class positive, as in
 PRM's training.
@@ -9,7 +9,34 @@ import os
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from mmiam.utils.files import read_lines
+from mmiam.utils.files import read_ids, read_lines
+
+from .image_files import is_file_name
+
+
+def read_image_list(path: str) -> list[str]:
+    """Read the image ids in a list file, in order; see :func:`mmiam.utils.files.read_ids` for its forms.
+
+    An id may be any file name, but never contains a folder, so no list can lead out of the data root.
+
+    Args:
+        path (str): list file.
+
+    Returns:
+        list[str]: image ids.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file has no id, an id twice, or a line that is not an id.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'image list {path} does not exist; check data_root and ann_file, or see '
+                                'docs/data.md for how the lists are made')
+    ids = read_ids(path)
+    for image_id in ids:
+        if not is_file_name(image_id):
+            raise ValueError(f'{path}: {image_id!r} is not an image id; write one id a line, without folder and suffix')
+    return ids
 
 
 def read_objects(path: str) -> list[tuple[str, ElementTree.Element]]:

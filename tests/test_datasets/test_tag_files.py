@@ -3,11 +3,11 @@ import json
 
 import pytest
 
-from mmiam.datasets.tags import class_names, read_tags
-from mmiam.datasets.tags.coco_json import read_coco
-from mmiam.datasets.tags.csv_files import read_csv
-from mmiam.datasets.tags.names import safe_name
-from mmiam.datasets.tags.reading import read_class_folders
+from mmiam.datasets.tag_files import class_names, read_tags
+from mmiam.datasets.tag_files.coco_json import read_coco
+from mmiam.datasets.tag_files.csv_files import read_csv
+from mmiam.datasets.tag_files.names import safe_name
+from mmiam.datasets.tag_files.reading import read_class_folders
 
 
 def tags(tagged):

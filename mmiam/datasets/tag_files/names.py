@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from ..image_lists import is_file_name
+from ..image_files import is_file_name
 
 _INVISIBLE = '\u200b\u200c\u200d\u2060\ufeff'
 

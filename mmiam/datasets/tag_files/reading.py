@@ -13,7 +13,7 @@ from pooch import file_hash
 from mmiam.utils.files import file_stamp
 from mmiam.utils.images import IMAGE_SUFFIXES, list_images
 
-from ..image_lists import refuse_missing
+from ..image_files import refuse_missing
 from .coco_json import read_coco
 from .csv_files import read_csv
 from .names import TaggedImage, TaggedImages, clean_class_name

@@ -1,8 +1,7 @@
 """Lists and labels in VOC's layout."""
 import pytest
 
-from mmiam.datasets.image_lists import read_image_list
-from mmiam.datasets.voc_labels import labels_from_imagesets, read_objects
+from mmiam.datasets.image_labels import labels_from_imagesets, read_image_list, read_objects
 
 
 @pytest.mark.parametrize('text, ids', [
@@ -10,7 +9,7 @@ from mmiam.datasets.voc_labels import labels_from_imagesets, read_objects
      ['2007_000032', '2008_1-a.b', '2009_7']),
     *((f'{name}\n', [name]) for name in ('img (1)', 'Köln_01', '图像_01', "tom's_cat", 'a+b', '#1', '-001', '.a',
                                          '2024-05-01T12:30:05', 'a\u202fb'))])  # whatever stays in its folder
-def test_image_lists(text, ids, tree):
+def test_image_files(text, ids, tree):
     assert read_image_list(tree({'list.txt': text}) + '/list.txt') == ids
 
 
