@@ -125,9 +125,9 @@ def test_metric_of_ones_own():
     run_block('extending.md', 'class CountError')
     metric = METRICS.build(dict(type='CountError', min_score=.4))
     scores = torch.tensor([.9, .4, .3])
-    metric.process(None, [dict(pred_instances=dict(scores=scores), instances=[{}]),
-                          dict(pred_instances=dict(scores=scores[:0]), instances=[{}, {}])])
-    assert metric.evaluate(2) == dict(count_error=1.5)
+    metric.process(None, [dict(pred_instances=dict(scores=scores[:found]), instances=[{}] * true)
+                          for found, true in ((3, 1), (0, 2), (0, 0))])  # off by 1, 2 and 0
+    assert metric.evaluate(3) == dict(count_error=1)
 
 
 def test_inferencer(tiny_files, tmp_path, monkeypatch):
